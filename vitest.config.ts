@@ -1,0 +1,11 @@
+import { defineConfig } from "vitest/config";
+
+// Unit tests of every TypeScript project. Whole-system tests have their own configuration, in e2e/.
+export default defineConfig({
+  test: {
+    // Without the project's folder: the patterns are relative to --dir, which the nx targets give.
+    include: ["**/src/**/*.test.ts", "**/ts/**/*.test.ts"],
+    exclude: ["**/node_modules/**", "**/dist/**", "**/e2e/**"],
+    testTimeout: 10_000,
+  },
+});
