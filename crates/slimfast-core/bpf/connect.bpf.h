@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * connect(2): where a connection goes is decided here, on the kernel's own copy of the address.
+ *
+ * Everything that is not explicitly reachable is refused with the errno that a program expects of an address that is
+ * not there. Runs with the socket locked, and only for a socket that is not connected or connecting.
+ */
+#ifndef SLIMFAST_CONNECT_BPF_H
+#define SLIMFAST_CONNECT_BPF_H
+
+#include "events.bpf.h"
+
+/* An IPv4 destination: what was asked for, then what the kernel is to use. */
+struct target {
+    __be32 address;
+    __be16 port;
+    /* SF_LOOPBACK or SF_LOOPBACK6 if a loopback address of the container was asked for. */
+    __u32 flags;
+};
+
+static __always_inline int refuse_connect(struct sf_socket *record, int errno, enum sf_counter counter) {
+    struct sf_connection *event = reserve(SF_EVENT_REFUSED, bpf_ktime_get_ns());
+
+    count(counter);
+    if (event) {
+        describe(event, record, 0);
+        event->error = errno;
+        submit(event);
+    }
+    bpf_set_retval(-errno);
+    return 0;
+}
+
+/* Outside the overlay: as the node itself would reach it, except for the node itself and what only it may reach. */
+static __always_inline bool may_leave(__be32 address) {
+    __u32 host = bpf_ntohl(address);
+
+    if ((host >> 16) == 0xa9fe) /* 169.254.0.0/16: link-local (RFC 3927), cloud metadata */
+        return false;
+    return !bpf_map_lookup_elem(&host_addresses, &address);
+}
+
+static __always_inline int connect_common(struct sf_socket *record, struct target *target) {
+    struct sf_address_key key = {.vni = record->owner.vni, .address = target->address};
+    const struct sf_network *network;
+    const struct sf_node *node;
+    const struct sf_peer *peer;
+    __u32 id;
+    __be32 via;
+
+    record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED);
+    record->peer_address = target->address;
+    record->peer_port = target->port;
+    record->since_ns = bpf_ktime_get_ns();
+
+    /* Sockets outlive their endpoint in its processes and in its dispenser; its address does not. */
+    if (!bpf_map_lookup_elem(&endpoints, &record->owner))
+        return refuse_connect(record, ENETDOWN, SF_COUNTER_connects_denied);
+    if (target->flags || target->address == 0 || is_loopback4(target->address)) {
+        /* Linux takes connect(0.0.0.0) for loopback, too (net/ipv4/route.c, ip_route_output_key_hash_rcu). */
+        if (target->address == 0)
+            record->peer_address = bpf_htonl(0x7f000001);
+        record->flags |= SF_OVERLAY | (target->flags ? target->flags : SF_LOOPBACK);
+        id = record->owner.id;
+        via = node_address;
+        count(SF_COUNTER_connects_loopback);
+    } else if ((peer = bpf_map_lookup_elem(&peers, &key))) {
+        record->flags |= SF_OVERLAY;
+        id = peer->id;
+        via = peer->node;
+        count(SF_COUNTER_connects_overlay);
+    } else {
+        network = bpf_map_lookup_elem(&networks, &key.vni);
+        if (!network || (target->address & network->mask) == network->prefix)
+            return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
+        if (!may_leave(target->address))
+            return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_denied);
+        record->flags |= SF_OUTSIDE;
+        count(SF_COUNTER_connects_outside);
+        return 1;
+    }
+    node = bpf_map_lookup_elem(&nodes, &via);
+    if (!node || !node->front_count)
+        return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
+    record->peer_id = id;
+    target->address = via;
+    /* Spread: each front port has the whole ephemeral range of source ports to itself. */
+    target->port = bpf_htons(node->front_first + bpf_get_prandom_u32() % node->front_count);
+    return 1;
+}
+
+SEC("cgroup/connect4")
+int sf_connect4(struct bpf_sock_addr *ctx) {
+    struct target target = {.address = ctx->user_ip4, .port = ctx->user_port};
+    struct sf_socket *record;
+
+    if (!ctx->sk || ctx->protocol != IPPROTO_TCP)
+        return 1;
+    record = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
+    if (!record)
+        return 1;
+    if (!connect_common(record, &target))
+        return 0;
+    ctx->user_ip4 = target.address;
+    ctx->user_port = target.port;
+    return 1;
+}
+
+SEC("cgroup/connect6")
+int sf_connect6(struct bpf_sock_addr *ctx) {
+    __u32 address[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
+    struct target target = {.port = ctx->user_port};
+    struct sf_socket *record;
+
+    if (!ctx->sk || ctx->protocol != IPPROTO_TCP)
+        return 1;
+    record = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
+    if (!record)
+        return 1;
+    if (is_v4_mapped(address)) {
+        target.address = address[3];
+    } else if (is_loopback6(address) || is_any6(address)) {
+        target.address = bpf_htonl(0x7f000001);
+        target.flags = SF_LOOPBACK6;
+    } else {
+        /* Networks have IPv4 prefixes only: to the container, IPv6 is a family without a route. */
+        return refuse_connect(record, ENETUNREACH, SF_COUNTER_connects_no_address);
+    }
+    if (!connect_common(record, &target))
+        return 0;
+    /* Over IPv6 really: a v6-only listener takes no IPv4 packet. */
+    if (record->flags & SF_LOOPBACK6)
+        write_loopback6(ctx);
+    else
+        write_v4_mapped(ctx, target.address);
+    ctx->user_port = target.port;
+    return 1;
+}
+
+#endif

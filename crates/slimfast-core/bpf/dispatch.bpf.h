@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * Inbound connections: the SYN's option is read where the packet is seen, and acted on where the stack looks for a
+ * listener. Two hooks, because sk_lookup sees no packet; see docs/adr/0002-ingress-hook.md.
+ *
+ * Verdicts: the ingress hook never drops. What it does not record, sk_lookup answers with RST.
+ */
+#ifndef SLIMFAST_DISPATCH_BPF_H
+#define SLIMFAST_DISPATCH_BPF_H
+
+#include "events.bpf.h"
+
+struct ip_header {
+    __u8 version_length;
+    __u8 tos;
+    __be16 total_length;
+    __be16 id;
+    __be16 fragment;
+    __u8 ttl;
+    __u8 protocol;
+    __u16 checksum;
+    __be32 source;
+    __be32 destination;
+};
+
+struct ip6_header {
+    __be32 version_class_label;
+    __be16 payload_length;
+    __u8 next_header;
+    __u8 hop_limit;
+    __u32 source[4];
+    __u32 destination[4];
+};
+
+struct tcp_header {
+    __be16 source;
+    __be16 destination;
+    __be32 sequence;
+    __be32 acknowledgement;
+    __u8 length;
+    __u8 flags;
+    __be16 window;
+    __u16 checksum;
+    __be16 urgent;
+};
+
+/* A SYN to a front port whose option is `option` (0: it has none). Leaves no entry of an earlier SYN behind. */
+static __always_inline void record_syn(const struct sf_flow_key *key, bool from_here, const struct sf_option *option) {
+    struct sf_flow flow = {};
+
+    count(SF_COUNTER_syns_seen);
+    if (!option || option->kind != SF_OPTION_KIND || option->length != sizeof(*option) ||
+        option->exid != bpf_htons(SF_OPTION_EXID) || option->version_flags >> 4 != SF_OPTION_VERSION) {
+        count(SF_COUNTER_syns_no_option);
+        bpf_map_delete_elem(&flows, key);
+        return;
+    }
+    flow.destination.vni = option->vni[0] << 16 | option->vni[1] << 8 | option->vni[2];
+    flow.destination.id = bpf_ntohl(option->destination_id);
+    flow.source_address = option->source_address;
+    flow.source_port = option->source_port;
+    flow.destination_port = port_of(option->destination_port);
+    flow.flags = option->version_flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6);
+    /* A loopback connection comes from the node itself, or it is a lie. */
+    if (flow.flags && !from_here) {
+        count(SF_COUNTER_syns_unknown_node);
+        bpf_map_delete_elem(&flows, key);
+        return;
+    }
+    bpf_map_update_elem(&flows, key, &flow, BPF_ANY);
+}
+
+extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
+
+#define KERNEL_VIEW(type, address) ((type *)bpf_rdonly_cast(address, bpf_core_type_id_kernel(type)))
+
+/*
+ * Whether a TCP packet may be a SYN to a front port: what every packet for the host pays. Plain loads, no calls.
+ * Headers that do not lie in the linear part of the packet go the slow way.
+ */
+static __always_inline bool may_be_ours(const struct sk_buff *skb) {
+    const struct tcphdr *tcp;
+    __u32 linear = skb->len - skb->data_len;
+    __u64 transport_offset = skb->head + skb->transport_header - skb->data;
+
+    if (transport_offset + sizeof(struct tcp_header) > linear)
+        return true;
+    tcp = KERNEL_VIEW(struct tcphdr, skb->head + skb->transport_header);
+    return BPF_CORE_READ_BITFIELD(tcp, syn) && !BPF_CORE_READ_BITFIELD(tcp, ack) && is_front_port(port_of(tcp->dest));
+}
+
+extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym;
+extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer, __u32 size) __ksym;
+
+/* Reads a SYN's TCP header behind `ip_bytes` of headers, and its option. `key` has the addresses. */
+static __always_inline void read_syn(const struct bpf_dynptr *packet, __u32 ip_bytes, struct sf_flow_key *key,
+                                     bool from_here) {
+    struct tcp_header tcp_buffer;
+    struct sf_option option_buffer;
+    const struct sf_option *option = 0;
+    const struct tcp_header *tcp = bpf_dynptr_slice(packet, ip_bytes, &tcp_buffer, sizeof(tcp_buffer));
+    __u32 tcp_bytes;
+
+    if (!tcp || (tcp->flags & (0x02 | 0x10)) != 0x02 || !is_front_port(port_of(tcp->destination)))
+        return;
+    key->source_port = tcp->source;
+    key->destination_port = tcp->destination;
+    tcp_bytes = (tcp->length >> 4) * 4;
+    if (tcp_bytes >= sizeof(*tcp) + sizeof(*option))
+        option = bpf_dynptr_slice(packet, ip_bytes + tcp_bytes - sizeof(*option), &option_buffer, sizeof(*option));
+    record_syn(key, from_here, option);
+}
+
+/* NF_INET_LOCAL_IN of IPv4: packets for the host itself, from any device, whole (defragmented). */
+SEC("netfilter")
+int sf_ingress(struct bpf_nf_ctx *ctx) {
+    const struct sk_buff *skb = ctx->skb;
+    struct sf_flow_key key = {};
+    struct ip_header ip_buffer;
+    const struct ip_header *ip;
+    struct bpf_dynptr packet;
+
+    if (KERNEL_VIEW(struct iphdr, skb->head + skb->network_header)->protocol != IPPROTO_TCP || !may_be_ours(skb) ||
+        bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &packet))
+        return NF_ACCEPT;
+    ip = bpf_dynptr_slice(&packet, 0, &ip_buffer, sizeof(ip_buffer));
+    if (!ip)
+        return NF_ACCEPT;
+    key.source = ip->source;
+    key.destination = ip->destination;
+    if (bpf_map_lookup_elem(&nodes, &key.source))
+        read_syn(&packet, (ip->version_length & 0xf) * 4, &key, key.source == node_address);
+    else
+        count(SF_COUNTER_syns_unknown_node);
+    return NF_ACCEPT;
+}
+
+/* The same of IPv6, for ::1 within a container: nothing else comes by IPv6. */
+SEC("netfilter")
+int sf_ingress6(struct bpf_nf_ctx *ctx) {
+    const struct sk_buff *skb = ctx->skb;
+    struct sf_flow_key key = {.source = FLOW_LOOPBACK6, .destination = FLOW_LOOPBACK6};
+    struct ip6_header ip_buffer;
+    const struct ip6_header *ip;
+    struct bpf_dynptr packet;
+
+    if (KERNEL_VIEW(struct ipv6hdr, skb->head + skb->network_header)->nexthdr != IPPROTO_TCP || !may_be_ours(skb) ||
+        bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &packet))
+        return NF_ACCEPT;
+    ip = bpf_dynptr_slice(&packet, 0, &ip_buffer, sizeof(ip_buffer));
+    if (ip && ip->next_header == IPPROTO_TCP && is_loopback6(ip->source) && is_loopback6(ip->destination))
+        read_syn(&packet, sizeof(*ip), &key, true);
+    return NF_ACCEPT;
+}
+
+/* ---- choosing the listener
+ * -------------------------------------------------------------------------------------------- */
+
+/* The n-th set bit of a mask that has more than n; n < 64. */
+static __always_inline __u32 nth_set_bit(__u64 mask, __u32 n) {
+    for (__u32 i = 0; i < 64; i++) {
+        if (!(mask & (1ULL << i)))
+            continue;
+        if (n == 0)
+            return i;
+        n--;
+    }
+    return 0;
+}
+
+static __always_inline __u32 set_bits(__u64 mask) {
+    __u32 n = 0;
+
+    for (__u32 i = 0; i < 64; i++)
+        n += (mask >> i) & 1;
+    return n;
+}
+
+/*
+ * Every bit of the result depends on every bit of the word (the finalizer of MurmurHash3): clients count their ports up
+ * by two, so that the low bits of a port say little.
+ */
+static __always_inline __u32 mix(__u32 word) {
+    word = (word ^ word >> 16) * 0x85ebca6bu;
+    word = (word ^ word >> 13) * 0xc2b2ae35u;
+    return word ^ word >> 16;
+}
+
+/* Assigns a listener of one class. 1: assigned, 0: there is none, -1: the kernel refused it. */
+static __always_inline int assign(struct bpf_sk_lookup *ctx, const struct sf_port *port, struct sf_listener_key *key,
+                                  __u32 class) {
+    __u64 slots = port->slots[class];
+    struct bpf_sock *sk;
+    long refused;
+
+    if (!slots)
+        return 0;
+    key->bind_class = class;
+    /* One listener is the rule; SO_REUSEPORT spreads by the flow, as the kernel does. */
+    if (slots == 1) {
+        key->slot = 0;
+    } else {
+        __u32 hash = mix(ctx->remote_ip4 ^ mix((__u32)bpf_ntohs(ctx->remote_port) << 16 ^ ctx->local_port));
+
+        key->slot = nth_set_bit(slots, (__u64)hash * set_bits(slots) >> 32);
+    }
+    sk = bpf_map_lookup_elem(&listeners, key);
+    if (!sk)
+        return 0;
+    refused = bpf_sk_assign(ctx, sk, BPF_SK_LOOKUP_F_NO_REUSEPORT);
+    bpf_sk_release(sk);
+    return refused ? -1 : 1;
+}
+
+static __always_inline int refuse_stranger(enum sf_counter counter) {
+    count(counter);
+    return SK_DROP;
+}
+
+/* A SYN that dispatch understood and nobody takes. */
+static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, const struct sf_flow *flow,
+                                          enum sf_counter counter) {
+    const struct sf_endpoint *endpoint = bpf_map_lookup_elem(&endpoints, key);
+    struct sf_connection *event;
+
+    if (!endpoint)
+        return refuse_stranger(SF_COUNTER_refused_unknown_endpoint);
+    count(counter);
+    if (!flow)
+        return SK_DROP;
+    event = reserve(SF_EVENT_REFUSED, bpf_ktime_get_ns());
+    if (event) {
+        event->owner = *key;
+        event->flags = SF_OVERLAY | SF_ACCEPTED;
+        event->local_address = endpoint->address;
+        event->local_port = bpf_htons(flow->destination_port);
+        event->peer_address = flow->source_address;
+        event->peer_port = flow->source_port;
+        event->error = ECONNREFUSED; /* what the other end sees */
+        submit(event);
+    }
+    return SK_DROP;
+}
+
+/*
+ * SK_DROP answers with RST. `loopback`: SF_OPTION_* flags. That the endpoint is attached here needs no look-up: `ports`
+ * has entries of its sockets only, and they are destroyed when it is detached.
+ */
+static __always_inline int to_endpoint(struct bpf_sk_lookup *ctx, const struct sf_endpoint_key *endpoint, __u16 number,
+                                       __u32 loopback, const struct sf_flow *flow) {
+    struct sf_port_key port_key = {.endpoint = *endpoint, .port = number};
+    struct sf_listener_key key = {.endpoint = *endpoint, .port = number};
+    const struct sf_port *port = bpf_map_lookup_elem(&ports, &port_key);
+    int assigned;
+
+    if (!port)
+        return refuse_inbound(endpoint, flow, SF_COUNTER_refused_no_listener);
+    /* The more specific address first, then IPv4 before dual-stack: net/ipv4/inet_hashtables.c, compute_score. */
+    assigned = assign(ctx, port, &key,
+                      loopback & SF_OPTION_LOOPBACK6 ? SF_BIND_LOOPBACK6
+                      : loopback                     ? SF_BIND_LOOPBACK4
+                                                     : SF_BIND_ADDRESS4);
+    if (!assigned)
+        assigned = assign(ctx, port, &key, loopback & SF_OPTION_LOOPBACK6 ? SF_BIND_ANY6 : SF_BIND_ANY4);
+    if (!assigned)
+        assigned = assign(ctx, port, &key, SF_BIND_DUAL);
+    if (assigned > 0) {
+        count(flow ? SF_COUNTER_dispatched : SF_COUNTER_dispatched_published);
+        return SK_PASS;
+    }
+    return refuse_inbound(endpoint, flow, assigned ? SF_COUNTER_refused_assign : SF_COUNTER_refused_no_listener);
+}
+
+static __always_inline bool is_from_loopback6(const struct bpf_sk_lookup *ctx) {
+    return (ctx->remote_ip6[0] | ctx->remote_ip6[1] | ctx->remote_ip6[2]) == 0 && ctx->remote_ip6[3] == bpf_htonl(1);
+}
+
+SEC("sk_lookup")
+int sf_dispatch(struct bpf_sk_lookup *ctx) {
+    struct sf_hidden_key hidden = {.port = ctx->local_port, .family = ctx->family};
+    const struct sf_published *to;
+    __u16 port = ctx->local_port;
+
+    if (ctx->protocol != IPPROTO_TCP)
+        return SK_PASS;
+    if (is_front_port(port)) {
+        struct sf_flow_key key = {.source_port = ctx->remote_port, .destination_port = bpf_htons(port)};
+        const struct sf_flow *flow;
+        struct sf_endpoint_key endpoint;
+        int verdict;
+
+        if (ctx->family == AF_INET) {
+            key.source = ctx->remote_ip4;
+            key.destination = ctx->local_ip4;
+        } else if (is_from_loopback6(ctx)) {
+            key.source = FLOW_LOOPBACK6;
+            key.destination = FLOW_LOOPBACK6;
+        }
+        flow = bpf_map_lookup_elem(&flows, &key);
+        if (!flow)
+            return refuse_stranger(SF_COUNTER_refused_no_flow);
+        endpoint = flow->destination;
+        verdict = to_endpoint(ctx, &endpoint, flow->destination_port, flow->flags, flow);
+        if (verdict == SK_DROP)
+            bpf_map_delete_elem(&flows, &key);
+        return verdict;
+    }
+    if (ctx->family == AF_INET && (to = bpf_map_lookup_elem(&published, &port))) {
+        struct sf_endpoint_key endpoint = to->endpoint;
+
+        return to_endpoint(ctx, &endpoint, to->port, 0, 0);
+    }
+    /* Fails closed: a listener of ours is reachable in no other way. */
+    if (bpf_map_lookup_elem(&hidden_ports, &hidden))
+        return refuse_stranger(SF_COUNTER_refused_hidden);
+    return SK_PASS;
+}
+
+#endif

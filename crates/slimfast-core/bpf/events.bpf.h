@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* Writes what happened to a connection into the ring. Losing an event is counted; it never holds anything up. */
+#ifndef SLIMFAST_EVENTS_BPF_H
+#define SLIMFAST_EVENTS_BPF_H
+
+#include "maps.bpf.h"
+
+/* Wakes the reader only when much is waiting: it looks by itself many times a second, and a wake-up costs more than
+ * everything else that is done here. */
+static __always_inline void submit(struct sf_connection *event) {
+    __u64 unread = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+    bpf_ringbuf_submit(event, unread >= SF_EVENTS_WAKE_BYTES ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline struct sf_connection *reserve(enum sf_event_kind kind, __u64 now_ns) {
+    struct sf_connection *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+
+    if (!event) {
+        count(SF_COUNTER_events_lost);
+        return 0;
+    }
+    __builtin_memset(event, 0, sizeof(*event));
+    event->kind = kind;
+    event->time_ns = now_ns;
+    return event;
+}
+
+/* What the record knows: the overlay's view. `real_port` is the host socket's own local port. */
+static __always_inline void describe(struct sf_connection *out, const struct sf_socket *record, __be16 real_port) {
+    out->owner = record->owner;
+    out->flags = record->flags;
+    out->setup_us = record->setup_us;
+    out->bind_class = record->bind_class;
+    out->peer_address = record->peer_address;
+    out->peer_port = record->peer_port;
+    out->local_port = record->local_port ? record->local_port : real_port;
+    out->local_address = record->flags & (SF_LOOPBACK | SF_LOOPBACK6) ? bpf_htonl(0x7f000001) : record->address;
+}
+
+/* Payload only: the kernel's bytes_acked counts SYN and FIN, its bytes_received the FIN. */
+static __always_inline void count_bytes(struct sf_connection *out, struct tcp_sock *tcp) {
+    bool fin_received = tcp->inet_conn.icsk_inet.sk.__sk_common.skc_flags & (1UL << SOCK_DONE);
+
+    out->bytes_sent = tcp->bytes_sent - tcp->bytes_retrans;
+    out->bytes_received = tcp->bytes_received - (fin_received ? 1 : 0);
+}
+
+#endif

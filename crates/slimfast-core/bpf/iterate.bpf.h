@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * The table as the kernel has it: walks the TCP sockets of the reader's network namespace and writes a struct
+ * sf_connection for each that has a record. Nothing is kept up per connection for this, and it cannot be out of date.
+ */
+#ifndef SLIMFAST_ITERATE_BPF_H
+#define SLIMFAST_ITERATE_BPF_H
+
+#include "events.bpf.h"
+
+/* For sf_cut: whose sockets to destroy. */
+struct sf_endpoint_key cut_owner = {};
+
+extern int bpf_sock_destroy(struct sock_common *sk) __ksym;
+
+SEC("iter/tcp")
+int sf_list(struct bpf_iter__tcp *ctx) {
+    struct sock_common *common = ctx->sk_common;
+    struct sf_connection out = {};
+    struct sf_socket *record;
+    struct tcp_sock *tcp;
+
+    if (!common)
+        return 0;
+    tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(common);
+    if (!tcp)
+        return 0;
+    record = bpf_sk_storage_get(&sockets, tcp, 0, 0);
+    if (!record)
+        return 0;
+    out.time_ns = bpf_ktime_get_ns();
+    describe(&out, record, bpf_htons(common->skc_num));
+    out.cookie = bpf_get_socket_cookie(tcp);
+    out.underlay_local_address = common->skc_rcv_saddr;
+    out.underlay_peer_address = common->skc_daddr;
+    out.underlay_local_port = bpf_htons(common->skc_num);
+    out.underlay_peer_port = common->skc_dport;
+    out.state = common->skc_state;
+    count_bytes(&out, tcp);
+    out.rtt_us = tcp->srtt_us >> 3;
+    if (record->flags & SF_ESTABLISHED)
+        out.duration_ns = out.time_ns - record->since_ns;
+    bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+    return 0;
+}
+
+/* Resets every connection and listener of one endpoint: its processes may be alive, its address is not theirs any more.
+ */
+SEC("iter/tcp")
+int sf_cut(struct bpf_iter__tcp *ctx) {
+    struct sock_common *common = ctx->sk_common;
+    struct sf_socket *record;
+    struct tcp_sock *tcp;
+
+    if (!common)
+        return 0;
+    tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(common);
+    if (!tcp)
+        return 0;
+    record = bpf_sk_storage_get(&sockets, tcp, 0, 0);
+    if (record && record->owner.vni == cut_owner.vni && record->owner.id == cut_owner.id)
+        bpf_sock_destroy(common);
+    return 0;
+}
+
+#endif

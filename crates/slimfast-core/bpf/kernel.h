@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * The few fields of the kernel's own structures that the programs read. Offsets are relocated to the running kernel
+ * when the programs are loaded (CO-RE), so only names and types matter here.
+ */
+#ifndef SLIMFAST_KERNEL_H
+#define SLIMFAST_KERNEL_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#define AF_INET      2
+#define AF_INET6     10
+#define SOL_SOCKET   1
+#define SO_REUSEADDR 2
+#define SO_REUSEPORT 15
+#define IPPROTO_TCP  6
+#define NF_ACCEPT    1
+/* enum sock_flags (include/net/sock.h): a FIN was received. */
+#define SOCK_DONE 1
+
+/* include/uapi/asm-generic/errno*.h */
+#define EADDRINUSE    98
+#define EADDRNOTAVAIL 99
+#define ENETDOWN      100
+#define ENETUNREACH   101
+#define ECONNREFUSED  111
+#define EHOSTUNREACH  113
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sock_common {
+    unsigned short skc_family;
+    volatile unsigned char skc_state;
+    unsigned char skc_ipv6only : 1;
+    __be32 skc_daddr;
+    __be32 skc_rcv_saddr;
+    __be16 skc_dport;
+    __u16 skc_num;
+    unsigned long skc_flags;
+};
+
+struct sock {
+    struct sock_common __sk_common;
+    int sk_err;
+};
+
+struct inet_sock {
+    struct sock sk;
+};
+
+struct inet_connection_sock {
+    struct inet_sock icsk_inet;
+};
+
+struct tcp_sock {
+    struct inet_connection_sock inet_conn;
+    __u32 srtt_us;
+    __u64 bytes_received;
+    __u64 bytes_sent;
+    __u64 bytes_retrans;
+};
+
+struct sk_buff {
+    unsigned int len;
+    unsigned int data_len;
+    __u16 transport_header;
+    __u16 network_header;
+    unsigned char *head;
+    unsigned char *data;
+};
+
+struct iphdr {
+    __u8 protocol;
+};
+
+struct ipv6hdr {
+    __u8 nexthdr;
+};
+
+struct tcphdr {
+    __be16 dest;
+    __u16 syn : 1;
+    __u16 ack : 1;
+};
+
+struct nf_hook_state;
+
+struct bpf_nf_ctx {
+    const struct nf_hook_state *state;
+    struct sk_buff *skb;
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+    struct seq_file *seq;
+    __u64 session_id;
+    __u64 seq_num;
+};
+
+struct bpf_iter__tcp {
+    struct bpf_iter_meta *meta;
+    struct sock_common *sk_common;
+};
+
+#pragma clang attribute pop
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* The maps, the node's constants, and the small inline functions that everything else is written with. */
+#ifndef SLIMFAST_MAPS_BPF_H
+#define SLIMFAST_MAPS_BPF_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "kernel.h"
+#include "slimfast.h"
+
+/* ---- the node, set before loading ----------------------------------------------------------------------------------
+ */
+
+const volatile __be32 node_address = 0;
+const volatile __u16 front_first = 0;
+const volatile __u16 front_count = 1;
+
+/* ---- state of the cluster: written by the core only ----------------------------------------------------------------
+ */
+
+/* Not preallocated: most nodes hold a small part of what the limit allows. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_PEERS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_address_key);
+    __type(value, struct sf_peer);
+} peers SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_ENDPOINTS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_endpoint_key);
+    __type(value, struct sf_endpoint);
+} endpoints SEC(".maps");
+
+/* By underlay address. The node itself is in it: same-node connections are dispatched like all others. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_NODES);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, __be32);
+    __type(value, struct sf_node);
+} nodes SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_NETWORKS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, __u32);
+    __type(value, struct sf_network);
+} networks SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_HOST_ADDRESSES);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, __be32);
+    __type(value, __u8);
+} host_addresses SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_PUBLISHED);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, __u16);
+    __type(value, struct sf_published);
+} published SEC(".maps");
+
+/* ---- the socket mapping table ---------------------------------------------------------------------------------------
+ */
+
+/* BPF_F_CLONE: an accepted socket starts with its listener's record. */
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+    __type(key, int);
+    __type(value, struct sf_socket);
+} sockets SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_SOCKHASH);
+    __uint(max_entries, SF_MAX_LISTENERS);
+    __type(key, struct sf_listener_key);
+    __type(value, __u64);
+} listeners SEC(".maps");
+
+/* A power of two, at least SF_BIND_CLASSES: an index masked by it is in bounds for the verifier. */
+#define CLASS_MASK 7
+
+/* What is bound to one port of one endpoint, by bind class. */
+struct sf_port {
+    struct bpf_spin_lock lock;
+    /* Set, under the lock, by whoever is about to delete the entry: its memory may serve another key the next moment.
+     */
+    __u32 dead;
+    struct sf_port_key key;
+    /* Sockets bound. */
+    __u16 bound[CLASS_MASK + 1];
+    /* Of these, the ones without SO_REUSEADDR, without SO_REUSEPORT, and listening. */
+    __u16 no_reuseaddr[CLASS_MASK + 1];
+    __u16 no_reuseport[CLASS_MASK + 1];
+    __u16 listening[CLASS_MASK + 1];
+    /* Bit n: a listener is in `listeners` with slot n. */
+    __u64 slots[CLASS_MASK + 1];
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_PORTS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_port_key);
+    __type(value, struct sf_port);
+} ports SEC(".maps");
+
+/* Value: how many listeners share the real port. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_LISTENERS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_hidden_key);
+    __type(value, __u32);
+} hidden_ports SEC(".maps");
+
+/* LRU: filled by SYNs of known nodes only, emptied as their handshakes end; what is forgotten meanwhile gets RST. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, SF_MAX_FLOWS);
+    __type(key, struct sf_flow_key);
+    __type(value, struct sf_flow);
+} flows SEC(".maps");
+
+/* ---- what leaves
+ * ------------------------------------------------------------------------------------------------------ */
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, SF_COUNTERS_MAX);
+    __type(key, __u32);
+    __type(value, __u64);
+} counters SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, SF_EVENTS_BYTES);
+} events SEC(".maps");
+
+/* Nothing reads these; they put types that no map mentions into the object's BTF, from which the Rust types are made.
+ */
+const struct sf_connection sf_unused_connection = {};
+const struct sf_option sf_unused_option = {};
+const enum sf_event_kind sf_unused_event_kind = 0;
+const enum sf_socket_flags sf_unused_socket_flags = 0;
+const enum sf_bind_class sf_unused_bind_class = 0;
+const enum sf_counter sf_unused_counter = 0;
+
+/* ---- inline functions
+ * --------------------------------------------------------------------------------------------------- */
+
+static __always_inline void count(enum sf_counter counter) {
+    __u32 key = counter;
+    __u64 *value = bpf_map_lookup_elem(&counters, &key);
+
+    if (value)
+        *value += 1; /* per CPU, and BPF programs of one CPU do not interrupt each other here */
+}
+
+/* The class as an index into the arrays of sf_port; the empty asm keeps the compiler from knowing better. */
+static __always_inline __u32 class_index(__u32 class) {
+    asm volatile("" : "+r"(class));
+    return class & CLASS_MASK;
+}
+
+static __always_inline __u16 port_of(__be16 port) {
+    return bpf_ntohs(port);
+}
+
+static __always_inline bool is_front_port(__u16 port) {
+    return (__u16)(port - front_first) < front_count;
+}
+
+static __always_inline bool is_loopback4(__be32 address) {
+    return (bpf_ntohl(address) >> 24) == 127;
+}
+
+/* IPv6 addresses: the one place that knows about v4-mapped ones (RFC 4291, 2.5.5.2). */
+static __always_inline bool is_v4_mapped(const __u32 *address) {
+    return address[0] == 0 && address[1] == 0 && address[2] == bpf_htonl(0xffff);
+}
+
+/* Both ends of a connection within a container by ::1: as a flow's addresses, what no IPv4 packet of a node has. */
+#define FLOW_LOOPBACK6 0xffffffffu
+
+static __always_inline bool is_any6(const __u32 *address) {
+    return (address[0] | address[1] | address[2] | address[3]) == 0;
+}
+
+static __always_inline bool is_loopback6(const __u32 *address) {
+    return (address[0] | address[1] | address[2]) == 0 && address[3] == bpf_htonl(1);
+}
+
+/* Word by word: the verifier wants each store to the context as a store of one field. */
+static __always_inline void write_address6(struct bpf_sock_addr *ctx, __u32 a, __u32 b, __u32 c, __u32 d) {
+    *(volatile __u32 *)&ctx->user_ip6[0] = a;
+    *(volatile __u32 *)&ctx->user_ip6[1] = b;
+    *(volatile __u32 *)&ctx->user_ip6[2] = c;
+    *(volatile __u32 *)&ctx->user_ip6[3] = d;
+}
+
+static __always_inline void write_v4_mapped(struct bpf_sock_addr *ctx, __be32 address) {
+    write_address6(ctx, 0, 0, bpf_htonl(0xffff), address);
+}
+
+static __always_inline void write_loopback6(struct bpf_sock_addr *ctx) {
+    write_address6(ctx, 0, 0, 0, bpf_htonl(1));
+}
+
+static __always_inline bool is_v6_only(struct bpf_sock *sk) {
+    struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+
+    return tcp && BPF_CORE_READ_BITFIELD(&tcp->inet_conn.icsk_inet.sk.__sk_common, skc_ipv6only);
+}
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * getsockname(2), getpeername(2) and the address that accept(2) returns: overlay addresses only.
+ *
+ * A host socket's own local address is unset until it is connected or accepted, since bind(2) leaves the wildcard
+ * there. That is how the two states are told apart, after a disconnect as well.
+ */
+#ifndef SLIMFAST_NAMES_BPF_H
+#define SLIMFAST_NAMES_BPF_H
+
+#include "maps.bpf.h"
+
+static __always_inline struct sf_socket *record_of(struct bpf_sock_addr *ctx) {
+    if (!ctx->sk || ctx->protocol != IPPROTO_TCP)
+        return 0;
+    return bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
+}
+
+/* The local IPv4 address to show; `real` is the host socket's. */
+static __always_inline __be32 local_address(const struct sf_socket *record, __be32 real) {
+    if (real)
+        return record->flags & (SF_LOOPBACK | SF_LOOPBACK6) ? bpf_htonl(0x7f000001) : record->address;
+    if (!(record->flags & SF_BOUND))
+        return 0;
+    switch (record->bind_class) {
+    case SF_BIND_ADDRESS4:
+        return record->address;
+    case SF_BIND_LOOPBACK4:
+        return bpf_htonl(0x7f000001);
+    default:
+        return 0;
+    }
+}
+
+SEC("cgroup/getsockname4")
+int sf_getsockname4(struct bpf_sock_addr *ctx) {
+    struct sf_socket *record = record_of(ctx);
+
+    if (!record)
+        return 1;
+    ctx->user_ip4 = local_address(record, ctx->user_ip4);
+    if (record->local_port)
+        ctx->user_port = record->local_port;
+    return 1;
+}
+
+SEC("cgroup/getsockname6")
+int sf_getsockname6(struct bpf_sock_addr *ctx) {
+    __u32 real[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
+    struct sf_socket *record = record_of(ctx);
+
+    if (!record)
+        return 1;
+    if (record->local_port)
+        ctx->user_port = record->local_port;
+    if (!is_any6(real)) {
+        if (record->flags & SF_LOOPBACK6)
+            write_loopback6(ctx);
+        else
+            write_v4_mapped(ctx, local_address(record, real[3]));
+    } else if (record->flags & SF_BOUND) {
+        __be32 address = local_address(record, 0);
+
+        if (record->bind_class == SF_BIND_LOOPBACK6)
+            write_loopback6(ctx);
+        else if (address || record->bind_class == SF_BIND_ANY4)
+            write_v4_mapped(ctx, address);
+    }
+    return 1;
+}
+
+SEC("cgroup/getpeername4")
+int sf_getpeername4(struct bpf_sock_addr *ctx) {
+    struct sf_socket *record = record_of(ctx);
+
+    if (record && (record->flags & SF_OVERLAY)) {
+        ctx->user_ip4 = record->peer_address;
+        ctx->user_port = record->peer_port;
+    }
+    return 1;
+}
+
+SEC("cgroup/getpeername6")
+int sf_getpeername6(struct bpf_sock_addr *ctx) {
+    struct sf_socket *record = record_of(ctx);
+
+    if (record && (record->flags & SF_OVERLAY)) {
+        if (record->flags & SF_LOOPBACK6)
+            write_loopback6(ctx);
+        else
+            write_v4_mapped(ctx, record->peer_address);
+        ctx->user_port = record->peer_port;
+    }
+    return 1;
+}
+
+#endif

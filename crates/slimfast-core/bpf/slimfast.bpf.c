@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
+/*
+ * SlimFast's data path in the kernel, one object: each part is a header of its own, so that they share maps and inline
+ * functions without a linker.
+ *
+ *   connect.bpf.h   connect(2): where a connection goes
+ *   bind.bpf.h      bind(2), close(2): what is bound to which port of which endpoint
+ *   names.bpf.h     getsockname(2), getpeername(2), accept(2)
+ *   sockops.bpf.h   the SYN's option, listeners, accepted sockets, events
+ *   dispatch.bpf.h  inbound SYNs to their listener
+ *   iterate.bpf.h   listing and cutting
+ */
+#include "maps.bpf.h"
+#include "events.bpf.h"
+#include "bind.bpf.h"
+#include "connect.bpf.h"
+#include "names.bpf.h"
+#include "sockops.bpf.h"
+#include "dispatch.bpf.h"
+#include "iterate.bpf.h"
+
+/* Helpers that the kernel reserves for GPL-compatible programs are used. */
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * Every record that crosses between the BPF programs, the wire and the core, and every limit of the BPF side.
+ *
+ * This is their only definition: the Rust types are generated from the BTF of the compiled programs. Byte order is part
+ * of each field's type: __be16 and __be32 are network order, __u16 and __u32 host order. Padding is spelled out, so
+ * that a record can be a map key.
+ */
+#ifndef SLIMFAST_H
+#define SLIMFAST_H
+
+#include <linux/types.h>
+
+/* ---- limits ------------------------------------------------------------------------------------------------------ */
+
+/* Endpoints of all networks that the node knows of. */
+#define SF_MAX_PEERS 262144
+/* Endpoints that are attached on the node. */
+#define SF_MAX_ENDPOINTS 4096
+#define SF_MAX_NODES     16384
+#define SF_MAX_NETWORKS  4096
+/* Addresses of the host itself, which containers may not connect to. */
+#define SF_MAX_HOST_ADDRESSES 1024
+/* SYNs that wait for the third packet of their handshake; least recently used go first. Small enough for the cache: an
+ * LRU map goes through all of its memory in turn, and 16384 are 1.6 seconds of 10,000 handshakes a second. */
+#define SF_MAX_FLOWS 16384
+/* (endpoint, port) pairs that are bound. */
+#define SF_MAX_PORTS 65536
+/* Listening sockets. */
+#define SF_MAX_LISTENERS 65536
+#define SF_MAX_PUBLISHED 4096
+/* Sockets that share one (address, port) by SO_REUSEPORT: one bit each in sf_port.slots. */
+#define SF_MAX_REUSEPORT 64
+/* Bytes of the ring of events; a power of two, and small enough to stay in the cache: each connection writes twice. */
+#define SF_EVENTS_BYTES (1 << 18)
+/* Unread bytes in the ring from which the reader is woken; below that it comes by itself. */
+#define SF_EVENTS_WAKE_BYTES (1 << 16)
+/* Ports tried before bind(port 0) gives up with EADDRINUSE. */
+#define SF_EPHEMERAL_TRIES 32
+/* The range that bind(port 0) takes from: net.ipv4.ip_local_port_range as Linux sets it. */
+#define SF_EPHEMERAL_FIRST 32768
+#define SF_EPHEMERAL_COUNT 28232
+
+/* ---- the option in a SYN (RFC 6994: shared use of experimental options) -------------------------------------------
+ */
+
+#define SF_OPTION_KIND    254
+#define SF_OPTION_EXID    0x5346
+#define SF_OPTION_VERSION 1
+
+/* The address that the client asked for was a loopback address of its container. */
+#define SF_OPTION_LOOPBACK 0x1
+/* The same, and it was ::1. */
+#define SF_OPTION_LOOPBACK6 0x2
+
+/*
+ * Always the last 20 bytes of the SYN's header: Linux writes its own options (MSS, SACK, timestamps, window scale: at
+ * most 20 bytes) before it. It identifies, and authenticates nothing.
+ */
+struct sf_option {
+    __u8 kind;
+    __u8 length;
+    __be16 exid;
+    /* Version in the upper four bits, SF_OPTION_* flags in the lower. */
+    __u8 version_flags;
+    /* Network id, most significant byte first. */
+    __u8 vni[3];
+    /* The destination endpoint. Ids are never reused, so a stale sender cannot reach an address's next owner. */
+    __be32 destination_id;
+    /* Overlay address and port of the client, as it sees them itself. */
+    __be32 source_address;
+    __be16 destination_port;
+    __be16 source_port;
+} __attribute__((packed));
+
+/* ---- state of the cluster, written by the core ---------------------------------------------------------------------
+ */
+
+struct sf_endpoint_key {
+    __u32 vni;
+    __u32 id;
+};
+
+struct sf_endpoint {
+    __be32 address;
+};
+
+struct sf_address_key {
+    __u32 vni;
+    __be32 address;
+};
+
+/* An endpoint anywhere in the cluster. */
+struct sf_peer {
+    __u32 id;
+    /* Underlay address of its node, a key of `nodes`. */
+    __be32 node;
+};
+
+/* A node's front ports: first .. first + count - 1, count at least 1. */
+struct sf_node {
+    __u16 front_first;
+    __u16 front_count;
+};
+
+struct sf_network {
+    __be32 prefix;
+    __be32 mask;
+};
+
+/* Where a published host port leads. */
+struct sf_published {
+    struct sf_endpoint_key endpoint;
+    __u16 port;
+    __u16 pad;
+};
+
+/* ---- the socket mapping table --------------------------------------------------------------------------------------
+ */
+
+/* sf_socket.flags */
+enum sf_socket_flags {
+    /* bind(2) or listen(2) happened: bind_class and local_port are set, and `ports` counts this socket. */
+    SF_BOUND = 1 << 0,
+    SF_LISTENING = 1 << 1,
+    /* SO_REUSEADDR and SO_REUSEPORT as they were at bind(2). */
+    SF_REUSEADDR = 1 << 2,
+    SF_REUSEPORT = 1 << 3,
+    /* The peer is an overlay address: peer_* are set. */
+    SF_OVERLAY = 1 << 4,
+    /* The peer is the container itself, by a loopback address. */
+    SF_LOOPBACK = 1 << 5,
+    SF_LOOPBACK6 = 1 << 6,
+    /* The peer is outside the overlay. */
+    SF_OUTSIDE = 1 << 7,
+    SF_ESTABLISHED = 1 << 8,
+    SF_ACCEPTED = 1 << 9,
+    /* Created for the preload tier. */
+    SF_PRELOAD = 1 << 10,
+    /* An accepted socket that came neither through dispatch nor a published port. */
+    SF_STRAY = 1 << 11,
+};
+
+/* How an address given to bind(2) covers the container's addresses. */
+enum sf_bind_class {
+    SF_BIND_ANY4,
+    SF_BIND_ADDRESS4,
+    SF_BIND_LOOPBACK4,
+    /* :: of a socket that takes IPv4 as well. */
+    SF_BIND_DUAL,
+    SF_BIND_ANY6,
+    SF_BIND_LOOPBACK6,
+    SF_BIND_CLASSES,
+};
+
+/* A host socket of a container: in SK_STORAGE, so it lives as long as the socket and accepted sockets inherit it. */
+struct sf_socket {
+    struct sf_endpoint_key owner;
+    /* The owner's overlay address. */
+    __be32 address;
+    /* SF_* */
+    __u32 flags;
+    __be32 peer_address;
+    __be16 peer_port;
+    /* The port that the container bound or accepted on, 0 if the host socket's own port is the right one. */
+    __be16 local_port;
+    /* The destination endpoint of an outbound connection. */
+    __u32 peer_id;
+    __u8 bind_class;
+    /* Index among the listeners of the same class and port. */
+    __u8 slot;
+    __u16 pad;
+    /* CLOCK_MONOTONIC: the start of connect(2), and from then on when it was established. */
+    __u64 since_ns;
+    __u32 setup_us;
+    __u32 pad2;
+};
+
+struct sf_port_key {
+    struct sf_endpoint_key endpoint;
+    __u16 port;
+    __u16 pad;
+};
+
+struct sf_listener_key {
+    struct sf_endpoint_key endpoint;
+    __u16 port;
+    __u8 bind_class;
+    __u8 slot;
+};
+
+/* A listener's real port in the host's namespace, which must not answer by itself. */
+struct sf_hidden_key {
+    __u16 port;
+    /* AF_INET or AF_INET6. */
+    __u16 family;
+};
+
+struct sf_flow_key {
+    __be32 source;
+    __be32 destination;
+    __be16 source_port;
+    __be16 destination_port;
+};
+
+/* What a SYN's option said. */
+struct sf_flow {
+    struct sf_endpoint_key destination;
+    __be32 source_address;
+    __be16 source_port;
+    __u16 destination_port;
+    /* SF_OPTION_* */
+    __u32 flags;
+};
+
+/* ---- events and listings -------------------------------------------------------------------------------------------
+ */
+
+enum sf_event_kind {
+    SF_EVENT_OPENED = 1,
+    SF_EVENT_ACCEPTED,
+    SF_EVENT_CLOSED,
+    SF_EVENT_REFUSED,
+};
+
+/* One connection (or listener), as events report it and as the iterator lists it. */
+struct sf_connection {
+    /* CLOCK_MONOTONIC */
+    __u64 time_ns;
+    __u64 cookie;
+    struct sf_endpoint_key owner;
+    /* Of sf_socket. */
+    __u32 flags;
+    /* Overlay (or outside) addresses, as the container sees them. */
+    __be32 local_address;
+    __be32 peer_address;
+    __be16 local_port;
+    __be16 peer_port;
+    __be32 underlay_local_address;
+    __be32 underlay_peer_address;
+    __be16 underlay_local_port;
+    __be16 underlay_peer_port;
+    /* Of SF_EVENT_REFUSED: errno. */
+    __u32 error;
+    __u64 bytes_sent;
+    __u64 bytes_received;
+    __u64 duration_ns;
+    __u32 setup_us;
+    __u32 rtt_us;
+    /* enum sf_event_kind; 0 in listings. */
+    __u8 kind;
+    /* The kernel's TCP state (include/net/tcp_states.h). */
+    __u8 state;
+    __u8 bind_class;
+    __u8 pad;
+    __u32 pad2;
+};
+
+/* ---- counters -------------------------------------------------------------------------------------------------------
+ */
+
+/* name, meaning: SF_COUNTER_name in C, "name" in the status of a node. */
+#define SF_COUNTERS(X)                                                                                                 \
+    X(connects_overlay)                                                                                                \
+    X(connects_loopback)                                                                                               \
+    X(connects_outside)                                                                                                \
+    X(connects_no_address)                                                                                             \
+    X(connects_denied)                                                                                                 \
+    X(options_written)                                                                                                 \
+    X(options_no_space)                                                                                                \
+    X(syns_seen)                                                                                                       \
+    X(syns_no_option)                                                                                                  \
+    X(syns_unknown_node)                                                                                               \
+    X(dispatched)                                                                                                      \
+    X(dispatched_published)                                                                                            \
+    X(refused_no_flow)                                                                                                 \
+    X(refused_unknown_endpoint)                                                                                        \
+    X(refused_no_listener)                                                                                             \
+    X(refused_hidden)                                                                                                  \
+    X(refused_assign)                                                                                                  \
+    X(binds)                                                                                                           \
+    X(binds_in_use)                                                                                                    \
+    X(binds_not_available)                                                                                             \
+    X(listeners_added)                                                                                                 \
+    X(listeners_failed)                                                                                                \
+    X(accepted)                                                                                                        \
+    X(accepted_stray)                                                                                                  \
+    X(opened)                                                                                                          \
+    X(closed)                                                                                                          \
+    X(failed)                                                                                                          \
+    X(events_lost)
+
+enum sf_counter {
+#define X(name) SF_COUNTER_##name,
+    SF_COUNTERS(X)
+#undef X
+        SF_COUNTERS_MAX,
+};
+
+#endif

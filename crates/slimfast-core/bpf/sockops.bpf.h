@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * The life of a host socket as TCP sees it: the option in the SYN, the listener's entry, the accepted socket's names,
+ * and the events. Only sockets with a record are touched.
+ */
+#ifndef SLIMFAST_SOCKOPS_BPF_H
+#define SLIMFAST_SOCKOPS_BPF_H
+
+#include "bind.bpf.h"
+#include "events.bpf.h"
+
+/* bpf_sock_ops keeps ports in different forms: local in host order, remote in the upper half in network order. */
+static __always_inline __be16 ops_local_port(struct bpf_sock_ops *ctx) {
+    return bpf_htons((__u16)ctx->local_port);
+}
+
+static __always_inline __be16 ops_remote_port(struct bpf_sock_ops *ctx) {
+    return bpf_htons((__u16)bpf_ntohl(ctx->remote_port));
+}
+
+static __always_inline void enable(struct bpf_sock_ops *ctx, __u32 callbacks) {
+    bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | callbacks);
+}
+
+static __always_inline void disable(struct bpf_sock_ops *ctx, __u32 callbacks) {
+    bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~callbacks);
+}
+
+static __always_inline void emit(struct bpf_sock_ops *ctx, struct tcp_sock *tcp, struct sf_socket *record,
+                                 enum sf_event_kind kind, __u64 now_ns, int error) {
+    struct sf_connection *event = reserve(kind, now_ns);
+
+    if (!event)
+        return;
+    describe(event, record, ops_local_port(ctx));
+    event->cookie = bpf_get_socket_cookie(ctx);
+    event->underlay_local_address = ctx->local_ip4;
+    event->underlay_peer_address = ctx->remote_ip4;
+    event->underlay_local_port = ops_local_port(ctx);
+    event->underlay_peer_port = ops_remote_port(ctx);
+    event->state = ctx->state;
+    event->error = error;
+    event->rtt_us = ctx->srtt_us >> 3;
+    if (tcp && kind == SF_EVENT_CLOSED) {
+        count_bytes(event, tcp);
+        event->duration_ns = event->time_ns - record->since_ns;
+    }
+    submit(event);
+}
+
+/* ---- outbound
+ * -------------------------------------------------------------------------------------------------------- */
+
+static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct sf_socket *record) {
+    if (record->flags & SF_OVERLAY)
+        enable(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG);
+    else if (record->flags & SF_OUTSIDE)
+        enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+#define TCP_FLAG_SYN 0x02
+#define TCP_FLAG_ACK 0x10
+
+static __always_inline void on_option_length(struct bpf_sock_ops *ctx) {
+    if ((ctx->skb_tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN &&
+        bpf_reserve_hdr_opt(ctx, sizeof(struct sf_option), 0))
+        count(SF_COUNTER_options_no_space);
+}
+
+static __always_inline void on_write_option(struct bpf_sock_ops *ctx, struct sf_socket *record) {
+    __u32 vni = record->owner.vni;
+    struct sf_option option = {
+        .kind = SF_OPTION_KIND,
+        .length = sizeof(option),
+        .exid = bpf_htons(SF_OPTION_EXID),
+        .version_flags = SF_OPTION_VERSION << 4,
+        .vni = {vni >> 16, vni >> 8, vni},
+        .destination_id = bpf_htonl(record->peer_id),
+        .source_address = record->address,
+        .destination_port = record->peer_port,
+        .source_port = record->local_port ? record->local_port : ops_local_port(ctx),
+    };
+
+    if ((ctx->skb_tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
+        return;
+    if (record->flags & SF_LOOPBACK)
+        option.version_flags |= SF_OPTION_LOOPBACK;
+    if (record->flags & SF_LOOPBACK6)
+        option.version_flags |= SF_OPTION_LOOPBACK6;
+    if (!bpf_store_hdr_opt(ctx, &option, sizeof(option), 0))
+        count(SF_COUNTER_options_written);
+}
+
+static __always_inline void on_established_outbound(struct bpf_sock_ops *ctx, struct sf_socket *record) {
+    __u64 now = bpf_ktime_get_ns();
+
+    if (!(record->flags & (SF_OVERLAY | SF_OUTSIDE)))
+        return;
+    disable(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+    record->setup_us = (now - record->since_ns) / 1000;
+    record->since_ns = now;
+    record->flags |= SF_ESTABLISHED;
+    count(SF_COUNTER_opened);
+    emit(ctx, 0, record, SF_EVENT_OPENED, now, 0);
+}
+
+/* ---- inbound
+ * --------------------------------------------------------------------------------------------------------- */
+
+static __always_inline void hide(__u16 port, __u16 family) {
+    struct sf_hidden_key key = {.port = port, .family = family};
+    __u32 *users = bpf_map_lookup_elem(&hidden_ports, &key);
+    __u32 one = 1;
+
+    if (users)
+        __sync_fetch_and_add(users, 1);
+    else
+        bpf_map_update_elem(&hidden_ports, &key, &one, BPF_ANY);
+}
+
+static __always_inline void unhide(__u16 port, __u16 family) {
+    struct sf_hidden_key key = {.port = port, .family = family};
+    __u32 *users = bpf_map_lookup_elem(&hidden_ports, &key);
+
+    if (users && __sync_fetch_and_add(users, -1) <= 1)
+        bpf_map_delete_elem(&hidden_ports, &key);
+}
+
+/* Gives the listener a slot; -1 if SF_MAX_REUSEPORT are taken. */
+static __always_inline int take_slot(const struct sf_port_key *key, __u32 class) {
+    struct sf_port *port = bpf_map_lookup_elem(&ports, key);
+    int slot = -1;
+
+    if (!port)
+        return -1;
+    class = class_index(class);
+    bpf_spin_lock(&port->lock);
+    if (!port->dead) {
+        __u64 taken = port->slots[class];
+
+        for (int i = 0; i < SF_MAX_REUSEPORT; i++) {
+            if (!(taken & (1ULL << i))) {
+                slot = i;
+                port->slots[class] = taken | (1ULL << i);
+                port->listening[class]++;
+                break;
+            }
+        }
+    }
+    bpf_spin_unlock(&port->lock);
+    return slot;
+}
+
+static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct sf_socket *record) {
+    struct sf_port_key port = {.endpoint = record->owner};
+    struct sf_listener_key key = {.endpoint = record->owner};
+    __u32 class;
+    int slot;
+
+    enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+    hide(ctx->local_port, AF_INET);
+    if (ctx->family == AF_INET6)
+        hide(ctx->local_port, AF_INET6);
+    if (!bpf_map_lookup_elem(&endpoints, &record->owner)) {
+        count(SF_COUNTER_listeners_failed);
+        return;
+    }
+    if (!(record->flags & SF_BOUND)) {
+        /* listen(2) without bind(2): the port that the kernel chose, as the container's own. */
+        bool dual = ctx->family == AF_INET6 && !is_v6_only(sk);
+
+        class = ctx->family == AF_INET ? SF_BIND_ANY4 : dual ? SF_BIND_DUAL : SF_BIND_ANY6;
+        port.port = ctx->local_port;
+        if (take_port(&port, class, 0, false) != TAKEN_OK) {
+            count(SF_COUNTER_listeners_failed);
+            return;
+        }
+        record->local_port = bpf_htons(port.port);
+        record->bind_class = class;
+        record->flags |= SF_BOUND;
+    }
+    class = record->bind_class;
+    port.port = port_of(record->local_port);
+    slot = take_slot(&port, class);
+    if (slot < 0) {
+        count(SF_COUNTER_listeners_failed);
+        return;
+    }
+    record->slot = slot;
+    record->flags |= SF_LISTENING;
+    key.port = port.port;
+    key.bind_class = class;
+    key.slot = slot;
+    if (bpf_sock_hash_update(ctx, &listeners, &key, BPF_ANY))
+        count(SF_COUNTER_listeners_failed);
+    else
+        count(SF_COUNTER_listeners_added);
+}
+
+static __always_inline bool is_from_loopback6_ops(struct bpf_sock_ops *ctx) {
+    return (ctx->remote_ip6[0] | ctx->remote_ip6[1] | ctx->remote_ip6[2]) == 0 && ctx->remote_ip6[3] == bpf_htonl(1);
+}
+
+static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, struct sf_socket *record) {
+    struct sf_flow_key key = {
+        .source = ctx->remote_ip4,
+        .destination = ctx->local_ip4,
+        .source_port = ops_remote_port(ctx),
+        .destination_port = ops_local_port(ctx),
+    };
+    const struct sf_flow *flow;
+    __u16 port = ctx->local_port;
+
+    /* What the listener's record says of binding is the listener's. */
+    record->flags = (record->flags & SF_PRELOAD) | SF_ACCEPTED | SF_ESTABLISHED;
+    record->since_ns = bpf_ktime_get_ns();
+    record->setup_us = 0;
+    if (ctx->family == AF_INET6 && is_from_loopback6_ops(ctx)) {
+        key.source = FLOW_LOOPBACK6;
+        key.destination = FLOW_LOOPBACK6;
+    }
+    flow = bpf_map_lookup_elem(&flows, &key);
+    if (flow) {
+        record->flags |= SF_OVERLAY;
+        if (flow->flags & SF_OPTION_LOOPBACK)
+            record->flags |= SF_LOOPBACK;
+        if (flow->flags & SF_OPTION_LOOPBACK6)
+            record->flags |= SF_LOOPBACK6;
+        record->peer_address =
+            flow->flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6) ? bpf_htonl(0x7f000001) : flow->source_address;
+        record->peer_port = flow->source_port;
+        bpf_map_delete_elem(&flows, &key);
+    } else {
+        record->peer_address = key.source;
+        record->peer_port = key.source_port;
+        record->flags |= bpf_map_lookup_elem(&published, &port) ? SF_OUTSIDE : SF_STRAY;
+        if (record->flags & SF_STRAY)
+            count(SF_COUNTER_accepted_stray);
+    }
+    enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+    count(SF_COUNTER_accepted);
+    emit(ctx, 0, record, SF_EVENT_ACCEPTED, record->since_ns, 0);
+}
+
+/* ---- the end
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct sf_socket *record) {
+    struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+    __u32 before = ctx->args[0];
+
+    if (before == BPF_TCP_LISTEN) {
+        unhide(ctx->local_port, AF_INET);
+        if (ctx->family == AF_INET6)
+            unhide(ctx->local_port, AF_INET6);
+        release_port(record);
+    } else if (record->flags & SF_ESTABLISHED) {
+        record->flags &= ~SF_ESTABLISHED;
+        count(SF_COUNTER_closed);
+        emit(ctx, tcp, record, SF_EVENT_CLOSED, bpf_ktime_get_ns(), 0);
+    } else if (before == BPF_TCP_SYN_SENT) {
+        count(SF_COUNTER_failed);
+        emit(ctx, tcp, record, SF_EVENT_REFUSED, bpf_ktime_get_ns(), tcp ? tcp->inet_conn.icsk_inet.sk.sk_err : 0);
+    }
+}
+
+SEC("sockops")
+int sf_sockops(struct bpf_sock_ops *ctx) {
+    struct sf_socket *record;
+    struct bpf_sock *sk;
+
+    /* Most calls are none of ours: they end here, before the look-up. */
+    switch (ctx->op) {
+    case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+        on_option_length(ctx);
+        return 1;
+    case BPF_SOCK_OPS_STATE_CB:
+        if (ctx->args[1] != BPF_TCP_CLOSE)
+            return 1;
+        break;
+    case BPF_SOCK_OPS_TCP_CONNECT_CB:
+    case BPF_SOCK_OPS_WRITE_HDR_OPT_CB:
+    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+    case BPF_SOCK_OPS_TCP_LISTEN_CB:
+    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+        break;
+    default:
+        return 1;
+    }
+    sk = ctx->sk;
+    if (!sk)
+        return 1;
+    record = bpf_sk_storage_get(&sockets, sk, 0, 0);
+    if (!record)
+        return 1;
+    switch (ctx->op) {
+    case BPF_SOCK_OPS_TCP_CONNECT_CB:
+        on_connect(ctx, record);
+        break;
+    case BPF_SOCK_OPS_WRITE_HDR_OPT_CB:
+        on_write_option(ctx, record);
+        break;
+    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+        on_established_outbound(ctx, record);
+        break;
+    case BPF_SOCK_OPS_TCP_LISTEN_CB:
+        on_listen(ctx, sk, record);
+        break;
+    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+        on_established_inbound(ctx, record);
+        break;
+    case BPF_SOCK_OPS_STATE_CB:
+        on_close(ctx, sk, record);
+        break;
+    }
+    return 1;
+}
+
+#endif

@@ -1,0 +1,362 @@
+//! The door through which containers come: a unix socket that speaks the OCI seccomp-agent protocol.
+//!
+//! A runtime or our launcher connects, hands over the seccomp listener of the processes that it is about to start, and
+//! says by its metadata which endpoint they belong to. Admission checks who connects (root only) and what it brings,
+//! then starts the supervisor and, for the preload tier, the dispenser, and keeps their handles.
+//!
+//! Threads: one that accepts; one per connection, short-lived and bounded in number, so that a slow peer delays nobody;
+//! those of the supervisors and dispensers. The callback that looks the metadata up and the receiver of the events must
+//! not wait for this type. The lock on [`Held`] is never kept while a thread is joined.
+#![deny(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::counters::HandoutCounters;
+use crate::dispenser::{Dispenser, Filled};
+use crate::error::{Error, Result};
+use crate::owner::{EndpointKey, SocketSources};
+use crate::supervisor::Supervisor;
+use crate::sys::seccomp::SeccompListener;
+use crate::sys::unix::{bind_private, is_unix_seqpacket, peer_credentials, wait_readable};
+use crate::sys::wake::{Wake, spawn};
+
+mod connection;
+mod state;
+
+/// Connections that are read at the same time. Another waits in the socket's backlog.
+const MAX_CONNECTIONS: usize = 32;
+/// Pause after accept(2) failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a launcher waits at most for its dispenser to fill up, which takes less than a millisecond.
+const FILL_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Finds the endpoint that a hand-over's metadata names. Called on connection threads.
+pub type Lookup = dyn Fn(&str) -> Option<EndpointKey> + Send + Sync;
+
+/// What the owner of the node wants to know about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdmissionEvent {
+    /// A process tree is served from now on.
+    Admitted { endpoint: EndpointKey, pid: i64, dispenser: bool },
+    /// A hand-over was refused. Its TCP sockets will fail with ENOSYS. `reason` is for a log.
+    Refused { reason: String },
+    /// The last process under the endpoint's last listener has ended.
+    Idle(EndpointKey),
+}
+
+/// The admission socket and everything that was admitted through it.
+#[derive(Debug)]
+pub struct Admission {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    lookup: Box<Lookup>,
+    sources: Arc<dyn SocketSources>,
+    counters: Arc<HandoutCounters>,
+    /// None once admission has stopped, whatever threads still hold this record.
+    events: Mutex<Option<Sender<AdmissionEvent>>>,
+    wake: Wake,
+    held: Mutex<Held>,
+    next_number: AtomicU64,
+    connections: Mutex<usize>,
+    connection_ended: Condvar,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+/// The handles of what was admitted, by endpoint and running number.
+#[derive(Default)]
+struct Held {
+    endpoints: HashMap<EndpointKey, Endpoint>,
+    /// Nothing is admitted any more.
+    stopped: bool,
+}
+
+#[derive(Default)]
+struct Endpoint {
+    listeners: HashMap<u64, Supervisor>,
+    dispensers: HashMap<u64, Dispenser>,
+}
+
+/// A hand-over whose descriptors have been checked.
+struct HandOver {
+    endpoint: EndpointKey,
+    pid: i64,
+    listener: SeccompListener,
+    dispenser: Option<OwnedFd>,
+}
+
+impl Admission {
+    /// Listens at `path`, replacing the socket of an agent that is gone.
+    pub fn start(
+        path: &Path,
+        lookup: Box<Lookup>,
+        sources: Arc<dyn SocketSources>,
+        events: Sender<AdmissionEvent>,
+    ) -> Result<Self> {
+        let socket = listen(path)?;
+        let wake = Wake::new().map_err(|e| Error::system("eventfd", "starting admission", e))?;
+        let shared = Arc::new(Shared {
+            lookup,
+            sources,
+            counters: Arc::default(),
+            events: Mutex::new(Some(events)),
+            wake,
+            held: Mutex::default(),
+            next_number: AtomicU64::new(0),
+            connections: Mutex::new(0),
+            connection_ended: Condvar::new(),
+        });
+        let thread = {
+            let shared = Arc::clone(&shared);
+            spawn("sf-admission".into(), move || accept_loop(&shared, &socket))
+        }
+        .map_err(|e| {
+            let _ = std::fs::remove_file(path);
+            Error::system("clone", "starting admission", e)
+        })?;
+        Ok(Admission { shared, path: path.to_owned(), thread })
+    }
+
+    /// The endpoint is gone: its processes get ENETDOWN from socket(2) until they end, its dispensers close.
+    pub fn stop_endpoint(&self, endpoint: EndpointKey) {
+        if let Some(endpoint) = lock(&self.shared.held).endpoints.get(&endpoint) {
+            endpoint.listeners.values().for_each(Supervisor::detach);
+            endpoint.dispensers.values().for_each(Dispenser::detach);
+        }
+    }
+
+    /// How many listeners and dispensers are held for the endpoint.
+    pub fn held(&self, endpoint: EndpointKey) -> (usize, usize) {
+        let held = lock(&self.shared.held);
+        held.endpoints.get(&endpoint).map_or((0, 0), |e| (e.listeners.len(), e.dispensers.len()))
+    }
+
+    pub fn counters(&self) -> &HandoutCounters {
+        &self.shared.counters
+    }
+
+    /// Ends everything, waits for it, and drops the sender of events. Processes that still run get ENOSYS from socket(2) for TCP.
+    pub fn stop(self) {
+        let endpoints = {
+            let mut held = lock(&self.shared.held);
+            held.stopped = true;
+            std::mem::take(&mut held.endpoints)
+        };
+        self.shared.wake.set();
+        self.shared.connection_ended.notify_all();
+        // A panic has been printed by the thread itself and there is nothing left to undo.
+        let _ = self.thread.join();
+        for endpoint in endpoints.values() {
+            endpoint.listeners.values().for_each(Supervisor::stop);
+            endpoint.dispensers.values().for_each(Dispenser::stop);
+        }
+        for endpoint in endpoints.into_values() {
+            endpoint.listeners.into_values().for_each(Supervisor::join);
+            endpoint.dispensers.into_values().for_each(Dispenser::join);
+        }
+        lock(&self.shared.events).take();
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Binds `path`. A socket file that nobody listens on any more is replaced.
+fn listen(path: &Path) -> Result<UnixListener> {
+    let context = || format!("listening for containers at {}", path.display());
+    match bind_private(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+        Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
+            let reason = format!("{} is too long for a unix socket (107 bytes)", path.display());
+            return Err(Error::invalid("seccompSocket", reason));
+        }
+        other => return other.map_err(|e| Error::system("bind", context(), e)),
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        Err(error) => return Err(Error::system("connect", context(), error)),
+        Ok(stream) => {
+            let holder = match peer_credentials(stream.as_fd()) {
+                Ok((_, pid)) => format!("process {pid}"),
+                Err(_) => "another process".into(),
+            };
+            return Err(Error::Conflict { what: format!("the socket {}", path.display()), holder });
+        }
+    }
+    std::fs::remove_file(path).map_err(|e| Error::system("unlink", context(), e))?;
+    bind_private(path).map_err(|e| Error::system("bind", context(), e))
+}
+
+fn accept_loop(shared: &Arc<Shared>, socket: &UnixListener) {
+    while wait_readable(socket.as_fd(), shared.wake.as_fd()).unwrap_or(true) {
+        let stream = match socket.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => continue,
+            Err(_) => {
+                shared.wake.sleep(ACCEPT_PAUSE);
+                continue;
+            }
+        };
+        // The file's mode says so already; a socket file whose mode was changed must not open the door.
+        if !matches!(peer_credentials(stream.as_fd()), Ok((0, _))) {
+            shared.counters.admission_not_root.add_one();
+            continue;
+        }
+        if !shared.begin_connection() {
+            return;
+        }
+        let body = {
+            let shared = Arc::clone(shared);
+            move || {
+                // Counted down by drop, so that a panic can not use the connections up.
+                let _slot = Slot(&shared);
+                connection::serve(&shared, &stream);
+            }
+        };
+        if spawn("sf-admit".into(), body).is_err() {
+            shared.end_connection();
+            shared.wake.sleep(ACCEPT_PAUSE);
+        }
+    }
+}
+
+struct Slot<'a>(&'a Shared);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.end_connection();
+    }
+}
+
+impl Shared {
+    /// Waits until there is room for a connection; false once admission has stopped.
+    fn begin_connection(&self) -> bool {
+        let mut connections = lock(&self.connections);
+        loop {
+            if lock(&self.held).stopped {
+                return false;
+            }
+            if *connections < MAX_CONNECTIONS {
+                *connections += 1;
+                return true;
+            }
+            connections = self.connection_ended.wait(connections).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn end_connection(&self) {
+        *lock(&self.connections) -= 1;
+        self.connection_ended.notify_one();
+    }
+
+    fn report(&self, event: AdmissionEvent) {
+        if let Some(events) = lock(&self.events).as_ref() {
+            // Nobody listens any more while the node is being closed.
+            let _ = events.send(event);
+        }
+    }
+
+    /// Starts to serve. On an error nothing is left of the hand-over.
+    fn admit(self: &Arc<Self>, hand_over: HandOver) -> Result<()> {
+        let HandOver { endpoint, pid, listener, dispenser } = hand_over;
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        // Kept until both threads are entered: they report their end through the same lock.
+        let mut held = lock(&self.held);
+        if held.stopped {
+            return Err(Error::Closed);
+        }
+        let started = dispenser.map(|queue| self.start_dispenser(queue, endpoint, number)).transpose()?;
+        let (dispenser, filled) = started.unzip();
+        let supervisor = {
+            let shared = Arc::clone(self);
+            let (sources, counters) = (Arc::clone(&self.sources), Arc::clone(&self.counters));
+            Supervisor::start(listener, endpoint, sources, counters, move |_| shared.listener_ended(endpoint, number))
+        };
+        let supervisor = supervisor.inspect_err(|_| {
+            if let Some(dispenser) = &dispenser {
+                dispenser.stop();
+            }
+        })?;
+        let entry = held.endpoints.entry(endpoint).or_default();
+        entry.listeners.insert(number, supervisor);
+        entry.dispensers.extend(dispenser.map(|d| (number, d)));
+        drop(held);
+        if let Some(filled) = &filled {
+            // So that the first sockets of a short command come from the dispenser already.
+            filled.wait(FILL_TIMEOUT);
+        }
+        self.counters.admission_admitted.add_one();
+        self.report(AdmissionEvent::Admitted { endpoint, pid, dispenser: filled.is_some() });
+        Ok(())
+    }
+
+    fn start_dispenser(
+        self: &Arc<Self>,
+        queue: OwnedFd,
+        endpoint: EndpointKey,
+        number: u64,
+    ) -> Result<(Dispenser, Filled)> {
+        let shared = Arc::clone(self);
+        let (sources, counters) = (Arc::clone(&self.sources), Arc::clone(&self.counters));
+        Dispenser::start(queue, endpoint, sources, counters, move || {
+            if let Some(entry) = lock(&shared.held).endpoints.get_mut(&endpoint) {
+                entry.dispensers.remove(&number);
+            }
+        })
+    }
+
+    fn listener_ended(&self, endpoint: EndpointKey, number: u64) {
+        let idle = {
+            let mut held = lock(&self.held);
+            let Some(entry) = held.endpoints.get_mut(&endpoint) else { return };
+            entry.listeners.remove(&number);
+            // The dispenser came with the same processes. A copy of its other end that was smuggled out must not live on.
+            if let Some(dispenser) = entry.dispensers.remove(&number) {
+                dispenser.stop();
+            }
+            let idle = entry.listeners.is_empty();
+            if idle {
+                held.endpoints.remove(&endpoint);
+            }
+            idle
+        };
+        if idle {
+            self.report(AdmissionEvent::Idle(endpoint));
+        }
+    }
+}
+
+/// Checks what the descriptors are.
+fn check_fds(
+    endpoint: EndpointKey,
+    pid: i64,
+    listener: OwnedFd,
+    dispenser: Option<OwnedFd>,
+) -> std::result::Result<HandOver, String> {
+    let listener = SeccompListener::new(listener).map_err(|_| "seccompFd is not a seccomp listener".to_owned())?;
+    if dispenser.as_ref().is_some_and(|queue| !is_unix_seqpacket(queue.as_fd())) {
+        return Err("slimfastDispenserFd is not a SOCK_SEQPACKET unix socket".into());
+    }
+    Ok(HandOver { endpoint, pid, listener, dispenser })
+}
+
+/// A panic in another thread can not leave the maps half changed: nothing that may panic runs under the locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,185 @@
+//! Connections and listeners as the kernel has them, read through BPF iterators; and cutting an endpoint's.
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle};
+
+use super::loader::Loaded;
+use super::records::{bytes_of, read_record, sf_bind_class, sf_connection, sf_endpoint_key, sf_socket_flags};
+use super::{bpf_error, ipv4};
+use crate::error::{Error, Result};
+use crate::owner::{EndpointKey, Tier};
+
+/// TCP_LISTEN (include/net/tcp_states.h).
+const TCP_LISTEN: u8 = 10;
+const TCP_CLOSE: u8 = 7;
+
+/// Names of the TCP states by number (include/net/tcp_states.h).
+const TCP_STATES: [&str; 13] = [
+    "",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+    "NEW_SYN_RECV",
+];
+
+/// Which end of a connection the container holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Outbound,
+    Inbound,
+}
+
+/// A TCP connection of an endpoint of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The kernel's socket cookie; 0 for a connection that never had a socket on this node.
+    pub cookie: u64,
+    pub owner: EndpointKey,
+    pub direction: Direction,
+    pub tier: Tier,
+    /// The kernel's name of the TCP state.
+    pub state: &'static str,
+    /// As the container sees them.
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+    /// Of the host socket.
+    pub underlay_local: SocketAddr,
+    pub underlay_peer: SocketAddr,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    /// Smoothed, in microseconds; 0 if not measured yet.
+    pub rtt_us: u32,
+    /// Since it was established, in microseconds.
+    pub duration_us: u64,
+    /// Of the handshake, in microseconds; outbound only.
+    pub setup_us: u32,
+}
+
+/// A listening TCP socket of an endpoint of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    pub cookie: u64,
+    pub owner: EndpointKey,
+    pub local: SocketAddr,
+    pub v6_only: bool,
+}
+
+fn has(record: &sf_connection, flag: sf_socket_flags) -> bool {
+    record.flags & flag.0 != 0
+}
+
+fn v4(address: u32, port: u16) -> SocketAddr {
+    SocketAddr::V4(SocketAddrV4::new(ipv4(address), u16::from_be(port)))
+}
+
+impl Connection {
+    pub(super) fn from_record(record: &sf_connection) -> Self {
+        let loopback6 = has(record, sf_socket_flags::SF_LOOPBACK6);
+        let shown = |address: u32, port: u16| {
+            if loopback6 {
+                SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), u16::from_be(port))
+            } else {
+                v4(address, port)
+            }
+        };
+        Self {
+            cookie: record.cookie,
+            owner: record.owner.into(),
+            direction: if has(record, sf_socket_flags::SF_ACCEPTED) { Direction::Inbound } else { Direction::Outbound },
+            tier: if has(record, sf_socket_flags::SF_PRELOAD) { Tier::Preload } else { Tier::Notify },
+            state: TCP_STATES.get(usize::from(record.state)).copied().unwrap_or(""),
+            local: shown(record.local_address, record.local_port),
+            peer: shown(record.peer_address, record.peer_port),
+            underlay_local: shown(record.underlay_local_address, record.underlay_local_port),
+            underlay_peer: shown(record.underlay_peer_address, record.underlay_peer_port),
+            bytes_sent: record.bytes_sent,
+            bytes_received: record.bytes_received,
+            rtt_us: record.rtt_us,
+            duration_us: record.duration_ns / 1000,
+            setup_us: record.setup_us,
+        }
+    }
+}
+
+impl Listener {
+    fn from_record(record: &sf_connection) -> Self {
+        let class = sf_bind_class(u32::from(record.bind_class));
+        let address = match class {
+            sf_bind_class::SF_BIND_ADDRESS4 => IpAddr::V4(ipv4(record.local_address)),
+            sf_bind_class::SF_BIND_LOOPBACK4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            sf_bind_class::SF_BIND_DUAL | sf_bind_class::SF_BIND_ANY6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            sf_bind_class::SF_BIND_LOOPBACK6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        Self {
+            cookie: record.cookie,
+            owner: record.owner.into(),
+            local: SocketAddr::new(address, u16::from_be(record.local_port)),
+            v6_only: matches!(class, sf_bind_class::SF_BIND_ANY6 | sf_bind_class::SF_BIND_LOOPBACK6),
+        }
+    }
+}
+
+/// The iterator programs, attached once.
+pub struct Listing {
+    list: Link,
+    cut: Link,
+    globals: MapHandle,
+}
+
+impl Listing {
+    pub fn new(loaded: &Loaded) -> Result<Self> {
+        Ok(Self {
+            list: loaded.iterator("sf_list")?,
+            cut: loaded.iterator("sf_cut")?,
+            globals: loaded.map("slimfast.bss").or_else(|_| loaded.map(".bss"))?,
+        })
+    }
+
+    fn records(&self) -> Result<Vec<sf_connection>> {
+        let bytes = run(&self.list, "list the sockets")?;
+        Ok(bytes.chunks_exact(size_of::<sf_connection>()).filter_map(read_record).collect())
+    }
+
+    /// Every connection that is open, opening or closing. Sockets that only wait (TIME_WAIT) are the kernel's own.
+    pub fn connections(&self) -> Result<Vec<Connection>> {
+        let records = self.records()?;
+        Ok(records
+            .iter()
+            .filter(|record| !matches!(record.state, TCP_LISTEN | TCP_CLOSE))
+            .map(Connection::from_record)
+            .collect())
+    }
+
+    pub fn listeners(&self) -> Result<Vec<Listener>> {
+        let records = self.records()?;
+        Ok(records.iter().filter(|record| record.state == TCP_LISTEN).map(Listener::from_record).collect())
+    }
+
+    /// Resets all connections and listeners of an endpoint. Calls must not overlap.
+    pub fn cut(&self, owner: EndpointKey) -> Result<()> {
+        self.globals
+            .update(&0u32.to_ne_bytes(), bytes_of(&sf_endpoint_key::from(owner)), MapFlags::ANY)
+            .map_err(|error| bpf_error("name the endpoint to cut", &error))?;
+        run(&self.cut, "cut an endpoint's sockets").map(drop)
+    }
+}
+
+fn run(link: &Link, context: &'static str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Iter::new(link)
+        .map_err(|error| bpf_error(context, &error))?
+        .read_to_end(&mut bytes)
+        .map_err(|source| Error::system("read", context, source))?;
+    Ok(bytes)
+}

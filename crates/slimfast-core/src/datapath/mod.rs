@@ -1,0 +1,34 @@
+//! The BPF side of a node: loading and attaching the programs, and typed access to their maps.
+//!
+//! ```text
+//! loader    object -> loaded, attached programs; undone by dropping
+//! tables    the cluster's state into the maps
+//! sockets   host sockets with their owner's record
+//! events    the ring of connection events, read by one thread
+//! listing   connections and listeners out of the kernel's own tables; cutting an endpoint's
+//! records   the C header's records in Rust
+//! ```
+
+pub mod events;
+pub mod listing;
+pub mod loader;
+pub mod records;
+pub mod sockets;
+pub mod tables;
+
+use std::net::Ipv4Addr;
+
+/// An IPv4 address as the programs keep it: in network order, in memory.
+pub(crate) fn be32(address: Ipv4Addr) -> u32 {
+    u32::from_ne_bytes(address.octets())
+}
+
+/// The inverse of [`be32`].
+pub(crate) fn ipv4(address: u32) -> Ipv4Addr {
+    Ipv4Addr::from(address.to_ne_bytes())
+}
+
+/// A failure of libbpf as the crate's error. libbpf reports the errno of the system call that failed.
+pub(crate) fn bpf_error(context: impl Into<String>, error: &libbpf_rs::Error) -> crate::error::Error {
+    crate::error::Error::system("bpf", context, std::io::Error::other(format!("{error:#}")))
+}

@@ -1,0 +1,174 @@
+//! The cluster's state as the programs read it: one typed method per map entry.
+//!
+//! Writers are serialised by the node; readers are the programs, at any time. Entries are replaced whole.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
+
+use super::loader::Loaded;
+use super::records::{
+    Record, bytes_of, sf_address_key, sf_endpoint, sf_endpoint_key, sf_network, sf_node, sf_peer, sf_published,
+};
+use super::{be32, bpf_error};
+use crate::error::Result;
+use crate::owner::EndpointKey;
+
+/// Handles on the maps that only the core writes.
+pub struct Tables {
+    peers: MapHandle,
+    endpoints: MapHandle,
+    nodes: MapHandle,
+    networks: MapHandle,
+    published: MapHandle,
+    counters: MapHandle,
+    counter_names: Vec<String>,
+}
+
+impl From<EndpointKey> for sf_endpoint_key {
+    fn from(key: EndpointKey) -> Self {
+        Self { vni: key.vni, id: key.id }
+    }
+}
+
+impl From<sf_endpoint_key> for EndpointKey {
+    fn from(key: sf_endpoint_key) -> Self {
+        Self { vni: key.vni, id: key.id }
+    }
+}
+
+impl Tables {
+    pub fn new(loaded: &Loaded) -> Result<Self> {
+        Ok(Self {
+            peers: loaded.map("peers")?,
+            endpoints: loaded.map("endpoints")?,
+            nodes: loaded.map("nodes")?,
+            networks: loaded.map("networks")?,
+            published: loaded.map("published")?,
+            counters: loaded.map("counters")?,
+            counter_names: loaded.counter_names()?,
+        })
+    }
+
+    /// An endpoint anywhere: connections to `address` in network `key.vni` go to `node`.
+    pub fn set_peer(&self, key: EndpointKey, address: Ipv4Addr, node: Ipv4Addr) -> Result<()> {
+        put(&self.peers, &address_key(key.vni, address), &sf_peer { id: key.id, node: be32(node) })
+    }
+
+    pub fn remove_peer(&self, vni: u32, address: Ipv4Addr) -> Result<()> {
+        remove(&self.peers, bytes_of(&address_key(vni, address)))
+    }
+
+    /// An endpoint of this node: SYNs for it are dispatched from now on.
+    pub fn set_endpoint(&self, key: EndpointKey, address: Ipv4Addr) -> Result<()> {
+        put(&self.endpoints, &sf_endpoint_key::from(key), &sf_endpoint { address: be32(address) })
+    }
+
+    pub fn remove_endpoint(&self, key: EndpointKey) -> Result<()> {
+        remove(&self.endpoints, bytes_of(&sf_endpoint_key::from(key)))
+    }
+
+    /// SYNs from this underlay address are believed, and connections to its endpoints go to these front ports.
+    pub fn set_node(&self, address: Ipv4Addr, front_first: u16, front_count: u16) -> Result<()> {
+        put_bytes(&self.nodes, &be32(address).to_ne_bytes(), bytes_of(&sf_node { front_first, front_count }))
+    }
+
+    pub fn remove_node(&self, address: Ipv4Addr) -> Result<()> {
+        remove(&self.nodes, &be32(address).to_ne_bytes())
+    }
+
+    pub fn set_network(&self, vni: u32, prefix: Ipv4Addr, prefix_length: u8) -> Result<()> {
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix_length)).unwrap_or(0);
+        let value = sf_network { prefix: be32(prefix), mask: mask.to_be() };
+        put_bytes(&self.networks, &vni.to_ne_bytes(), bytes_of(&value))
+    }
+
+    pub fn remove_network(&self, vni: u32) -> Result<()> {
+        remove(&self.networks, &vni.to_ne_bytes())
+    }
+
+    /// SYNs to `host_port` of the node go to `port` of the endpoint.
+    pub fn set_published(&self, host_port: u16, key: EndpointKey, port: u16) -> Result<()> {
+        let value = sf_published { endpoint: key.into(), port, pad: 0 };
+        put_bytes(&self.published, &host_port.to_ne_bytes(), bytes_of(&value))
+    }
+
+    pub fn remove_published(&self, host_port: u16) -> Result<()> {
+        remove(&self.published, &host_port.to_ne_bytes())
+    }
+
+    /// Counters of the programs, summed over the CPUs.
+    pub fn counters(&self) -> Result<Vec<(&str, u64)>> {
+        self.counter_names
+            .iter()
+            .zip(0u32..)
+            .map(|(name, index)| {
+                let values = self
+                    .counters
+                    .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
+                    .map_err(|error| bpf_error(format!("read counter {name}"), &error))?;
+                let sum = values
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(|bytes| bytes.get(..8)?.try_into().ok().map(u64::from_ne_bytes))
+                    .sum();
+                Ok((name.as_str(), sum))
+            })
+            .collect()
+    }
+}
+
+/// Addresses of the host itself, which containers may not connect to.
+pub struct HostAddresses {
+    map: MapHandle,
+    written: BTreeSet<Ipv4Addr>,
+}
+
+impl HostAddresses {
+    pub fn new(loaded: &Loaded) -> Result<Self> {
+        Ok(Self { map: loaded.map("host_addresses")?, written: BTreeSet::new() })
+    }
+
+    /// Only the IPv4 ones of `addresses` from now on. New ones first, so that none of both sets is open in between.
+    pub fn replace(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<()> {
+        let wanted: BTreeSet<Ipv4Addr> = addresses
+            .iter()
+            .filter_map(|address| match address {
+                IpAddr::V4(address) => Some(*address),
+                IpAddr::V6(_) => None,
+            })
+            .collect();
+        for address in &wanted {
+            put_bytes(&self.map, &be32(*address).to_ne_bytes(), &[1])?;
+        }
+        for address in self.written.difference(&wanted) {
+            remove(&self.map, &be32(*address).to_ne_bytes())?;
+        }
+        self.written = wanted;
+        Ok(())
+    }
+}
+
+fn address_key(vni: u32, address: Ipv4Addr) -> sf_address_key {
+    sf_address_key { vni, address: be32(address) }
+}
+
+fn put<K: Record, V: Record>(map: &MapHandle, key: &K, value: &V) -> Result<()> {
+    put_bytes(map, bytes_of(key), bytes_of(value))
+}
+
+fn put_bytes(map: &MapHandle, key: &[u8], value: &[u8]) -> Result<()> {
+    map.update(key, value, MapFlags::ANY)
+        .map_err(|error| bpf_error(format!("write to BPF map {}", map.name().to_string_lossy()), &error))
+}
+
+/// Idempotent.
+fn remove(map: &MapHandle, key: &[u8]) -> Result<()> {
+    match map.delete(key) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(bpf_error(format!("delete from BPF map {}", map.name().to_string_lossy()), &error))
+        }
+        _ => Ok(()),
+    }
+}

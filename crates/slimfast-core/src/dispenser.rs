@@ -1,0 +1,186 @@
+//! The preload tier: one thread per dispenser, which keeps its queue full of ready host sockets.
+//!
+//! A dispenser is a SOCK_SEQPACKET pair. The container's end is read by the preloaded library; ours carries one
+//! AF_INET socket in each message, whose single byte of payload is [`MESSAGE`]. recvmsg(2) in the target installs the
+//! lowest free descriptor and honours CLOEXEC; the kernel's queue makes it safe across threads and processes. A
+//! reader that finds the queue empty falls through to the notify tier, so nothing here has to be in time.
+//!
+//! The queue's depth is that of our send buffer ([`SEND_BUFFER_BYTES`]). The kernel reports a unix socket as writable
+//! once at most a quarter of the buffer is in use, so the thread sleeps until about three quarters of the sockets are
+//! taken and then makes that many in one go. A consumer at full host speed (one connection per 30 us) takes
+//! half a millisecond to empty the last quarter, in which the thread (5 us a socket) has made all the others.
+//!
+//! The thread ends when the container's last copy of its end is closed, after detach, or when it is told to stop. What
+//! is queued then stays with the container's end; the endpoint's records decide what such a socket can still do.
+#![deny(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use slimfast_seccomp::scm;
+
+use crate::counters::HandoutCounters;
+use crate::error::{Error, Result};
+use crate::owner::{EndpointKey, Family, SocketSource, SocketSources, Tier};
+use crate::supervisor::Control;
+use crate::sys::unix::{is_unix_seqpacket, set_send_buffer, shutdown_receiving, wait_writable};
+use crate::sys::wake::spawn;
+
+/// Payload of every message: what the descriptor is. A reader that does not know the byte closes the descriptor.
+pub const MESSAGE: u8 = b'4';
+
+/// What is asked of SO_SNDBUF, which the kernel doubles. A queued message of one byte is accounted with the size of
+/// its buffer, 768 bytes on 64-bit machines; 64 of them fit.
+const SEND_BUFFER_BYTES: i32 = 64 * 768 / 2;
+
+/// Pauses after a socket could not be created or sent: from the first, doubling, to the longest.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// Handle of a dispenser's thread. Dropping it leaves the thread alone.
+#[derive(Debug)]
+pub struct Dispenser {
+    control: Arc<Control>,
+    thread: JoinHandle<()>,
+}
+
+/// Tells when a dispenser's queue is full for the first time, or never will be.
+#[derive(Debug)]
+pub struct Filled(Receiver<()>);
+
+impl Filled {
+    /// Returns early if the thread ends.
+    pub fn wait(&self, at_most: Duration) {
+        // Full, ended and late come to the same: the caller goes on.
+        let _ = self.0.recv_timeout(at_most);
+    }
+}
+
+impl Dispenser {
+    /// Starts the thread on the agent's end of a pair. `on_end` is called on it unless it was told to
+    /// [`stop`](Self::stop).
+    pub fn start(
+        queue: OwnedFd,
+        endpoint: EndpointKey,
+        sources: Arc<dyn SocketSources>,
+        counters: Arc<HandoutCounters>,
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> Result<(Self, Filled)> {
+        if !is_unix_seqpacket(queue.as_fd()) {
+            return Err(Error::invalid("slimfastDispenserFd", "is not a SOCK_SEQPACKET unix socket"));
+        }
+        set_send_buffer(queue.as_fd(), SEND_BUFFER_BYTES)
+            .map_err(|e| Error::system("setsockopt", "preparing a dispenser", e))?;
+        // The container has nothing to tell us, and must not fill our queue with descriptors.
+        shutdown_receiving(queue.as_fd()).map_err(|e| Error::system("shutdown", "preparing a dispenser", e))?;
+        let control = Control::new()?;
+        let (full, filled) = channel();
+        let body = {
+            let control = Arc::clone(&control);
+            move || {
+                if let Ok(source) = sources.for_endpoint(endpoint, Tier::Preload) {
+                    dispense(&queue, source.as_ref(), &control, &counters, full);
+                }
+                drop(queue);
+                if !control.is_stopped() {
+                    on_end();
+                }
+            }
+        };
+        let thread = spawn(format!("sfd-{}.{}", endpoint.vni, endpoint.id), body)
+            .map_err(|e| Error::system("clone", "starting a dispenser thread", e))?;
+        Ok((Dispenser { control, thread }, Filled(filled)))
+    }
+
+    /// The endpoint is gone: the thread closes its end.
+    pub fn detach(&self) {
+        self.control.detach();
+    }
+
+    /// As [`detach`](Self::detach), without the report.
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// Waits for the thread's end.
+    pub fn join(self) {
+        // A panic has been printed by the thread itself and there is nothing left to undo.
+        let _ = self.thread.join();
+    }
+}
+
+/// Outcome of one attempt to put a socket into the queue.
+enum Sent {
+    Yes,
+    QueueFull,
+    /// Nobody can read the queue any more.
+    Closed,
+    /// Short of memory, or too many descriptors are in flight.
+    Later,
+}
+
+fn dispense(
+    queue: &OwnedFd,
+    source: &dyn SocketSource,
+    control: &Control,
+    counters: &HandoutCounters,
+    full: Sender<()>,
+) {
+    let mut not_full_yet = Some(full);
+    let mut pending = None;
+    let mut back_off = FIRST_BACK_OFF;
+    while control.is_serving() {
+        let outcome = match pending.take().map_or_else(|| source.create(Family::Inet), Ok) {
+            Ok(socket) => {
+                let outcome = send(queue, &socket);
+                if matches!(outcome, Sent::QueueFull | Sent::Later) {
+                    pending = Some(socket);
+                }
+                outcome
+            }
+            Err(Error::NotFound { .. } | Error::Closed) => return,
+            Err(_) => Sent::Later,
+        };
+        match outcome {
+            Sent::Yes => {
+                counters.preload_dispensed.add_one();
+                back_off = FIRST_BACK_OFF;
+            }
+            Sent::QueueFull => {
+                // Dropped the first time, which is the sign.
+                not_full_yet.take();
+                match wait_writable(queue.as_fd(), control.wake().as_fd()) {
+                    Ok(ready) if ready.hung_up => return,
+                    Ok(_) => {}
+                    Err(_) => control.wake().sleep(back_off),
+                }
+            }
+            Sent::Closed => return,
+            Sent::Later => {
+                counters.preload_back_offs.add_one();
+                control.wake().sleep(back_off);
+                back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+            }
+        }
+    }
+}
+
+fn send(queue: &OwnedFd, socket: &OwnedFd) -> Sent {
+    match scm::send(queue.as_fd(), &[MESSAGE], &[socket.as_fd()], libc::MSG_DONTWAIT) {
+        Ok(_) => Sent::Yes,
+        Err(error) => classify(&error),
+    }
+}
+
+fn classify(error: &io::Error) -> Sent {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => Sent::QueueFull,
+        Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::ECONNREFUSED) => Sent::Closed,
+        // ETOOMANYREFS, ENOBUFS, ENOMEM and whatever else a kernel may think of: the reader has the notify tier.
+        _ => Sent::Later,
+    }
+}

@@ -1,0 +1,132 @@
+//! Owns which overlay address is on which other node, and how that becomes routes, neighbours and forwarding entries.
+//!
+//! A node's neighbour and forwarding entry exist exactly while at least one address leads there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::Ipv4Addr;
+
+use netlink_packet_route::RouteNetlinkMessage as Message;
+
+use super::super::netlink::{Mode, Netlink, Request};
+use super::messages;
+use crate::error::{Error, Result};
+
+/// Overlay address -> underlay address of its node, with a count of addresses per node.
+#[derive(Debug, Default)]
+pub(super) struct Remotes {
+    nodes: HashMap<Ipv4Addr, Ipv4Addr>,
+    addresses_of: HashMap<Ipv4Addr, usize>,
+}
+
+/// An address, the node it was on, and the node it is to be on.
+type Move = (Ipv4Addr, Option<Ipv4Addr>, Option<Ipv4Addr>);
+
+/// A change worked out in full: requests that make it, and requests that take each of those back.
+#[derive(Debug)]
+pub(super) struct Plan {
+    moves: Vec<Move>,
+    steps: Vec<(Request, Request)>,
+}
+
+impl Remotes {
+    /// The request that routes `address` to its node, if it is known.
+    pub fn request_for(&self, address: Ipv4Addr, device: u32) -> Option<Message> {
+        let node = self.nodes.get(&address)?;
+        Some(Message::NewRoute(messages::route_via(Some(address), *node, device)))
+    }
+
+    /// How to get from here to `wanted` (`None`: nowhere; the last word on an address counts). Addresses that are `local`
+    /// are remembered but get no route.
+    pub fn plan(&self, wanted: &[(Ipv4Addr, Option<Ipv4Addr>)], device: u32, local: impl Fn(Ipv4Addr) -> bool) -> Plan {
+        let last_word: BTreeMap<Ipv4Addr, Option<Ipv4Addr>> = wanted.iter().copied().collect();
+        let moves: Vec<Move> = last_word
+            .into_iter()
+            .map(|(address, node)| (address, self.nodes.get(&address).copied(), node))
+            .filter(|(_, former, node)| former != node)
+            .collect();
+        let mut gained: BTreeMap<Ipv4Addr, isize> = BTreeMap::new();
+        for (_, former, node) in &moves {
+            former.iter().for_each(|former| *gained.entry(*former).or_default() -= 1);
+            node.iter().for_each(|node| *gained.entry(*node).or_default() += 1);
+        }
+
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        for (node, gain) in gained {
+            let before = self.addresses_of.get(&node).copied().unwrap_or(0);
+            let after = before.saturating_add_signed(gain);
+            match (before, after) {
+                (0, 1..) => first.extend(node_steps(node, device)),
+                (1.., 0) => last.extend(node_steps(node, device).map(|(make, unmake)| (unmake, make))),
+                _ => {}
+            }
+        }
+        let routes = moves.iter().filter(|(address, ..)| !local(*address)).map(|(address, former, node)| {
+            (route_step(*address, *former, *node, device), route_step(*address, *node, *former, device))
+        });
+        let steps = first.into_iter().chain(routes).chain(last).collect();
+        Plan { moves, steps }
+    }
+
+    /// The plan has been carried out.
+    pub fn commit(&mut self, plan: Plan) {
+        for (address, former, node) in plan.moves {
+            match node {
+                Some(node) => {
+                    self.nodes.insert(address, node);
+                    *self.addresses_of.entry(node).or_default() += 1;
+                }
+                None => drop(self.nodes.remove(&address)),
+            }
+            if let Some(former) = former
+                && let Some(count) = self.addresses_of.get_mut(&former)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.addresses_of.remove(&former);
+                }
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Carries the plan out, or leaves the kernel as it was.
+    pub fn apply(&self, netlink: &mut Netlink) -> Result<()> {
+        const CONTEXT: &str = "routing to remote endpoints";
+        let requests: Vec<Request> = self.steps.iter().map(|(make, _)| make.clone()).collect();
+        let mut outcomes = netlink.batch(CONTEXT, &requests)?;
+        for (outcome, request) in outcomes.iter_mut().zip(&requests) {
+            outcome.take_if(|error| already_gone(request, error));
+        }
+        let Some(first) = outcomes.iter().position(Option::is_some) else { return Ok(()) };
+        let done = self.steps.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());
+        let back: Vec<Request> = done.rev().map(|((_, unmake), _)| unmake.clone()).collect();
+        netlink.batch(CONTEXT, &back)?;
+        match outcomes.swap_remove(first) {
+            Some(error) => Err(Error::system("netlink", CONTEXT, error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Deleting what is not there is done already.
+fn already_gone((message, _): &Request, error: &io::Error) -> bool {
+    matches!(message, Message::DelRoute(_) | Message::DelNeighbour(_))
+        && matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT))
+}
+
+fn node_steps(node: Ipv4Addr, device: u32) -> [(Request, Request); 2] {
+    [messages::neighbour(node, node, device), messages::forwarding(node, device)]
+        .map(|entry| ((Message::NewNeighbour(entry.clone()), Mode::Put), (Message::DelNeighbour(entry), Mode::Plain)))
+}
+
+fn route_step(address: Ipv4Addr, former: Option<Ipv4Addr>, node: Option<Ipv4Addr>, device: u32) -> Request {
+    match (former, node) {
+        (_, Some(node)) => (Message::NewRoute(messages::route_via(Some(address), node, device)), Mode::Put),
+        (former, None) => {
+            let gateway = former.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            (Message::DelRoute(messages::route_via(Some(address), gateway, device)), Mode::Plain)
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The cluster's state as this node needs it: remembered, and written into the BPF maps and the overlay's routers.
+//!
+//! Each kind goes by its own key, and applying the same twice changes nothing. An endpoint whose node is unknown is
+//! remembered and becomes reachable when the node comes.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use super::Inner;
+use crate::error::{Error, Result};
+use crate::owner::EndpointKey;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeState {
+    pub name: String,
+    pub underlay: Ipv4Addr,
+    pub front_first: u16,
+    pub front_count: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkState {
+    pub vni: u32,
+    /// No host bits are set.
+    pub prefix: Ipv4Addr,
+    pub prefix_length: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointState {
+    pub key: EndpointKey,
+    pub address: Ipv4Addr,
+    /// Name of its node.
+    pub node: String,
+}
+
+/// One increment. Nodes, networks and endpoints are applied in that order, then what is removed, in the reverse one.
+#[derive(Debug, Clone, Default)]
+pub struct StateChange {
+    pub nodes: Vec<NodeState>,
+    pub networks: Vec<NetworkState>,
+    pub endpoints: Vec<EndpointState>,
+    pub removed_endpoints: Vec<EndpointKey>,
+    pub removed_networks: Vec<u32>,
+    pub removed_nodes: Vec<String>,
+}
+
+/// What has been applied.
+pub(super) struct State {
+    own_name: String,
+    nodes: HashMap<String, NodeState>,
+    networks: HashMap<u32, NetworkState>,
+    endpoints: HashMap<EndpointKey, EndpointState>,
+    /// Whose entry `peers` has for (VNI, address): a removal that comes after the address's next owner must not take it.
+    addresses: HashMap<(u32, Ipv4Addr), EndpointKey>,
+}
+
+impl State {
+    pub fn new(own_name: String) -> Self {
+        Self {
+            own_name,
+            nodes: HashMap::new(),
+            networks: HashMap::new(),
+            endpoints: HashMap::new(),
+            addresses: HashMap::new(),
+        }
+    }
+
+    pub fn endpoint(&self, key: EndpointKey) -> Option<&EndpointState> {
+        self.endpoints.get(&key)
+    }
+
+    pub fn network(&self, vni: u32) -> Option<&NetworkState> {
+        self.networks.get(&vni)
+    }
+
+    pub fn is_own(&self, endpoint: &EndpointState) -> bool {
+        endpoint.node == self.own_name
+    }
+
+    /// (overlay address, underlay address of its node) of the network's endpoints on other nodes.
+    pub fn remotes(&self, vni: u32) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+        self.endpoints
+            .values()
+            .filter(|endpoint| endpoint.key.vni == vni && !self.is_own(endpoint))
+            .filter(|endpoint| self.addresses.get(&(vni, endpoint.address)) == Some(&endpoint.key))
+            .filter_map(|endpoint| Some((endpoint.address, self.nodes.get(&endpoint.node)?.underlay)))
+            .collect()
+    }
+
+    fn endpoints_of_node(&self, name: &str) -> Vec<EndpointState> {
+        self.endpoints.values().filter(|endpoint| endpoint.node == name).cloned().collect()
+    }
+}
+
+impl Inner {
+    pub(super) fn apply(&mut self, change: StateChange) -> Result<()> {
+        for node in change.nodes {
+            self.set_node(node)?;
+        }
+        for network in change.networks {
+            self.set_network(network)?;
+        }
+        self.set_endpoints(change.endpoints)?;
+        for key in change.removed_endpoints {
+            self.remove_endpoint(key)?;
+        }
+        for vni in change.removed_networks {
+            self.remove_network(vni)?;
+        }
+        for name in change.removed_nodes {
+            self.remove_node(&name)?;
+        }
+        Ok(())
+    }
+
+    fn set_node(&mut self, node: NodeState) -> Result<()> {
+        if self.state.nodes.get(&node.name) == Some(&node) {
+            return Ok(());
+        }
+        if node.front_count == 0 {
+            return Err(Error::invalid("frontPortCount", format!("node {} has none", node.name)));
+        }
+        self.parts.tables.set_node(node.underlay, node.front_first, node.front_count)?;
+        let name = node.name.clone();
+        let underlay = node.underlay;
+        let former = self.state.nodes.insert(name.clone(), node);
+        if former.as_ref().is_none_or(|former| former.underlay != underlay) {
+            let affected = self.state.endpoints_of_node(&name);
+            self.write_endpoints(&affected)?;
+        }
+        match former {
+            Some(former) if former.underlay != underlay => self.forget_underlay(former.underlay),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove_node(&mut self, name: &str) -> Result<()> {
+        // Its endpoints are removed by their own entries, before it.
+        match self.state.nodes.remove(name) {
+            Some(node) => self.forget_underlay(node.underlay),
+            None => Ok(()),
+        }
+    }
+
+    /// SYNs from the address are not believed any more, unless a node still has it.
+    fn forget_underlay(&self, underlay: Ipv4Addr) -> Result<()> {
+        let in_use =
+            underlay == self.config.underlay || self.state.nodes.values().any(|node| node.underlay == underlay);
+        if in_use { Ok(()) } else { self.parts.tables.remove_node(underlay) }
+    }
+
+    fn set_network(&mut self, network: NetworkState) -> Result<()> {
+        if network.vni == 0 || network.vni >= 1 << 24 {
+            return Err(Error::invalid("vni", format!("must be 1 to {}: {}", (1 << 24) - 1, network.vni)));
+        }
+        self.parts.tables.set_network(network.vni, network.prefix, network.prefix_length)?;
+        self.state.networks.insert(network.vni, network);
+        Ok(())
+    }
+
+    fn remove_network(&mut self, vni: u32) -> Result<()> {
+        if self.routers.contains_key(&vni) {
+            return Err(Error::Conflict {
+                what: format!("the removal of network {vni}"),
+                holder: "an endpoint that is attached on this node".into(),
+            });
+        }
+        self.state.networks.remove(&vni);
+        self.parts.tables.remove_network(vni)
+    }
+
+    fn set_endpoints(&mut self, endpoints: Vec<EndpointState>) -> Result<()> {
+        for endpoint in &endpoints {
+            let former = self.state.endpoints.insert(endpoint.key, endpoint.clone());
+            if let Some(former) = former.filter(|former| former.address != endpoint.address) {
+                self.withdraw_address(&former)?;
+            }
+            // Ids only grow: of two owners of an address the one with the greater id is the later one.
+            let holder = self.state.addresses.entry((endpoint.key.vni, endpoint.address)).or_insert(endpoint.key);
+            *holder = (*holder).max(endpoint.key);
+        }
+        self.write_endpoints(&endpoints)
+    }
+
+    fn remove_endpoint(&mut self, key: EndpointKey) -> Result<()> {
+        match self.state.endpoints.remove(&key) {
+            Some(endpoint) => self.withdraw_address(&endpoint),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing leads to the endpoint's address any more, unless it has its next owner already.
+    fn withdraw_address(&mut self, endpoint: &EndpointState) -> Result<()> {
+        let place = (endpoint.key.vni, endpoint.address);
+        if self.state.addresses.get(&place) != Some(&endpoint.key) {
+            return Ok(());
+        }
+        self.state.addresses.remove(&place);
+        self.parts.tables.remove_peer(endpoint.key.vni, endpoint.address)?;
+        match self.routers.get_mut(&endpoint.key.vni) {
+            Some(router) if endpoint.node != self.state.own_name => router.remove_remote(endpoint.address),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the endpoints into the map of peers and, where they are on other nodes, into their network's router.
+    fn write_endpoints(&mut self, endpoints: &[EndpointState]) -> Result<()> {
+        let mut remotes: HashMap<u32, Vec<(Ipv4Addr, Ipv4Addr)>> = HashMap::new();
+        for endpoint in endpoints {
+            let EndpointState { key, address, node } = endpoint;
+            let Some(node) = self.state.nodes.get(node) else { continue };
+            if self.state.addresses.get(&(key.vni, *address)) != Some(key) {
+                continue;
+            }
+            self.parts.tables.set_peer(*key, *address, node.underlay)?;
+            if !self.state.is_own(endpoint) {
+                remotes.entry(key.vni).or_default().push((*address, node.underlay));
+            }
+        }
+        for (vni, remotes) in remotes {
+            if let Some(router) = self.routers.get_mut(&vni) {
+                router.set_remotes(&remotes)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,517 @@
+//! The BPF programs on the real kernel: loaded, attached, and driven by real sockets, within one node.
+//!
+//! Needs root. Every test makes a network namespace and a cgroup of its own and leaves neither behind. The process moves
+//! between cgroups, so the tests take turns.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use slimfast_core::datapath::events::{ConnectionEvent, EventKind, EventReader};
+use slimfast_core::datapath::listing::{Direction, Listing};
+use slimfast_core::datapath::loader::{Loaded, NodeConstants};
+use slimfast_core::datapath::sockets::HostSockets;
+use slimfast_core::datapath::tables::{HostAddresses, Tables};
+use slimfast_core::owner::{EndpointKey, Family, SocketSources, Tier};
+use socket2::{SockRef, Socket};
+
+const NODE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const FRONT: u16 = 7000;
+const A: EndpointKey = EndpointKey { vni: 42, id: 1 };
+const B: EndpointKey = EndpointKey { vni: 42, id: 2 };
+/// Has the same address as B, in another network.
+const C: EndpointKey = EndpointKey { vni: 43, id: 2 };
+const A_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 32, 0, 2);
+const B_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 32, 0, 3);
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A network namespace for the calling thread, with loopback up.
+fn own_namespace() {
+    // SAFETY: unshare(2) takes a plain integer; a thread of its own network namespace shares nothing that matters here.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "unshare: these tests need root");
+    let status = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("run ip");
+    assert!(status.success());
+}
+
+/// One node in a namespace, whose loopback device is its underlay.
+struct Node {
+    tables: Tables,
+    sockets: HostSockets,
+    listing: Listing,
+    events: Receiver<Vec<ConnectionEvent>>,
+    host_addresses: Mutex<HostAddresses>,
+    _reader: EventReader,
+    _loaded: Loaded,
+    _cgroup: Cgroup,
+    _turn: MutexGuard<'static, ()>,
+}
+
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn enter() -> Self {
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("read the mounts");
+        let mount = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|fields| fields[2] == "cgroup2")
+            .expect("a cgroup2 mount: these tests need root and cgroup v2")[1]
+            .to_owned();
+        let path = PathBuf::from(mount).join(format!("sf-test-{}", std::process::id()));
+        fs::create_dir(&path).expect("create a cgroup: these tests need root");
+        fs::write(path.join("cgroup.procs"), std::process::id().to_string()).expect("enter the cgroup");
+        Self(path)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let parent = self.0.parent().expect("a cgroup below the mount");
+        fs::write(parent.join("cgroup.procs"), std::process::id().to_string()).expect("leave the cgroup");
+        fs::remove_dir(&self.0).expect("remove the cgroup");
+    }
+}
+
+impl Node {
+    fn start() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        own_namespace();
+        let cgroup = Cgroup::enter();
+        let constants = NodeConstants { address: NODE, front_first: FRONT, front_count: 16 };
+        let loaded = Loaded::load(constants, &cgroup.0).expect("load the programs");
+        let tables = Tables::new(&loaded).expect("open the maps");
+        let sockets = HostSockets::new(loaded.map("sockets").expect("the map of sockets"));
+        let listing = Listing::new(&loaded).expect("attach the iterators");
+        let (sender, events) = channel();
+        let reader = EventReader::start(
+            loaded.map("events").expect("the ring"),
+            // A test that fails no longer reads.
+            Box::new(move |batch| drop(sender.send(batch))),
+        )
+        .expect("read events");
+        tables.set_node(NODE, FRONT, 16).expect("set the node");
+        let mut host_addresses = HostAddresses::new(&loaded).expect("open the map");
+        host_addresses.replace(&[NODE.into()].into()).expect("set a host address");
+        for (key, address) in [(A, A_ADDRESS), (B, B_ADDRESS), (C, B_ADDRESS)] {
+            tables.set_network(key.vni, Ipv4Addr::new(10, 32, 0, 0), 16).expect("set a network");
+            tables.set_endpoint(key, address).expect("set an endpoint");
+            tables.set_peer(key, address, NODE).expect("set a peer");
+            sockets.admit(key, address);
+        }
+        Self {
+            tables,
+            sockets,
+            listing,
+            events,
+            host_addresses: Mutex::new(host_addresses),
+            _reader: reader,
+            _loaded: loaded,
+            _cgroup: cgroup,
+            _turn: turn,
+        }
+    }
+}
+
+impl Node {
+    fn socket(&self, owner: EndpointKey, family: Family) -> Socket {
+        let source = self.sockets.for_endpoint(owner, Tier::Notify).expect("a source of sockets");
+        Socket::from(source.create(family).expect("create a socket"))
+    }
+
+    fn listener(&self, owner: EndpointKey, address: SocketAddr) -> Socket {
+        let family = if address.is_ipv4() { Family::Inet } else { Family::Inet6 };
+        let socket = self.socket(owner, family);
+        socket.bind(&address.into()).expect("bind");
+        socket.listen(16).expect("listen");
+        socket
+    }
+
+    fn connect(&self, owner: EndpointKey, to: SocketAddr) -> std::io::Result<Socket> {
+        let socket = self.socket(owner, if to.is_ipv4() { Family::Inet } else { Family::Inet6 });
+        socket.connect(&to.into())?;
+        Ok(socket)
+    }
+
+    /// The events that come within half a second after the last one.
+    fn events(&self) -> Vec<ConnectionEvent> {
+        let mut all = Vec::new();
+        while let Ok(batch) = self.events.recv_timeout(Duration::from_millis(500)) {
+            all.extend(batch);
+        }
+        all
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        let counters = self.tables.counters().expect("read the counters");
+        counters.iter().find(|(counter, _)| *counter == name).unwrap_or_else(|| panic!("no counter {name}")).1
+    }
+
+    /// Entries of a map of the table.
+    fn entries(&self, map: &str) -> usize {
+        use libbpf_rs::MapCore as _;
+        self._loaded.map(map).expect("a map").keys().count()
+    }
+}
+
+fn v4(address: Ipv4Addr, port: u16) -> SocketAddr {
+    SocketAddr::V4(SocketAddrV4::new(address, port))
+}
+
+fn mapped(address: Ipv4Addr, port: u16) -> SocketAddr {
+    SocketAddr::V6(SocketAddrV6::new(address.to_ipv6_mapped(), port, 0, 0))
+}
+
+fn any(port: u16) -> SocketAddr {
+    v4(Ipv4Addr::UNSPECIFIED, port)
+}
+
+fn any6(port: u16) -> SocketAddr {
+    SocketAddr::V6(SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, port, 0, 0))
+}
+
+fn local(socket: &Socket) -> SocketAddr {
+    socket.local_addr().expect("getsockname").as_socket().expect("an IP address")
+}
+
+fn peer(socket: &Socket) -> SocketAddr {
+    socket.peer_addr().expect("getpeername").as_socket().expect("an IP address")
+}
+
+/// Accepts, checks both ends' names against each other, and echoes a byte.
+fn exchange(listener: &Socket, client: &Socket, client_address: Ipv4Addr, server: SocketAddr) {
+    let (mut accepted, from) = listener.accept().expect("accept");
+    let from = from.as_socket().expect("an IP address");
+    assert_eq!(peer(&accepted), from);
+    assert_eq!(from.port(), local(client).port());
+    assert_eq!(from.ip().to_canonical(), std::net::IpAddr::V4(client_address));
+    assert_eq!(local(client).ip().to_canonical(), std::net::IpAddr::V4(client_address));
+    assert_eq!(peer(client), server);
+    assert_eq!(local(&accepted).port(), server.port());
+    assert_eq!(local(&accepted).ip().to_canonical(), server.ip().to_canonical());
+    let mut byte = [0];
+    let mut client = client.try_clone().expect("dup");
+    client.write_all(&[7]).expect("write");
+    accepted.read_exact(&mut byte).expect("read");
+    accepted.write_all(&byte).expect("write");
+    client.read_exact(&mut byte).expect("read");
+    assert_eq!(byte, [7]);
+}
+
+#[test]
+fn connects_two_endpoints_under_their_overlay_addresses() {
+    let node = Node::start();
+    let listener = node.listener(B, any(80));
+    assert_eq!(local(&listener), any(80));
+    let client = node.socket(A, Family::Inet);
+    assert_eq!(local(&client), any(0));
+    client.connect(&v4(B_ADDRESS, 80).into()).expect("connect");
+    exchange(&listener, &client, A_ADDRESS, v4(B_ADDRESS, 80));
+    let connections = node.listing.connections().expect("list");
+    let outbound: Vec<_> = connections.iter().filter(|c| c.direction == Direction::Outbound).collect();
+    assert_eq!(outbound.len(), 1, "{connections:?}");
+    assert_eq!((outbound[0].owner, outbound[0].peer), (A, v4(B_ADDRESS, 80)));
+    assert_eq!(outbound[0].underlay_peer.ip(), NODE);
+    assert_eq!(node.listing.listeners().expect("list")[0].local, any(80));
+    drop(client);
+    let events = node.events();
+    let of = |kind| events.iter().filter(|event| event.kind == kind).collect::<Vec<_>>();
+    assert_eq!(of(EventKind::Opened).len(), 1);
+    assert_eq!(of(EventKind::Opened)[0].connection.owner, A);
+    assert!(of(EventKind::Opened)[0].connection.setup_us < 1_000_000);
+    assert_eq!(of(EventKind::Accepted)[0].connection.owner, B);
+    assert_eq!(of(EventKind::Accepted)[0].connection.peer.ip(), A_ADDRESS);
+    let closed = of(EventKind::Closed);
+    assert_eq!(closed.len(), 2);
+    assert!(
+        closed.iter().all(|event| event.connection.bytes_sent == 1 && event.connection.bytes_received == 1),
+        "{closed:?}"
+    );
+}
+
+#[test]
+fn leaves_nothing_in_the_table() {
+    let node = Node::start();
+    for port in 0..50 {
+        let listener = node.listener(B, any(1000 + port));
+        let client = node.connect(A, v4(B_ADDRESS, 1000 + port)).expect("connect");
+        exchange(&listener, &client, A_ADDRESS, v4(B_ADDRESS, 1000 + port));
+        let bound = node.socket(A, Family::Inet);
+        bound.bind(&any(0).into()).expect("bind");
+        assert!(node.entries("ports") >= 2);
+        assert_eq!(node.entries("hidden_ports"), 1);
+    }
+    for map in ["ports", "hidden_ports", "flows"] {
+        assert_eq!(node.entries(map), 0, "{map}");
+    }
+    assert!(node.listing.listeners().expect("list").is_empty());
+    assert_eq!(node.counter("accepted_stray"), 0);
+}
+
+#[test]
+fn refuses_what_is_not_there() {
+    let node = Node::start();
+    let refused = |to| node.connect(A, to).expect_err("a refusal").kind();
+    assert_eq!(refused(v4(B_ADDRESS, 81)), ErrorKind::ConnectionRefused);
+    assert_eq!(refused(mapped(B_ADDRESS, 81)), ErrorKind::ConnectionRefused);
+    assert_eq!(refused(v4(Ipv4Addr::new(10, 32, 9, 9), 80)), ErrorKind::HostUnreachable);
+    assert_eq!(refused(mapped(Ipv4Addr::new(10, 32, 9, 9), 80)), ErrorKind::HostUnreachable);
+    assert_eq!(refused(v4(Ipv4Addr::new(169, 254, 169, 254), 80)), ErrorKind::HostUnreachable);
+    node.host_addresses
+        .lock()
+        .expect("a lock")
+        .replace(&["192.0.2.1".parse().expect("an address")].into())
+        .expect("set");
+    assert_eq!(refused(v4(Ipv4Addr::new(192, 0, 2, 1), 80)), ErrorKind::HostUnreachable, "the host's own address");
+    assert_eq!(refused("[2001:db8::1]:80".parse().expect("an address")), ErrorKind::NetworkUnreachable);
+    let events = node.events();
+    let outbound: Vec<_> = events.iter().filter(|event| event.connection.direction == Direction::Outbound).collect();
+    assert_eq!(outbound.len(), 7);
+    assert!(outbound.iter().all(|event| event.kind == EventKind::Refused));
+    assert_eq!(outbound[0].errno, Some(libc::ECONNREFUSED));
+    assert_eq!(outbound[2].errno, Some(libc::EHOSTUNREACH));
+}
+
+#[test]
+fn a_stale_id_never_reaches_the_next_owner_of_an_address() {
+    let node = Node::start();
+    let _listener = node.listener(B, any(80));
+    node.tables.set_peer(EndpointKey { vni: 42, id: 99 }, B_ADDRESS, NODE).expect("an outdated entry");
+    let error = node.connect(A, v4(B_ADDRESS, 80)).expect_err("a refusal");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(node.counter("refused_unknown_endpoint"), 1);
+}
+
+#[test]
+fn keeps_endpoints_and_networks_apart() {
+    let node = Node::start();
+    let a = node.listener(A, any(80));
+    let b = node.listener(B, any(80));
+    let c = node.listener(C, any(80));
+    for _ in 0..20 {
+        let to_b = node.connect(A, v4(B_ADDRESS, 80)).expect("connect");
+        exchange(&b, &to_b, A_ADDRESS, v4(B_ADDRESS, 80));
+        let to_a = node.connect(B, v4(A_ADDRESS, 80)).expect("connect");
+        exchange(&a, &to_a, B_ADDRESS, v4(A_ADDRESS, 80));
+        let to_itself = node.connect(C, v4(B_ADDRESS, 80)).expect("connect");
+        exchange(&c, &to_itself, B_ADDRESS, v4(B_ADDRESS, 80));
+    }
+    let error = node.connect(C, v4(A_ADDRESS, 80)).expect_err("no such address in the other network");
+    assert_eq!(error.kind(), ErrorKind::HostUnreachable);
+}
+
+#[test]
+fn binds_by_linux_rules_within_each_endpoint() {
+    let node = Node::start();
+    let try_bind = |owner, address: SocketAddr, prepare: &dyn Fn(&Socket)| {
+        let socket = node.socket(owner, if address.is_ipv4() { Family::Inet } else { Family::Inet6 });
+        prepare(&socket);
+        socket.bind(&address.into()).map(|()| socket)
+    };
+    let plain: &dyn Fn(&Socket) = &|_| {};
+    let v6_only: &dyn Fn(&Socket) = &|socket| socket.set_only_v6(true).expect("IPV6_V6ONLY");
+    let reuse: &dyn Fn(&Socket) = &|socket| socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    let share: &dyn Fn(&Socket) = &|socket| socket.set_reuse_port(true).expect("SO_REUSEPORT");
+    let in_use =
+        |result: std::io::Result<Socket>| assert_eq!(result.expect_err("a conflict").kind(), ErrorKind::AddrInUse);
+
+    let first = try_bind(A, any(80), plain).expect("bind");
+    assert_eq!(local(&first), any(80));
+    in_use(try_bind(A, any(80), plain));
+    in_use(try_bind(A, v4(A_ADDRESS, 80), plain));
+    in_use(try_bind(A, v4(Ipv4Addr::LOCALHOST, 80), plain));
+    in_use(try_bind(A, any6(80), plain));
+    let beside = try_bind(A, any6(80), v6_only).expect("a v6-only socket beside an IPv4 one");
+    assert_eq!(local(&beside), any6(80));
+    try_bind(B, any(80), plain).expect("another endpoint");
+    drop(first);
+    let specific = try_bind(A, v4(A_ADDRESS, 80), plain).expect("bind after close");
+    assert_eq!(local(&specific), v4(A_ADDRESS, 80));
+    try_bind(A, v4(Ipv4Addr::LOCALHOST, 80), plain).expect("another address");
+    let as_mapped = try_bind(A, mapped(A_ADDRESS, 81), plain).expect("a v4-mapped address");
+    assert_eq!(local(&as_mapped), mapped(A_ADDRESS, 81));
+
+    let one = try_bind(A, any(90), reuse).expect("bind");
+    let _two = try_bind(A, any(90), reuse).expect("both SO_REUSEADDR, neither listens");
+    one.listen(1).expect("listen");
+    in_use(try_bind(A, any(90), reuse));
+    let _shared = [try_bind(A, any(91), share).expect("bind"), try_bind(A, any(91), share).expect("bind")];
+    in_use(try_bind(A, any(91), plain));
+
+    let foreign = try_bind(A, v4(B_ADDRESS, 80), plain).expect_err("not its address");
+    assert_eq!(foreign.kind(), ErrorKind::AddrNotAvailable);
+    let host = try_bind(A, "[2001:db8::1]:80".parse().expect("an address"), plain).expect_err("not its address");
+    assert_eq!(host.kind(), ErrorKind::AddrNotAvailable);
+    let chosen = local(&try_bind(A, any(0), plain).expect("bind"));
+    assert!((32768..61000).contains(&chosen.port()), "{chosen}");
+    let twice = try_bind(A, any(92), plain).expect("bind");
+    assert_eq!(twice.bind(&any(93).into()).expect_err("bound already").kind(), ErrorKind::InvalidInput);
+    assert_eq!(local(&twice), any(92));
+}
+
+#[test]
+fn serves_every_kind_of_listener() {
+    let node = Node::start();
+    let dual = node.listener(B, any6(80));
+    let client = node.connect(A, v4(B_ADDRESS, 80)).expect("connect");
+    exchange(&dual, &client, A_ADDRESS, v4(B_ADDRESS, 80));
+    let client = node.connect(A, mapped(B_ADDRESS, 80)).expect("connect");
+    exchange(&dual, &client, A_ADDRESS, mapped(B_ADDRESS, 80));
+
+    // As memcached has them: IPv4 and v6-only on one port.
+    let four = node.listener(B, any(11211));
+    let six = node.socket(B, Family::Inet6);
+    six.set_only_v6(true).expect("IPV6_V6ONLY");
+    six.bind(&any6(11211).into()).expect("bind");
+    six.listen(16).expect("listen");
+    let client = node.connect(A, v4(B_ADDRESS, 11211)).expect("connect");
+    exchange(&four, &client, A_ADDRESS, v4(B_ADDRESS, 11211));
+
+    // The more specific address wins; loopback is not reachable from outside.
+    let specific = node.listener(B, v4(B_ADDRESS, 90));
+    let loopback = node.listener(B, v4(Ipv4Addr::LOCALHOST, 90));
+    let client = node.connect(A, v4(B_ADDRESS, 90)).expect("connect");
+    exchange(&specific, &client, A_ADDRESS, v4(B_ADDRESS, 90));
+    drop(specific);
+    assert_eq!(node.connect(A, v4(B_ADDRESS, 90)).expect_err("refused").kind(), ErrorKind::ConnectionRefused);
+    let client = node.connect(B, v4(Ipv4Addr::LOCALHOST, 90)).expect("connect");
+    exchange(&loopback, &client, Ipv4Addr::LOCALHOST, v4(Ipv4Addr::LOCALHOST, 90));
+    assert_eq!(
+        node.connect(A, v4(Ipv4Addr::LOCALHOST, 90)).expect_err("another's loopback").kind(),
+        ErrorKind::ConnectionRefused
+    );
+    let client = node.connect(B, "[::1]:80".parse().expect("an address")).expect("connect to a dual-stack listener");
+    assert_eq!(peer(&client).to_string(), "[::1]:80");
+    assert_eq!(dual.accept().expect("accept").1.as_socket().expect("an IP address").ip().to_string(), "::1");
+
+    // A v6-only listener, of :: and of ::1, by ::1: from sockets that take IPv6 only as well.
+    for (address, port) in [("[::]:83", 83), ("[::1]:84", 84)] {
+        let six = node.socket(B, Family::Inet6);
+        six.set_only_v6(true).expect("IPV6_V6ONLY");
+        six.bind(&address.parse::<SocketAddr>().expect("an address").into()).expect("bind");
+        six.listen(16).expect("listen");
+        let to: SocketAddr = format!("[::1]:{port}").parse().expect("an address");
+        let client = node.socket(B, Family::Inet6);
+        client.set_only_v6(port == 84).expect("IPV6_V6ONLY");
+        client.connect(&to.into()).expect("connect");
+        let (accepted, from) = six.accept().expect("accept");
+        assert_eq!((peer(&client), local(&accepted)), (to, to));
+        assert_eq!(from.as_socket(), Some(local(&client)));
+        assert_eq!(local(&client).ip().to_string(), "::1");
+        let other = node.socket(A, Family::Inet6);
+        let error = other.connect(&to.into()).expect_err("another container's loopback");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+
+    // listen(2) without bind(2).
+    let unbound = node.socket(B, Family::Inet);
+    unbound.listen(16).expect("listen");
+    let port = local(&unbound).port();
+    assert_ne!(port, 0);
+    let client = node.connect(A, v4(B_ADDRESS, port)).expect("connect");
+    exchange(&unbound, &client, A_ADDRESS, v4(B_ADDRESS, port));
+
+    // bind(2), then connect(2).
+    let bound = node.socket(A, Family::Inet);
+    bound.bind(&v4(A_ADDRESS, 5555).into()).expect("bind");
+    bound.connect(&v4(B_ADDRESS, port).into()).expect("connect");
+    assert_eq!(local(&bound), v4(A_ADDRESS, 5555));
+    exchange(&unbound, &bound, A_ADDRESS, v4(B_ADDRESS, port));
+}
+
+#[test]
+fn spreads_over_listeners_that_share_a_port() {
+    let node = Node::start();
+    let listeners: Vec<_> = (0..4)
+        .map(|_| {
+            let socket = node.socket(B, Family::Inet);
+            socket.set_reuse_port(true).expect("SO_REUSEPORT");
+            socket.bind(&any(80).into()).expect("bind");
+            socket.listen(1024).expect("listen");
+            socket.set_nonblocking(true).expect("O_NONBLOCK");
+            socket
+        })
+        .collect();
+    let served = |listeners: &[Socket]| {
+        let clients: Vec<_> = (0..200).map(|_| node.connect(A, v4(B_ADDRESS, 80)).expect("connect")).collect();
+        let counts: Vec<_> =
+            listeners.iter().map(|listener| std::iter::from_fn(|| listener.accept().ok()).count()).collect();
+        assert_eq!(counts.iter().sum::<usize>(), clients.len(), "{counts:?}");
+        counts
+    };
+    assert!(served(&listeners).iter().all(|&count| count > 10));
+    let mut listeners = listeners;
+    listeners.remove(1);
+    assert!(served(&listeners).iter().all(|&count| count > 10));
+}
+
+#[test]
+fn hides_real_ports_and_answers_strangers_with_a_reset() {
+    let node = Node::start();
+    let _listener = node.listener(B, any(80));
+    let real = std::fs::read_to_string("/proc/thread-self/net/tcp").expect("the namespace's sockets");
+    let real_port = real
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1)?.strip_prefix("00000000:"))
+        .find_map(|port| u16::from_str_radix(port, 16).ok())
+        .expect("the host socket listens somewhere");
+    let stranger = |port| std::net::TcpStream::connect(v4(NODE, port)).expect_err("a reset").kind();
+    assert_eq!(stranger(real_port), ErrorKind::ConnectionRefused);
+    assert_eq!(node.counter("refused_hidden"), 1);
+    assert_eq!(stranger(FRONT), ErrorKind::ConnectionRefused);
+    assert_eq!(node.counter("refused_no_flow"), 1);
+    assert_eq!(node.counter("syns_no_option"), 1);
+}
+
+#[test]
+fn publishes_a_host_port() {
+    let node = Node::start();
+    let listener = node.listener(B, any(80));
+    node.tables.set_published(8080, B, 80).expect("publish");
+    let client = std::net::TcpStream::connect(v4(NODE, 8080)).expect("connect from the host");
+    let (accepted, from) = listener.accept().expect("accept");
+    assert_eq!(from.as_socket(), client.local_addr().ok(), "the client's real address");
+    assert_eq!(local(&accepted), v4(B_ADDRESS, 80));
+    node.tables.remove_published(8080).expect("withdraw");
+    std::net::TcpStream::connect(v4(NODE, 8080)).expect_err("withdrawn");
+}
+
+#[test]
+fn cuts_an_endpoint_off() {
+    let node = Node::start();
+    let listener = node.listener(B, any(80));
+    let other = node.listener(A, any(80));
+    let mut client = node.connect(A, v4(B_ADDRESS, 80)).expect("connect");
+    let (_accepted, _) = listener.accept().expect("accept");
+    node.listing.cut(B).expect("cut");
+    assert_eq!(client.read(&mut [0]).expect_err("reset").kind(), ErrorKind::ConnectionReset);
+    assert_eq!(node.connect(A, v4(B_ADDRESS, 80)).expect_err("no listener").kind(), ErrorKind::ConnectionRefused);
+    let to_a = node.connect(B, v4(A_ADDRESS, 80)).expect("the other endpoint is untouched");
+    exchange(&other, &to_a, B_ADDRESS, v4(A_ADDRESS, 80));
+    let left_over = [node.socket(B, Family::Inet), node.socket(B, Family::Inet), node.socket(B, Family::Inet)];
+    node.tables.remove_endpoint(B).expect("detach");
+    let down =
+        |result: std::io::Result<()>| assert_eq!(result.expect_err("detached").raw_os_error(), Some(libc::ENETDOWN));
+    down(left_over[0].connect(&v4(A_ADDRESS, 80).into()));
+    down(left_over[1].bind(&any(81).into()));
+    left_over[2].listen(1).expect("listen(2) itself cannot be refused");
+    let port = local(&left_over[2]).port();
+    assert_eq!(node.connect(A, v4(B_ADDRESS, port)).expect_err("not dispatched").kind(), ErrorKind::ConnectionRefused);
+    node.sockets.dismiss(B);
+    assert!(node.sockets.for_endpoint(B, Tier::Notify).is_err());
+}
+
+#[test]
+fn leaves_sockets_without_a_record_alone() {
+    let node = Node::start();
+    let listener = std::net::TcpListener::bind(v4(NODE, 0)).expect("bind");
+    let address = listener.local_addr().expect("getsockname");
+    let client = std::net::TcpStream::connect(address).expect("connect");
+    assert_eq!(client.peer_addr().expect("getpeername"), address);
+    assert_eq!(SockRef::from(&client).local_addr().ok().and_then(|a| a.as_socket()), client.local_addr().ok());
+    assert_eq!(node.counter("connects_outside"), 0);
+}

@@ -1,0 +1,387 @@
+//! The objects of `ts/types.ts`. Every property is always present; "nothing" is `null`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use napi::bindgen_prelude::{BigInt, Either3};
+use napi_derive::napi;
+use slimfast_core::datapath::events::{ConnectionEvent, EventKind};
+use slimfast_core::datapath::listing::{Connection, Direction, Listener};
+use slimfast_core::error::{Error, Result};
+use slimfast_core::node;
+use slimfast_core::owner::{EndpointKey, Tier};
+use slimfast_core::probe;
+
+#[napi(object)]
+pub struct CoreConfig {
+    pub node_name: String,
+    pub underlay_address: String,
+    pub front_port_first: u32,
+    pub front_port_count: u32,
+    pub cgroup: String,
+    pub run_dir: String,
+    pub vxlan_port: u32,
+}
+
+#[napi(object)]
+pub struct NodeState {
+    pub name: String,
+    pub underlay_address: String,
+    pub front_port_first: u32,
+    pub front_port_count: u32,
+}
+
+#[napi(object)]
+pub struct NetworkState {
+    pub vni: u32,
+    pub prefix: String,
+}
+
+#[napi(object)]
+pub struct EndpointState {
+    pub vni: u32,
+    pub id: u32,
+    pub address: String,
+    pub node: String,
+}
+
+#[napi(object, js_name = "EndpointKey")]
+pub struct Key {
+    pub vni: u32,
+    pub id: u32,
+}
+
+#[napi(object)]
+pub struct StateChange {
+    pub nodes: Vec<NodeState>,
+    pub networks: Vec<NetworkState>,
+    pub endpoints: Vec<EndpointState>,
+    pub removed_endpoints: Vec<Key>,
+    pub removed_networks: Vec<u32>,
+    pub removed_nodes: Vec<String>,
+}
+
+#[napi(object)]
+pub struct PublishedPort {
+    pub host_port: u32,
+    pub endpoint_port: u32,
+}
+
+#[napi(object)]
+pub struct AttachRequest {
+    pub netns_name: String,
+    pub vni: u32,
+    pub id: u32,
+    pub address: String,
+    pub published_ports: Vec<PublishedPort>,
+}
+
+#[napi(object)]
+pub struct AttachResult {
+    pub netns_path: String,
+    pub listener_metadata: String,
+}
+
+#[napi(object)]
+pub struct AttachedState {
+    pub vni: u32,
+    pub id: u32,
+    pub seccomp_listeners: u32,
+    pub dispensers: u32,
+}
+
+#[napi(object)]
+pub struct AddressPort {
+    pub address: String,
+    pub port: u32,
+}
+
+#[napi(object)]
+pub struct ConnectionState {
+    pub cookie: BigInt,
+    pub vni: u32,
+    pub endpoint_id: u32,
+    pub direction: String,
+    pub tier: String,
+    pub state: String,
+    pub local: AddressPort,
+    pub peer: AddressPort,
+    pub underlay_local: AddressPort,
+    pub underlay_peer: AddressPort,
+    pub bytes_sent: BigInt,
+    pub bytes_received: BigInt,
+    pub rtt_us: u32,
+    pub duration_us: BigInt,
+    pub setup_us: u32,
+}
+
+#[napi(object)]
+pub struct ListenerState {
+    pub cookie: BigInt,
+    pub vni: u32,
+    pub endpoint_id: u32,
+    pub local: AddressPort,
+    pub v6_only: bool,
+}
+
+#[napi(object, use_nullable = true)]
+pub struct ConnectionEventState {
+    pub kind: String,
+    pub time_ns: BigInt,
+    pub connection: ConnectionState,
+    pub error: Option<String>,
+}
+
+#[napi(object)]
+pub struct IdleEvent {
+    pub kind: String,
+    pub vni: u32,
+    pub endpoint_id: u32,
+}
+
+#[napi(object)]
+pub struct AdmissionRefusedEvent {
+    pub kind: String,
+    pub reason: String,
+}
+
+#[napi(object)]
+pub struct EventBatch {
+    pub events: Vec<CoreEvent>,
+    pub dropped: BigInt,
+}
+
+pub type CoreEvent = Either3<ConnectionEventState, IdleEvent, AdmissionRefusedEvent>;
+
+#[napi(object, use_nullable = true)]
+pub struct Check {
+    pub name: String,
+    pub ok: bool,
+    pub detail: String,
+    pub remedy: Option<String>,
+    pub required: bool,
+}
+
+/* ---- towards the core ---- */
+
+fn address(field: &'static str, text: &str) -> Result<Ipv4Addr> {
+    text.parse().map_err(|_| Error::invalid(field, format!("{text:?} is not an IPv4 address")))
+}
+
+fn port(field: &'static str, value: u32) -> Result<u16> {
+    u16::try_from(value).map_err(|_| Error::invalid(field, format!("{value} is more than 65535")))
+}
+
+fn prefix(text: &str) -> Result<(Ipv4Addr, u8)> {
+    let wrong = || Error::invalid("prefix", format!("{text:?} is not an IPv4 prefix such as 10.32.0.0/16"));
+    let (base, length) = text.split_once('/').ok_or_else(wrong)?;
+    let length: u8 = length.parse().ok().filter(|length| *length <= 32).ok_or_else(wrong)?;
+    Ok((base.parse().map_err(|_| wrong())?, length))
+}
+
+impl From<&Key> for EndpointKey {
+    fn from(key: &Key) -> Self {
+        EndpointKey { vni: key.vni, id: key.id }
+    }
+}
+
+impl TryFrom<CoreConfig> for node::NodeConfig {
+    type Error = Error;
+
+    fn try_from(config: CoreConfig) -> Result<Self> {
+        Ok(Self {
+            underlay: address("underlayAddress", &config.underlay_address)?,
+            front_first: port("frontPortFirst", config.front_port_first)?,
+            front_count: port("frontPortCount", config.front_port_count)?,
+            vxlan_port: port("vxlanPort", config.vxlan_port)?,
+            node_name: config.node_name,
+            cgroup: config.cgroup,
+            run_dir: config.run_dir.into(),
+        })
+    }
+}
+
+impl TryFrom<NodeState> for node::NodeState {
+    type Error = Error;
+
+    fn try_from(state: NodeState) -> Result<Self> {
+        Ok(Self {
+            underlay: address("underlayAddress", &state.underlay_address)?,
+            front_first: port("frontPortFirst", state.front_port_first)?,
+            front_count: port("frontPortCount", state.front_port_count)?,
+            name: state.name,
+        })
+    }
+}
+
+impl TryFrom<NetworkState> for node::NetworkState {
+    type Error = Error;
+
+    fn try_from(state: NetworkState) -> Result<Self> {
+        let (prefix, prefix_length) = prefix(&state.prefix)?;
+        Ok(Self { vni: state.vni, prefix, prefix_length })
+    }
+}
+
+impl TryFrom<EndpointState> for node::EndpointState {
+    type Error = Error;
+
+    fn try_from(state: EndpointState) -> Result<Self> {
+        Ok(Self {
+            key: EndpointKey { vni: state.vni, id: state.id },
+            address: address("address", &state.address)?,
+            node: state.node,
+        })
+    }
+}
+
+fn each<From, To: TryFrom<From, Error = Error>>(all: Vec<From>) -> Result<Vec<To>> {
+    all.into_iter().map(To::try_from).collect()
+}
+
+impl TryFrom<StateChange> for node::StateChange {
+    type Error = Error;
+
+    fn try_from(change: StateChange) -> Result<Self> {
+        Ok(Self {
+            nodes: each(change.nodes)?,
+            networks: each(change.networks)?,
+            endpoints: each(change.endpoints)?,
+            removed_endpoints: change.removed_endpoints.iter().map(EndpointKey::from).collect(),
+            removed_networks: change.removed_networks,
+            removed_nodes: change.removed_nodes,
+        })
+    }
+}
+
+impl TryFrom<PublishedPort> for node::PublishedPort {
+    type Error = Error;
+
+    fn try_from(published: PublishedPort) -> Result<Self> {
+        Ok(Self {
+            host_port: port("publishedPorts", published.host_port)?,
+            endpoint_port: port("publishedPorts", published.endpoint_port)?,
+        })
+    }
+}
+
+impl TryFrom<AttachRequest> for node::AttachRequest {
+    type Error = Error;
+
+    fn try_from(request: AttachRequest) -> Result<Self> {
+        Ok(Self {
+            key: EndpointKey { vni: request.vni, id: request.id },
+            address: address("address", &request.address)?,
+            netns_name: request.netns_name,
+            published: each(request.published_ports)?,
+        })
+    }
+}
+
+/* ---- from the core ---- */
+
+impl From<SocketAddr> for AddressPort {
+    fn from(address: SocketAddr) -> Self {
+        Self { address: address.ip().to_string(), port: address.port().into() }
+    }
+}
+
+impl From<&Connection> for ConnectionState {
+    fn from(connection: &Connection) -> Self {
+        Self {
+            cookie: connection.cookie.into(),
+            vni: connection.owner.vni,
+            endpoint_id: connection.owner.id,
+            direction: match connection.direction {
+                Direction::Outbound => "outbound",
+                Direction::Inbound => "inbound",
+            }
+            .into(),
+            tier: match connection.tier {
+                Tier::Notify => "notify",
+                Tier::Preload => "preload",
+            }
+            .into(),
+            state: connection.state.into(),
+            local: connection.local.into(),
+            peer: connection.peer.into(),
+            underlay_local: connection.underlay_local.into(),
+            underlay_peer: connection.underlay_peer.into(),
+            bytes_sent: connection.bytes_sent.into(),
+            bytes_received: connection.bytes_received.into(),
+            rtt_us: connection.rtt_us,
+            duration_us: connection.duration_us.into(),
+            setup_us: connection.setup_us,
+        }
+    }
+}
+
+impl From<&Listener> for ListenerState {
+    fn from(listener: &Listener) -> Self {
+        Self {
+            cookie: listener.cookie.into(),
+            vni: listener.owner.vni,
+            endpoint_id: listener.owner.id,
+            local: listener.local.into(),
+            v6_only: listener.v6_only,
+        }
+    }
+}
+
+impl From<&node::AttachedState> for AttachedState {
+    fn from(state: &node::AttachedState) -> Self {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Self {
+            vni: state.key.vni,
+            id: state.key.id,
+            seccomp_listeners: count(state.seccomp_listeners),
+            dispensers: count(state.dispensers),
+        }
+    }
+}
+
+impl From<&ConnectionEvent> for ConnectionEventState {
+    fn from(event: &ConnectionEvent) -> Self {
+        Self {
+            kind: match event.kind {
+                EventKind::Opened => "opened",
+                EventKind::Accepted => "accepted",
+                EventKind::Closed => "closed",
+                EventKind::Refused => "refused",
+            }
+            .into(),
+            time_ns: event.time_ns.into(),
+            connection: (&event.connection).into(),
+            error: event.errno.map(slimfast_core::error::errno_name),
+        }
+    }
+}
+
+fn core_event(event: node::NodeEvent) -> CoreEvent {
+    match event {
+        node::NodeEvent::Connection(event) => CoreEvent::A(event.as_ref().into()),
+        node::NodeEvent::Idle(key) => {
+            CoreEvent::B(IdleEvent { kind: "idle".into(), vni: key.vni, endpoint_id: key.id })
+        }
+        node::NodeEvent::Refused { reason } => {
+            CoreEvent::C(AdmissionRefusedEvent { kind: "admissionRefused".into(), reason })
+        }
+    }
+}
+
+impl From<node::Batch> for EventBatch {
+    fn from(batch: node::Batch) -> Self {
+        Self { events: batch.events.into_iter().map(core_event).collect(), dropped: batch.dropped.into() }
+    }
+}
+
+impl From<probe::Check> for Check {
+    fn from(check: probe::Check) -> Self {
+        Self {
+            name: check.name.to_string(),
+            ok: check.ok,
+            detail: check.detail,
+            remedy: check.remedy,
+            required: check.required,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What `slimfast.node` exports: `open`, `probe`, `recover`, and the class that `open` returns.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use napi::bindgen_prelude::{AsyncTask, BigInt, Function};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+use slimfast_core::node::Node;
+use slimfast_core::{host, probe};
+
+use crate::dto;
+use crate::errors::to_js;
+use crate::job::{Job, job};
+
+/// Events that JavaScript gets in one call, so that one batch does not hold its loop up for long.
+const BATCH: usize = 1024;
+
+#[napi]
+pub fn open(config: dto::CoreConfig) -> AsyncTask<Job<NativeNode>> {
+    job(|| Ok(NativeNode { node: Arc::new(Node::open(config.try_into()?)?) }))
+}
+
+#[napi(js_name = "probe")]
+pub fn probe_host() -> AsyncTask<Job<Vec<dto::Check>>> {
+    job(|| Ok(probe::probe().into_iter().map(dto::Check::from).collect()))
+}
+
+#[napi]
+pub fn recover(run_dir: String) -> AsyncTask<Job<()>> {
+    job(move || host::recover(&PathBuf::from(run_dir)).map(drop))
+}
+
+#[napi]
+pub struct NativeNode {
+    node: Arc<Node>,
+}
+
+#[napi]
+impl NativeNode {
+    #[napi]
+    pub fn apply_state(&self, change: dto::StateChange) -> AsyncTask<Job<()>> {
+        let node = Arc::clone(&self.node);
+        job(move || node.apply(change.try_into()?))
+    }
+
+    #[napi]
+    pub fn attach_endpoint(&self, request: dto::AttachRequest) -> AsyncTask<Job<dto::AttachResult>> {
+        let node = Arc::clone(&self.node);
+        job(move || {
+            let request: slimfast_core::node::AttachRequest = request.try_into()?;
+            node.attach(&request)?;
+            Ok(dto::AttachResult {
+                netns_path: host::netns::path_of(&request.netns_name).display().to_string(),
+                listener_metadata: Node::listener_metadata(request.key),
+            })
+        })
+    }
+
+    #[napi]
+    pub fn detach_endpoint(&self, key: dto::Key) -> AsyncTask<Job<()>> {
+        let node = Arc::clone(&self.node);
+        job(move || node.detach((&key).into()))
+    }
+
+    #[napi]
+    pub fn attached(&self) -> napi::Result<Vec<dto::AttachedState>> {
+        let states = self.node.attached().map_err(|error| to_js(&error))?;
+        Ok(states.iter().map(dto::AttachedState::from).collect())
+    }
+
+    #[napi]
+    pub fn connections(&self) -> AsyncTask<Job<Vec<dto::ConnectionState>>> {
+        let node = Arc::clone(&self.node);
+        job(move || Ok(node.connections()?.iter().map(dto::ConnectionState::from).collect()))
+    }
+
+    #[napi]
+    pub fn listeners(&self) -> AsyncTask<Job<Vec<dto::ListenerState>>> {
+        let node = Arc::clone(&self.node);
+        job(move || Ok(node.listeners()?.iter().map(dto::ListenerState::from).collect()))
+    }
+
+    #[napi]
+    pub fn counters(&self) -> napi::Result<HashMap<String, BigInt>> {
+        let counters = self.node.counters().map_err(|error| to_js(&error))?;
+        Ok(counters.into_iter().map(|(name, value)| (name, value.into())).collect())
+    }
+
+    #[napi]
+    pub fn seccomp_socket(&self) -> String {
+        self.node.seccomp_socket().display().to_string()
+    }
+
+    /// The callback does not keep Node.js alive.
+    #[napi]
+    pub fn on_events(&self, callback: Function<'_, dto::EventBatch, ()>) -> napi::Result<()> {
+        let queue = Arc::clone(self.node.events());
+        // What waits is in the core's own bounded queue; here at most one call is on its way and one is running.
+        let wake = callback
+            .build_threadsafe_function::<()>()
+            .weak::<true>()
+            .max_queue_size::<2>()
+            .build_callback(move |_| Ok(dto::EventBatch::from(queue.take(BATCH))))?;
+        self.node.events().set_waker(Box::new(move || {
+            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }));
+        Ok(())
+    }
+
+    #[napi]
+    pub fn close(&self) -> AsyncTask<Job<()>> {
+        let node = Arc::clone(&self.node);
+        job(move || {
+            let outcome = node.close();
+            node.events().clear_waker();
+            outcome
+        })
+    }
+}

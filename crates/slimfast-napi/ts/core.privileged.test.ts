@@ -1,0 +1,232 @@
+/** The facade on the real addon and the real kernel, in namespaces and cgroups of its own. Needs root; never skipped. */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { NodeProcess } from "./testing/node-process.js";
+import type { AttachRequest, StateChange } from "./types.js";
+
+// Opening loads and verifies BPF programs, which takes seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
+let node: NodeProcess;
+
+beforeEach(() => {
+  node = new NodeProcess();
+});
+afterEach(() => node?.remove());
+
+const NO_CHANGE: StateChange = {
+  nodes: [],
+  networks: [],
+  endpoints: [],
+  removedEndpoints: [],
+  removedNetworks: [],
+  removedNodes: [],
+};
+
+function clusterState(): StateChange {
+  return {
+    ...NO_CHANGE,
+    nodes: [{ name: node.name, underlayAddress: "10.200.0.1", frontPortFirst: 7000, frontPortCount: 16 }],
+    networks: [{ vni: 7, prefix: "10.32.0.0/16" }],
+    endpoints: [{ vni: 7, id: 1, address: "10.32.0.2", node: node.name }],
+  };
+}
+
+function attachRequest(): AttachRequest {
+  return { netnsName: `sf-${node.name}-web`, vni: 7, id: 1, address: "10.32.0.2", publishedPorts: [] };
+}
+
+/** A copy without the property. */
+function without(record: object, property: string): object {
+  return Object.fromEntries(Object.entries(record).filter(([name]) => name !== property));
+}
+
+describe("a node", () => {
+  it("opens, applies, attaches, detaches, closes, and leaves nothing", async () => {
+    await node.call("open", node.config);
+    expect(node.journal().changes).not.toEqual([]);
+    expect(await node.call("seccompSocket")).toBe(`${node.config.runDir}/seccomp.sock`);
+    await node.call("applyState", clusterState());
+    expect(await node.call("attachEndpoint", attachRequest())).toEqual({
+      netnsPath: `/run/netns/sf-${node.name}-web`,
+      listenerMetadata: "slimfast/7/1",
+    });
+    expect(await node.call("attached")).toEqual([{ vni: 7, id: 1, seccompListeners: 0, dispensers: 0 }]);
+    expect(await node.call("connections")).toEqual([]);
+    expect(await node.call("listeners")).toEqual([]);
+    const counters = (await node.call("counters")) as Record<string, unknown>;
+    expect(Object.keys(counters).length).toBeGreaterThan(0);
+    for (const value of Object.values(counters)) expect(value).toBeTypeOf("bigint");
+    expect(node.traces()).toContain(`sf-${node.name}-web`);
+    await node.call("detachEndpoint", { vni: 7, id: 1 });
+    await node.call("detachEndpoint", { vni: 7, id: 1 });
+    expect(await node.call("attached")).toEqual([]);
+    expect(node.traces().filter((trace) => trace.startsWith("sf"))).toEqual([]);
+    await node.call("close");
+    expect(node.traces()).toEqual([]);
+  });
+
+  it("closes twice, with an endpoint attached, and refuses all calls afterwards", async () => {
+    await node.call("open", node.config);
+    await node.call("applyState", clusterState());
+    await node.call("attachEndpoint", attachRequest());
+    await Promise.all([node.call("close"), node.call("close")]);
+    await node.call("close");
+    expect(node.traces()).toEqual([]);
+    for (const [name, ...args] of [
+      ["applyState", NO_CHANGE],
+      ["attachEndpoint", attachRequest()],
+      ["detachEndpoint", { vni: 7, id: 1 }],
+      ["attached"],
+      ["connections"],
+      ["listeners"],
+      ["counters"],
+    ] as const) {
+      expect(await node.failure(name, ...args), name).toMatchObject({ isCoreError: true, kind: "closed" });
+    }
+  });
+
+  it("can be opened again in the same process", async () => {
+    for (let round = 0; round < 2; round += 1) {
+      await node.call("open", node.config);
+      await node.call("close");
+    }
+    expect(node.traces()).toEqual([]);
+  });
+
+  it("that was killed is undone from its journal", async () => {
+    await node.call("open", node.config);
+    await node.call("applyState", clusterState());
+    await node.call("attachEndpoint", attachRequest());
+    await node.kill();
+    expect(node.traces()).not.toEqual([]);
+    const other = new NodeProcess();
+    try {
+      await other.call("recover", node.config.runDir);
+      // The socket file is no change of the host: the directory's next node replaces it.
+      expect(node.traces()).toEqual(["seccomp.sock"]);
+      await other.call("recover", node.config.runDir);
+    } finally {
+      await other.remove();
+    }
+  });
+});
+
+describe("opening is refused, and leaves nothing, when", () => {
+  it.each([
+    ["nodeName", "Not_a_label"],
+    ["underlayAddress", "10.200.0"],
+    ["underlayAddress", "192.0.2.77"],
+    ["frontPortFirst", 0],
+    ["frontPortFirst", 65_530],
+    ["frontPortFirst", 70_000],
+    ["frontPortCount", 0],
+    ["frontPortCount", 65],
+    ["cgroup", ""],
+    ["cgroup", "../outside"],
+    ["runDir", "relative/run"],
+    ["vxlanPort", 0],
+    ["vxlanPort", 65_536],
+  ])("%s is %j", async (field, value) => {
+    const failure = await node.failure("open", { ...node.config, [field]: value });
+    expect(failure).toMatchObject({ isCoreError: true, kind: "invalid", field });
+    expect(failure.message.startsWith(`${field}: `)).toBe(true);
+    expect(node.traces()).toEqual([]);
+  });
+
+  it("a property is missing, or has another type", async () => {
+    for (const property of Object.keys(node.config)) {
+      const failure = await node.failure("open", without(node.config, property));
+      expect(failure, property).toMatchObject({ isCoreError: true, kind: "invalid" });
+      expect(failure.message, property).toContain(property);
+      const strange = await node.failure("open", { ...node.config, [property]: { strange: true } });
+      expect(strange, property).toMatchObject({ isCoreError: true, kind: "invalid" });
+    }
+    expect(node.traces()).toEqual([]);
+  });
+
+  it("the run directory belongs to a node that runs", async () => {
+    await node.call("open", node.config);
+    const other = new NodeProcess();
+    try {
+      const failure = await other.failure("open", { ...other.config, runDir: node.config.runDir });
+      expect(failure).toMatchObject({ kind: "conflict", holder: expect.stringContaining("the running process") });
+      expect(other.traces()).toEqual([]);
+    } finally {
+      await other.remove();
+    }
+    // The other's attempt has not taken the first one's journal.
+    await node.call("close");
+    expect(node.traces()).toEqual([]);
+  });
+});
+
+describe("an open node refuses", () => {
+  beforeEach(async () => {
+    await node.call("open", node.config);
+    await node.call("applyState", clusterState());
+  });
+
+  it("a state with a wrong field", async () => {
+    for (const [field, change] of [
+      ["underlayAddress", { nodes: [{ name: "n", underlayAddress: "x", frontPortFirst: 1, frontPortCount: 1 }] }],
+      [
+        "frontPortFirst",
+        { nodes: [{ name: "n", underlayAddress: "10.200.0.2", frontPortFirst: 65_536, frontPortCount: 1 }] },
+      ],
+      [
+        "frontPortCount",
+        { nodes: [{ name: "n", underlayAddress: "10.200.0.2", frontPortFirst: 1, frontPortCount: 0 }] },
+      ],
+      ["vni", { networks: [{ vni: 0, prefix: "10.33.0.0/16" }] }],
+      ["vni", { networks: [{ vni: 2 ** 24, prefix: "10.33.0.0/16" }] }],
+      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0" }] }],
+      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0/33" }] }],
+      ["address", { endpoints: [{ vni: 7, id: 2, address: "fe80::1", node: "n" }] }],
+    ] as const) {
+      const failure = await node.failure("applyState", { ...NO_CHANGE, ...change });
+      expect(failure, field).toMatchObject({ kind: "invalid", field });
+    }
+  });
+
+  it("a change or a request that lacks a property", async () => {
+    for (const property of Object.keys(NO_CHANGE)) {
+      expect(await node.failure("applyState", without(NO_CHANGE, property)), property).toMatchObject({
+        kind: "invalid",
+      });
+    }
+    for (const property of Object.keys(attachRequest())) {
+      const failure = await node.failure("attachEndpoint", without(attachRequest(), property));
+      expect(failure, property).toMatchObject({ kind: "invalid" });
+    }
+    expect(await node.call("attached")).toEqual([]);
+  });
+
+  it("to attach what is not in the state, or contradicts it; nothing is left of it", async () => {
+    const before = node.traces();
+    expect(await node.failure("attachEndpoint", { ...attachRequest(), id: 9 })).toMatchObject({ kind: "not_found" });
+    for (const [field, value] of [
+      ["address", "10.32.0.3"],
+      ["address", "10.32.0"],
+      ["publishedPorts", [{ hostPort: 0, endpointPort: 80 }]],
+      ["publishedPorts", [{ hostPort: 8080, endpointPort: 65_536 }]],
+    ] as const) {
+      expect(await node.failure("attachEndpoint", { ...attachRequest(), [field]: value })).toMatchObject({
+        kind: "invalid",
+        field,
+      });
+    }
+    expect(node.traces()).toEqual(before);
+  });
+
+  it("to attach twice, or under a name that is taken", async () => {
+    await node.call("attachEndpoint", attachRequest());
+    expect(await node.failure("attachEndpoint", attachRequest())).toMatchObject({ kind: "conflict" });
+    const second = { vni: 7, id: 2, address: "10.32.0.3" };
+    await node.call("applyState", { ...NO_CHANGE, endpoints: [{ ...second, node: node.name }] });
+    const before = node.traces();
+    const failure = await node.failure("attachEndpoint", { ...attachRequest(), ...second });
+    expect(failure).toMatchObject({ kind: "conflict" });
+    expect(node.traces()).toEqual(before);
+    expect(await node.call("attached")).toMatchObject([{ id: 1 }]);
+  });
+});

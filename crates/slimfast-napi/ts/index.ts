@@ -1,0 +1,110 @@
+/**
+ * The facade of the Rust core: the only door to the addon. It adds nothing to what the addon does but the error class;
+ * no defaults, no policy, no retries.
+ */
+import { fromNative } from "./errors.js";
+import { type NativeModule, type NativeNode, nativeModule } from "./native.js";
+import type {
+  AttachedState,
+  AttachRequest,
+  AttachResult,
+  Check,
+  ConnectionState,
+  Core,
+  CoreConfig,
+  EndpointKey,
+  EventBatch,
+  ListenerState,
+  StateChange,
+} from "./types.js";
+
+export { CoreError, type CoreErrorFields } from "./errors.js";
+export type * from "./types.js";
+
+/** Opens this node's data path. Nothing is left behind if it fails. */
+export async function openCore(config: CoreConfig): Promise<Core> {
+  return openWith(nativeModule(), config);
+}
+
+/** Looks at what this host can do. Changes nothing. */
+export async function probe(): Promise<Check[]> {
+  const native = nativeModule();
+  return later(() => native.probe());
+}
+
+/** Undoes what a crashed run left on the host, from the journal in `runDir`. Nothing to do is not an error. */
+export async function recover(runDir: string): Promise<void> {
+  const native = nativeModule();
+  return later(() => native.recover(runDir));
+}
+
+/** As {@link openCore}, with the addon given; for tests. */
+export async function openWith(native: NativeModule, config: CoreConfig): Promise<Core> {
+  return new CoreHandle(await later(() => native.open(config)));
+}
+
+/** Hands every call on and turns what is thrown into a CoreError. */
+class CoreHandle implements Core {
+  readonly #node: NativeNode;
+
+  constructor(node: NativeNode) {
+    this.#node = node;
+  }
+
+  applyState(change: StateChange): Promise<void> {
+    return later(() => this.#node.applyState(change));
+  }
+
+  attachEndpoint(request: AttachRequest): Promise<AttachResult> {
+    return later(() => this.#node.attachEndpoint(request));
+  }
+
+  detachEndpoint(key: EndpointKey): Promise<void> {
+    return later(() => this.#node.detachEndpoint(key));
+  }
+
+  attached(): AttachedState[] {
+    return now(() => this.#node.attached());
+  }
+
+  connections(): Promise<ConnectionState[]> {
+    return later(() => this.#node.connections());
+  }
+
+  listeners(): Promise<ListenerState[]> {
+    return later(() => this.#node.listeners());
+  }
+
+  counters(): Record<string, bigint> {
+    return now(() => this.#node.counters());
+  }
+
+  seccompSocket(): string {
+    return now(() => this.#node.seccompSocket());
+  }
+
+  onEvents(callback: (batch: EventBatch) => void): void {
+    now(() => this.#node.onEvents(callback));
+  }
+
+  close(): Promise<void> {
+    return later(() => this.#node.close());
+  }
+}
+
+/** For methods that answer with a promise: the addon may still throw at once, when an argument has the wrong type. */
+async function later<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (thrown) {
+    throw fromNative(thrown);
+  }
+}
+
+function now<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (thrown) {
+    throw fromNative(thrown);
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * The data that crosses between TypeScript and the Rust core. Every property is always present; "nothing" is `null`.
+ * 64-bit counters, cookies and ids are `bigint`. Addresses are text, ports and sizes are numbers.
+ */
+
+/** How the core is opened on a node. */
+export interface CoreConfig {
+  nodeName: string;
+  /** Dotted quad; must be an address of the network namespace that the process is in. */
+  underlayAddress: string;
+  /** First front port. */
+  frontPortFirst: number;
+  /** Number of front ports, 1 to 64. */
+  frontPortCount: number;
+  /** cgroup v2 path below the mount, for example "slimfast/node-1". The process is moved into it. */
+  cgroup: string;
+  /** Directory for sockets and for the journal of host changes. Created with mode 0700. */
+  runDir: string;
+  /** UDP port of the VXLAN overlay. */
+  vxlanPort: number;
+}
+
+export interface NodeState {
+  name: string;
+  underlayAddress: string;
+  frontPortFirst: number;
+  frontPortCount: number;
+}
+
+export interface NetworkState {
+  vni: number;
+  /** CIDR, IPv4. */
+  prefix: string;
+}
+
+/** An endpoint anywhere in the cluster, this node included. */
+export interface EndpointState {
+  vni: number;
+  id: number;
+  address: string;
+  /** Name of a node in the state. */
+  node: string;
+}
+
+export interface EndpointKey {
+  vni: number;
+  id: number;
+}
+
+/** One increment of the cluster's state. Order of application: nodes, networks, endpoints, then removals in reverse. */
+export interface StateChange {
+  nodes: NodeState[];
+  networks: NetworkState[];
+  endpoints: EndpointState[];
+  removedEndpoints: EndpointKey[];
+  removedNetworks: number[];
+  removedNodes: string[];
+}
+
+export interface AttachRequest {
+  /** Network namespace name to create under /run/netns. */
+  netnsName: string;
+  vni: number;
+  id: number;
+  address: string;
+  publishedPorts: { hostPort: number; endpointPort: number }[];
+}
+
+export interface AttachResult {
+  netnsPath: string;
+  /** What a launcher or an OCI runtime sends as metadata. */
+  listenerMetadata: string;
+}
+
+export interface AttachedState {
+  vni: number;
+  id: number;
+  seccompListeners: number;
+  dispensers: number;
+}
+
+export interface AddressPort {
+  address: string;
+  port: number;
+}
+
+export type Direction = "outbound" | "inbound";
+export type Tier = "notify" | "preload";
+
+export interface ConnectionState {
+  cookie: bigint;
+  vni: number;
+  endpointId: number;
+  direction: Direction;
+  tier: Tier;
+  state: string;
+  local: AddressPort;
+  peer: AddressPort;
+  underlayLocal: AddressPort;
+  underlayPeer: AddressPort;
+  bytesSent: bigint;
+  bytesReceived: bigint;
+  rttUs: number;
+  durationUs: bigint;
+  setupUs: number;
+}
+
+export interface ListenerState {
+  cookie: bigint;
+  vni: number;
+  endpointId: number;
+  local: AddressPort;
+  v6Only: boolean;
+}
+
+export type CoreEvent =
+  | {
+      kind: "opened" | "accepted" | "closed" | "refused";
+      /** Nanoseconds since the epoch. */
+      timeNs: bigint;
+      connection: ConnectionState;
+      /** For "refused": errno name, for example "ECONNREFUSED"; null otherwise. */
+      error: string | null;
+    }
+  | {
+      /** The last process under the endpoint's last seccomp listener has ended. */
+      kind: "idle";
+      vni: number;
+      endpointId: number;
+    }
+  | {
+      /** A container was refused at the seccomp-agent socket: its TCP sockets fail with ENOSYS. For the log. */
+      kind: "admissionRefused";
+      reason: string;
+    };
+
+export interface EventBatch {
+  events: CoreEvent[];
+  /** Events lost since the core was opened, in the kernel's ring or in the queue to JavaScript. */
+  dropped: bigint;
+}
+
+export interface Check {
+  /** Short stable identifier, for example "kernel.sk_lookup". */
+  name: string;
+  ok: boolean;
+  /** What was found. */
+  detail: string;
+  /** What to do about it; null when ok. */
+  remedy: string | null;
+  /** A required feature is missing: the agent refuses to start. */
+  required: boolean;
+}
+
+/** One node's data path. All methods throw {@link CoreError}; after close, `kind` is "closed". */
+export interface Core {
+  applyState(change: StateChange): Promise<void>;
+  /** The endpoint must be in the applied state, on this node. Nothing is left behind if it fails. */
+  attachEndpoint(request: AttachRequest): Promise<AttachResult>;
+  /** Idempotent. */
+  detachEndpoint(key: EndpointKey): Promise<void>;
+  attached(): AttachedState[];
+  connections(): Promise<ConnectionState[]>;
+  listeners(): Promise<ListenerState[]>;
+  counters(): Record<string, bigint>;
+  /** Path of the seccomp-agent socket. */
+  seccompSocket(): string;
+  /** At most one callback; events before the first one are kept up to the queue's bound. */
+  onEvents(callback: (batch: EventBatch) => void): void;
+  /** Detaches everything and restores the host. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** `kind` says what to do: see docs of each. */
+export type CoreErrorKind =
+  /** A field of the input is wrong: `field` names it. */
+  | "invalid"
+  /** The host lacks a feature: the message says how to get it. */
+  | "unsupported"
+  /** Something is taken: `holder` says by whom. */
+  | "conflict"
+  | "not_found"
+  /** A system call failed: `syscall` and `errno` are set. */
+  | "system"
+  | "closed";

@@ -1,0 +1,124 @@
+//! The filter run in a small interpreter, for both machines and every ABI.
+
+use super::*;
+
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+const AUDIT_ARCH_ARM: u32 = 0x4000_0028;
+
+/// Runs `program` as the kernel would, on a `struct seccomp_data`.
+fn run(program: &[Instruction], nr: u32, arch: u32, arguments: [u64; 3]) -> u32 {
+    let mut data = [0u8; 64];
+    data[0..4].copy_from_slice(&nr.to_le_bytes());
+    data[4..8].copy_from_slice(&arch.to_le_bytes());
+    for (index, argument) in arguments.iter().enumerate() {
+        data[16 + 8 * index..24 + 8 * index].copy_from_slice(&argument.to_le_bytes());
+    }
+    let (mut at, mut accumulator) = (0usize, 0u32);
+    loop {
+        let i = program[at];
+        at += 1;
+        match i.code {
+            LOAD => {
+                let offset = i.k as usize;
+                accumulator = u32::from_le_bytes(data[offset..offset + 4].try_into().unwrap());
+            }
+            AND => accumulator &= i.k,
+            RETURN => return i.k,
+            JUMP_EQUAL | JUMP_GREATER | JUMP_AT_LEAST => {
+                let taken = match i.code {
+                    JUMP_EQUAL => accumulator == i.k,
+                    JUMP_GREATER => accumulator > i.k,
+                    _ => accumulator >= i.k,
+                };
+                at += usize::from(if taken { i.jump_true } else { i.jump_false });
+            }
+            other => panic!("unknown instruction {other:#x}"),
+        }
+    }
+}
+
+fn socket(native: NativeAbi, domain: i32, kind: i32, protocol: i32) -> u32 {
+    // The upper halves are garbage that the kernel ignores as well.
+    let arguments = [domain, kind, protocol].map(|a| 0xdead_beef_0000_0000 | u64::from(a as u32));
+    run(&program(native), native.nr_socket, native.audit_arch, arguments)
+}
+
+#[test]
+fn tcp_sockets_are_notified() {
+    for native in [X86_64, AARCH64] {
+        for domain in [libc::AF_INET, libc::AF_INET6] {
+            for flags in [0, libc::SOCK_NONBLOCK, libc::SOCK_CLOEXEC, libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC] {
+                for protocol in [0, libc::IPPROTO_TCP] {
+                    assert_eq!(socket(native, domain, libc::SOCK_STREAM | flags, protocol), RET_USER_NOTIF);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn multipath_tcp_is_declined_without_a_notification() {
+    let expected = RET_ERRNO | libc::EPROTONOSUPPORT as u32;
+    for native in [X86_64, AARCH64] {
+        for domain in [libc::AF_INET, libc::AF_INET6] {
+            assert_eq!(socket(native, domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 262), expected);
+        }
+        assert_eq!(socket(native, libc::AF_UNIX, libc::SOCK_STREAM, 262), RET_ALLOW);
+    }
+}
+
+#[test]
+fn other_sockets_are_the_containers_own() {
+    for native in [X86_64, AARCH64] {
+        assert_eq!(socket(native, libc::AF_INET, libc::SOCK_DGRAM, 0), RET_ALLOW);
+        assert_eq!(socket(native, libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 17), RET_ALLOW);
+        assert_eq!(socket(native, libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_TCP), RET_ALLOW);
+        assert_eq!(socket(native, libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_SCTP), RET_ALLOW);
+        assert_eq!(socket(native, libc::AF_UNIX, libc::SOCK_STREAM, 0), RET_ALLOW);
+        assert_eq!(socket(native, libc::AF_NETLINK, libc::SOCK_RAW, 0), RET_ALLOW);
+        assert_eq!(socket(native, -1, -1, -1), RET_ALLOW);
+    }
+}
+
+#[test]
+fn foreign_abis_are_never_notified() {
+    let tcp = [libc::AF_INET as u64, libc::SOCK_STREAM as u64, 0];
+    let x86 = program(X86_64);
+    for nr in [41, 102, 359] {
+        assert_eq!(run(&x86, nr, AUDIT_ARCH_I386, tcp), RET_ALLOW);
+    }
+    assert_eq!(run(&x86, 41 | X32_SYSCALL_BIT, X86_64.audit_arch, tcp), RET_ALLOW);
+    let arm = program(AARCH64);
+    for nr in [198, 281] {
+        assert_eq!(run(&arm, nr, AUDIT_ARCH_ARM, tcp), RET_ALLOW);
+    }
+}
+
+#[test]
+fn io_uring_is_denied_in_every_abi() {
+    let expected = RET_ERRNO | libc::EPERM as u32;
+    for (native, archs) in
+        [(X86_64, [X86_64.audit_arch, AUDIT_ARCH_I386]), (AARCH64, [AARCH64.audit_arch, AUDIT_ARCH_ARM])]
+    {
+        let program = program(native);
+        for arch in archs {
+            for nr in 425..=427 {
+                assert_eq!(run(&program, nr, arch, [0; 3]), expected, "{nr}");
+                assert_eq!(run(&program, nr | X32_SYSCALL_BIT, arch, [0; 3]), expected, "{nr} x32");
+            }
+            for nr in [0, 424, 428, 450, u32::MAX] {
+                assert_eq!(run(&program, nr, arch, [0; 3]), RET_ALLOW, "{nr}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_jump_stays_in_the_program() {
+    for native in [X86_64, AARCH64] {
+        for (at, i) in program(native).iter().enumerate() {
+            let furthest = at + 1 + usize::from(i.jump_true.max(i.jump_false));
+            assert!(i.code == RETURN || furthest < LENGTH, "instruction {at}");
+        }
+    }
+}
