@@ -1,0 +1,127 @@
+/** A controller as a whole: store, hub, services and server, started in this order and stopped in the opposite one. */
+import { readFileSync } from "node:fs";
+import { chmod, mkdir } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname } from "node:path";
+import { AgentServiceDefinition, ClusterServiceDefinition } from "@slimfast/proto";
+import { createServer, type Server } from "nice-grpc";
+import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
+import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
+import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
+import { type Logger, pino } from "pino";
+import { StartupError } from "./errors.js";
+import { MAX_MESSAGE_BYTES, SHUTDOWN_GRACE_MS } from "./limits.js";
+import { formatListenAddress, type ListenAddress, parseListenAddress, removeStaleSocket } from "./listen.js";
+import { agentService } from "./services/agent-service.js";
+import { Cluster } from "./services/cluster.js";
+import { clusterService } from "./services/cluster-service.js";
+import { errorMiddleware } from "./services/edge.js";
+import { openSqliteStore } from "./store/sqlite-store.js";
+import type { Store } from "./store/store.js";
+import { SyncHub } from "./sync/hub.js";
+
+export interface ControllerOptions {
+  /** `unix:/path`, or `host:port` on a loopback address; port 0 takes any free one. */
+  readonly listen: string;
+  /** Directory of the store; created with mode 0700 if it does not exist. */
+  readonly stateDirectory: string;
+  /** Default: nothing is logged. */
+  readonly log?: Logger;
+}
+
+export interface Controller {
+  /** The address on which it listens, with the real port. */
+  readonly listen: string;
+  /** Ends the Sync streams, lets other calls finish for a moment, and closes the store. May be called twice. */
+  close(): Promise<void>;
+}
+
+const SERVER_OPTIONS = {
+  "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+  "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
+  // An agent that vanished without a word must not count as connected for ever.
+  "grpc.keepalive_time_ms": 10_000,
+  "grpc.keepalive_timeout_ms": 5_000,
+} as const;
+
+async function bind(server: Server, address: ListenAddress): Promise<ListenAddress> {
+  try {
+    if (address.kind === "tcp") {
+      const port = await server.listen(`${address.host}:${address.port}`);
+      return { ...address, port };
+    }
+    await mkdir(dirname(address.path), { recursive: true, mode: 0o755 });
+    await removeStaleSocket(address.path);
+    await server.listen(`unix:${address.path}`);
+    // Whoever may write to the socket may change the cluster.
+    await chmod(address.path, 0o600);
+    return address;
+  } catch (error) {
+    if (error instanceof StartupError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartupError("address_in_use", `cannot listen on ${formatListenAddress(address)}: ${reason}`, error);
+  }
+}
+
+function createControllerServer(store: Store, hub: SyncHub, log: Logger): Server {
+  const cluster = new Cluster(store, hub);
+  const server = createServer(SERVER_OPTIONS).use(errorDetailsServerMiddleware).use(errorMiddleware(log));
+  server.add(ClusterServiceDefinition, clusterService(cluster, store, hub));
+  server.add(AgentServiceDefinition, agentService({ cluster, store, hub, log }));
+  server.add(HealthDefinition, HealthServiceImpl());
+  // So that grpcurl and the like need no .proto files.
+  const descriptors = readFileSync(createRequire(import.meta.url).resolve("@slimfast/proto/descriptors.binpb"));
+  server.add(
+    ServerReflectionService,
+    ServerReflection(descriptors, [ClusterServiceDefinition.fullName, AgentServiceDefinition.fullName]),
+  );
+  return server;
+}
+
+/** Lets running calls finish, but not for longer than the grace period. */
+async function stopServer(server: Server): Promise<void> {
+  const cut = setTimeout(() => server.forceShutdown(), SHUTDOWN_GRACE_MS);
+  try {
+    await server.shutdown();
+  } finally {
+    clearTimeout(cut);
+  }
+}
+
+/**
+ * Starts a controller in this process.
+ *
+ * @throws StartupError if the address or the state directory cannot be used; nothing is left open then.
+ */
+export async function startController(options: ControllerOptions): Promise<Controller> {
+  const log = options.log ?? pino({ enabled: false });
+  const wanted = parseListenAddress(options.listen);
+  const store = openSqliteStore(options.stateDirectory);
+  const hub = new SyncHub(store, log);
+  const server = createControllerServer(store, hub, log);
+  let address: ListenAddress;
+  try {
+    address = await bind(server, wanted);
+  } catch (error) {
+    server.forceShutdown();
+    hub.close();
+    store.close();
+    throw error;
+  }
+  const listen = formatListenAddress(address);
+  log.info({ listen, stateDirectory: options.stateDirectory, revision: String(store.revision) }, "controller started");
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    hub.close();
+    await stopServer(server);
+    store.close();
+    log.info("controller stopped");
+  };
+  return {
+    listen,
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}

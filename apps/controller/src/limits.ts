@@ -1,0 +1,38 @@
+/** Sizes, limits and time-outs of the controller, with their units. Nothing else in it decides a number. */
+
+/** Longest DNS label (RFC 1123). */
+export const MAX_NAME_CHARS = 63;
+
+export const MIN_PREFIX_BITS = 8;
+export const MAX_PREFIX_BITS = 29;
+
+/** A VNI has 24 bits (RFC 7348); 0 means "choose one". */
+export const MAX_VNI = 2 ** 24 - 1;
+
+/** An endpoint id has 32 bits. */
+export const MAX_ENDPOINT_ID = 2 ** 32 - 1;
+
+export const MAX_PORT = 65_535;
+
+export const MAX_PUBLISHED_PORTS = 128;
+export const MAX_LABELS = 32;
+export const MAX_LABEL_KEY_CHARS = 63;
+export const MAX_LABEL_VALUE_BYTES = 255;
+
+export const DEFAULT_PAGE_SIZE = 100;
+export const MAX_PAGE_SIZE = 1_000;
+
+/** Messages up to this size are taken: the hello of an agent that knows about 200,000 endpoints fits. */
+export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+
+/** Resources in one Sync response: about 5 MB if all were endpoints with the most labels allowed. */
+export const MAX_RESOURCES_PER_RESPONSE = 500;
+
+/** How long CreateEndpoint waits for the acknowledgement of the network's other nodes. */
+export const WAIT_FOR_PEERS_MS = 2_000;
+
+/** How long calls that run may take to end after SIGTERM before they are cut; the whole shutdown stays below 2 s. */
+export const SHUTDOWN_GRACE_MS = 1_500;
+
+/** How long a connect may take that finds out whether somebody answers on an old unix socket. */
+export const SOCKET_PROBE_MS = 500;

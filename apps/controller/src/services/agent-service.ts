@@ -1,0 +1,89 @@
+/** AgentService: messages in, use cases of the cluster and the sync hub, messages out. */
+import type * as proto from "@slimfast/proto";
+import type { CallContext } from "nice-grpc";
+import type { Logger } from "pino";
+import type { Endpoint } from "../domain/resources.js";
+import { validName } from "../domain/validation.js";
+import { invalidField, notFound } from "../errors.js";
+import { WAIT_FOR_PEERS_MS } from "../limits.js";
+import { endpointMessage, nodeMessage } from "../messages.js";
+import type { Store } from "../store/store.js";
+import type { SyncHub, SyncStream } from "../sync/hub.js";
+import type { Cluster } from "./cluster.js";
+
+export interface AgentServiceParts {
+  readonly cluster: Cluster;
+  readonly store: Store;
+  readonly hub: SyncHub;
+  readonly log: Logger;
+}
+
+export function agentService({ cluster, store, hub, log }: AgentServiceParts): proto.AgentServiceImplementation {
+  /** Endpoints that were created but not yet answered for, by network and id. */
+  const pending = new Set<string>();
+  const pendingKey = (endpoint: Endpoint): string => `${endpoint.network}/${endpoint.id}`;
+
+  function openStream(hello: proto.SyncHello): SyncStream {
+    const node = validName("hello.node", hello.node);
+    if (!store.getNode(node)) throw notFound("node", node);
+    const stale = cluster.deleteStaleEndpoints(node, hello.attached, (endpoint) => pending.has(pendingKey(endpoint)));
+    for (const { network, name, id } of stale)
+      log.info({ node, network, endpoint: name, id }, "stale endpoint deleted");
+    return hub.open(node, hello.known);
+  }
+
+  /** Reads the acks, beside the responses that are being written. */
+  async function readAcks(stream: SyncStream, requests: AsyncIterator<proto.SyncRequest>): Promise<void> {
+    try {
+      for (let item = await requests.next(); !item.done; item = await requests.next()) {
+        const { kind } = item.value;
+        if (kind?.$case !== "ack") throw invalidField("kind", "must be an ack after the first request");
+        hub.acknowledge(stream, kind.value.nonce, kind.value.error);
+      }
+      stream.end();
+    } catch (error) {
+      stream.end(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  return {
+    async registerNode({ node }) {
+      const registered = cluster.registerNode(node);
+      return { node: nodeMessage(registered, hub.isConnected(registered.name)) };
+    },
+
+    async createEndpoint({ endpoint: wanted, waitForPeers }) {
+      const endpoint = cluster.createEndpoint(wanted);
+      if (!waitForPeers) return { endpoint: endpointMessage(endpoint), knownToPeers: false };
+      pending.add(pendingKey(endpoint));
+      try {
+        const knownToPeers = await hub.waitForNetwork(endpoint.network, endpoint.revision, WAIT_FOR_PEERS_MS);
+        return { endpoint: endpointMessage(endpoint), knownToPeers };
+      } finally {
+        pending.delete(pendingKey(endpoint));
+      }
+    },
+
+    async deleteEndpoint({ network, name, id }) {
+      cluster.deleteEndpoint(network, name, id);
+      return {};
+    },
+
+    async *sync(request: AsyncIterable<proto.SyncRequest>, context: CallContext) {
+      const requests = request[Symbol.asyncIterator]();
+      const first = await requests.next();
+      if (first.done) return;
+      if (first.value.kind?.$case !== "hello") throw invalidField("kind", "must be a hello in the first request");
+      const stream = openStream(first.value.kind.value);
+      const end = () => stream.end();
+      context.signal.addEventListener("abort", end);
+      void readAcks(stream, requests);
+      try {
+        yield* stream.responses();
+      } finally {
+        context.signal.removeEventListener("abort", end);
+        hub.closed(stream);
+      }
+    },
+  };
+}

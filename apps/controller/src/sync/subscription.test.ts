@@ -1,0 +1,163 @@
+/** The state of one stream, without a server: chunks, and any sequence of changes. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ResourceKind, type SyncResponse } from "@slimfast/proto";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ClusterError } from "../errors.js";
+import { Cluster } from "../services/cluster.js";
+import { openSqliteStore } from "../store/sqlite-store.js";
+import type { Store } from "../store/store.js";
+import { SEEDS, seededRandom } from "../testing/random.js";
+import { Subscription } from "./subscription.js";
+
+let directory: string;
+let store: Store;
+let cluster: Cluster;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "slimfast-sync-test-"));
+  store = openSqliteStore(directory);
+  cluster = new Cluster(store, { isConnected: () => false });
+});
+
+afterEach(() => {
+  store.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function register(number: number): void {
+  cluster.registerNode({
+    name: `node-${number}`,
+    underlayAddress: `10.200.0.${number}`,
+    frontPorts: { first: 7_100, count: 16 },
+  });
+}
+
+function create(network: string, name: string, node: string): void {
+  cluster.createEndpoint({ network, name, node, address: "", publishedPorts: [], labels: {} });
+}
+
+function subscribe(node: string, maxResources?: number): Subscription {
+  const options = { node, store, isConnected: () => false, known: [] };
+  const subscription = new Subscription(maxResources === undefined ? options : { ...options, maxResources });
+  store.onCommit((changes) => subscription.noteChanges(changes));
+  return subscription;
+}
+
+function apply(held: Map<string, bigint>, response: SyncResponse): void {
+  for (const { name, revision } of response.nodes) held.set(`NODE ${name}`, revision);
+  for (const { name, revision } of response.networks) held.set(`NETWORK ${name}`, revision);
+  for (const { network, name, revision } of response.endpoints) held.set(`ENDPOINT ${network}/${name}`, revision);
+  for (const { kind, name } of response.removed) {
+    // Only what was told is taken back.
+    expect(held.delete(`${ResourceKind[kind].replace("RESOURCE_KIND_", "")} ${name}`)).toBe(true);
+  }
+}
+
+/** What the node needs, computed from scratch. */
+function needed(node: string): Map<string, bigint> {
+  const result = new Map<string, bigint>();
+  for (const { name, revision } of store.listNodes({ limit: -1 })) result.set(`NODE ${name}`, revision);
+  for (const network of store.networksOfNode(node)) {
+    result.set(`NETWORK ${network}`, store.getNetwork(network)?.revision ?? 0n);
+    for (const { name, revision } of store.listEndpoints({ network, limit: -1 })) {
+      result.set(`ENDPOINT ${network}/${name}`, revision);
+    }
+  }
+  return result;
+}
+
+function sorted(held: Map<string, bigint>): [string, bigint][] {
+  return [...held].toSorted(([one], [other]) => (one < other ? -1 : 1));
+}
+
+describe("subscription", () => {
+  it.each(SEEDS.slice(0, 15))("ends with exactly what the node needs, whatever happens (seed %i)", (seed) => {
+    const random = seededRandom(seed);
+    const networks = ["blue", "red"];
+    for (const number of [1, 2, 3]) register(number);
+    for (const name of networks) cluster.createNetwork({ name, vni: 0, prefix: "10.32.0.0/16" });
+    const subscription = subscribe("node-1", 1 + random.below(6));
+    const held = new Map<string, bigint>();
+    let underWay: SyncResponse | undefined;
+    const step = (): void => {
+      if (underWay) {
+        apply(held, underWay);
+        subscription.acknowledge(underWay.nonce, "");
+        underWay = undefined;
+      } else {
+        underWay = subscription.next();
+      }
+    };
+    for (let count = 0; count < 200; count += 1) {
+      const network = random.pick(networks);
+      const name = `ep-${random.below(8)}`;
+      const choice = random.below(10);
+      if (choice < 4) {
+        if (!store.getEndpoint(network, name)) create(network, name, `node-${1 + random.below(3)}`);
+      } else if (choice < 7) {
+        cluster.deleteEndpoint(network, name, 0);
+      } else {
+        step();
+      }
+    }
+    while (!subscription.isUpToDate()) step();
+    expect(sorted(held)).toEqual(sorted(needed("node-1")));
+  });
+
+  it("cuts a long answer, and claims the revision only with the last part", () => {
+    register(1);
+    cluster.createNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16" });
+    for (let number = 0; number < 7; number += 1) create("blue", `ep-${number}`, "node-1");
+    const subscription = subscribe("node-1", 4);
+    const responses: SyncResponse[] = [];
+    for (let response = subscription.next(); response; response = subscription.next()) {
+      responses.push(response);
+      subscription.acknowledge(response.nonce, "");
+    }
+    expect(
+      responses.map(({ nodes, networks, endpoints, revision }) => [
+        nodes.length + networks.length,
+        endpoints.length,
+        revision,
+      ]),
+    ).toEqual([
+      [2, 2, 0n],
+      [0, 4, 0n],
+      [0, 1, store.revision],
+    ]);
+  });
+
+  it("does not count a series as applied of which a part was refused, but does count the next", () => {
+    register(1);
+    register(2);
+    const subscription = subscribe("node-1", 1);
+    const first = subscription.next();
+    expect(subscription.acknowledge(first?.nonce ?? 0n, "no").isApplied).toBe(false);
+    const second = subscription.next();
+    expect(subscription.acknowledge(second?.nonce ?? 0n, "")).toEqual({ revision: store.revision, isApplied: false });
+    register(3);
+    const third = subscription.next();
+    expect(subscription.acknowledge(third?.nonce ?? 0n, "")).toEqual({ revision: store.revision, isApplied: true });
+  });
+
+  it("has nothing more to say until something changes that the node needs", () => {
+    register(1);
+    register(2);
+    cluster.createNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16" });
+    const subscription = subscribe("node-1");
+    subscription.acknowledge(subscription.next()?.nonce ?? 0n, "");
+    create("blue", "a", "node-2");
+    expect(subscription.next()).toBeUndefined();
+    expect(subscription.isUpToDate()).toBe(true);
+  });
+
+  it("refuses acks that answer nothing", () => {
+    register(1);
+    const subscription = subscribe("node-1");
+    expect(() => subscription.acknowledge(1n, "")).toThrow(ClusterError);
+    subscription.next();
+    expect(() => subscription.acknowledge(2n, "")).toThrow(/nonce 1 is expected/);
+  });
+});

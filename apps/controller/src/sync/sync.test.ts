@@ -1,0 +1,331 @@
+/** The distribution of changes, with agents on real streams. */
+import type { SyncResponse } from "@slimfast/proto";
+import { ResourceKind } from "@slimfast/proto";
+import { ClientError, Status } from "nice-grpc";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { TestAgent } from "../testing/agent.js";
+import { registerNode, type TestClient, TestController } from "../testing/controller.js";
+
+let controller: TestController;
+let client: TestClient;
+let agents: TestAgent[];
+
+beforeEach(async () => {
+  agents = [];
+  controller = await TestController.start();
+  client = controller.client;
+  await registerNode(client, 1);
+  await registerNode(client, 2);
+  await client.cluster.createNetwork({ network: { name: "blue", prefix: "10.32.0.0/16" } });
+  await client.cluster.createNetwork({ network: { name: "red", prefix: "10.32.0.0/16" } });
+});
+
+afterEach(async () => {
+  for (const agent of agents) await agent.vanish();
+  await controller.remove();
+});
+
+function startAgent(node: string, options: ConstructorParameters<typeof TestAgent>[2] = {}): TestAgent {
+  const agent = new TestAgent(client, node, options);
+  agents.push(agent);
+  return agent;
+}
+
+/** An agent that is in step with what is there. */
+async function startManualAgent(node: string): Promise<TestAgent> {
+  const agent = startAgent(node, { automatic: false });
+  agent.ack(await agent.expectNext());
+  return agent;
+}
+
+async function createEndpoint(node: string, network: string, name: string, waitForPeers = false) {
+  const { endpoint, knownToPeers } = await client.agent.createEndpoint({
+    endpoint: { name, network, node },
+    waitForPeers,
+  });
+  if (!endpoint) throw new Error("no endpoint");
+  return { ...endpoint, knownToPeers };
+}
+
+function summary(response: SyncResponse) {
+  return {
+    nodes: response.nodes.map(({ name }) => name),
+    networks: response.networks.map(({ name }) => name),
+    endpoints: response.endpoints.map(({ network, name }) => `${network}/${name}`),
+    removed: response.removed.map(({ kind, name }) => `${ResourceKind[kind].replace("RESOURCE_KIND_", "")} ${name}`),
+  };
+}
+
+const NOTHING = { nodes: [], networks: [], endpoints: [], removed: [] };
+
+async function statusOf(agent: TestAgent): Promise<Status> {
+  try {
+    for (let response = await agent.next(); response; response = await agent.next()) agent.ack(response);
+    return Status.OK;
+  } catch (error) {
+    if (error instanceof ClientError) return error.code;
+    throw error;
+  }
+}
+
+describe("a node", () => {
+  it("gets all nodes, and networks and endpoints only of networks in which it has endpoints", async () => {
+    const a = await createEndpoint("node-1", "blue", "a");
+    await createEndpoint("node-2", "blue", "b");
+    await createEndpoint("node-2", "red", "c");
+    const agent = startAgent("node-1", { attached: [{ network: "blue", name: "a", id: a.id }] });
+    await agent.holds("NODE node-1", "NODE node-2", "NETWORK blue", "ENDPOINT blue/a", "ENDPOINT blue/b");
+  });
+
+  it("gets an empty first response if it needs nothing new", async () => {
+    const first = startAgent("node-1");
+    await first.holds("NODE node-1", "NODE node-2");
+    await first.vanish();
+    const second = startAgent("node-1", { known: first.held, automatic: false });
+    const response = await second.expectNext();
+    expect(summary(response)).toEqual(NOTHING);
+    expect(response.nonce).toBe(1n);
+    expect(response.revision).toBeGreaterThan(0n);
+  });
+
+  it("gets a network with all its endpoints with its first endpoint there, and loses them with its last", async () => {
+    const agent = startAgent("node-1");
+    await createEndpoint("node-2", "blue", "b");
+    await agent.holds("NODE node-1", "NODE node-2");
+    await createEndpoint("node-1", "blue", "a");
+    await agent.holds("NODE node-1", "NODE node-2", "NETWORK blue", "ENDPOINT blue/a", "ENDPOINT blue/b");
+    await client.agent.deleteEndpoint({ network: "blue", name: "a" });
+    await agent.holds("NODE node-1", "NODE node-2");
+  });
+
+  it("loses endpoints, networks and nodes before others refer to them no more", async () => {
+    const agent = await startManualAgent("node-1");
+    await createEndpoint("node-1", "blue", "a");
+    agent.ack(await agent.expectNext());
+    await createEndpoint("node-2", "blue", "b");
+    agent.ack(await agent.expectNext());
+    await client.agent.deleteEndpoint({ network: "blue", name: "a" });
+    expect(summary(await agent.expectNext()).removed).toEqual(["ENDPOINT blue/a", "ENDPOINT blue/b", "NETWORK blue"]);
+  });
+
+  it("hears of nodes that come, change and go", async () => {
+    const agent = await startManualAgent("node-1");
+    await registerNode(client, 3);
+    const came = await agent.expectNext();
+    expect(came.nodes).toMatchObject([{ name: "node-3", underlayAddress: "10.200.0.3" }]);
+    agent.ack(came);
+    await client.agent.registerNode({
+      node: { name: "node-3", underlayAddress: "10.200.0.33", frontPorts: { first: 7_100, count: 16 } },
+    });
+    const changed = await agent.expectNext();
+    expect(changed.nodes).toMatchObject([{ name: "node-3", underlayAddress: "10.200.0.33" }]);
+    agent.ack(changed);
+    await client.cluster.deleteNode({ name: "node-3" });
+    expect(summary(await agent.expectNext())).toEqual({ ...NOTHING, removed: ["NODE node-3"] });
+  });
+});
+
+describe("on reconnecting", () => {
+  it("only the difference is sent", async () => {
+    const first = startAgent("node-1");
+    const a = await createEndpoint("node-1", "blue", "a");
+    await createEndpoint("node-2", "blue", "b");
+    await createEndpoint("node-2", "blue", "c");
+    await first.holds(
+      "NODE node-1",
+      "NODE node-2",
+      "NETWORK blue",
+      "ENDPOINT blue/a",
+      "ENDPOINT blue/b",
+      "ENDPOINT blue/c",
+    );
+    await first.vanish();
+    await client.agent.deleteEndpoint({ network: "blue", name: "b" });
+    await client.agent.deleteEndpoint({ network: "blue", name: "c" });
+    await createEndpoint("node-2", "blue", "c");
+    await registerNode(client, 3);
+    const second = startAgent("node-1", {
+      known: first.held,
+      attached: [{ network: "blue", name: "a", id: a.id }],
+      automatic: false,
+    });
+    expect(summary(await second.expectNext())).toEqual({
+      nodes: ["node-3"],
+      networks: [],
+      endpoints: ["blue/c"],
+      removed: ["ENDPOINT blue/b"],
+    });
+  });
+
+  it("what the agent holds and should not is removed, whatever it is", async () => {
+    const known = new Map([
+      ["NODE node-9", 1n],
+      ["NETWORK green", 1n],
+      ["ENDPOINT green/x", 1n],
+    ]);
+    const agent = startAgent("node-1", { known });
+    await agent.holds("NODE node-1", "NODE node-2");
+  });
+
+  it("endpoints that are not attached are deleted", async () => {
+    const a = await createEndpoint("node-1", "blue", "a");
+    await createEndpoint("node-1", "blue", "b");
+    const c = await createEndpoint("node-1", "red", "c");
+    await createEndpoint("node-2", "blue", "d");
+    const attached = [
+      { network: "blue", name: "a", id: a.id },
+      // Another one of this name, which is gone.
+      { network: "red", name: "c", id: c.id + 1 },
+    ];
+    const agent = startAgent("node-1", { attached });
+    await agent.holds("NODE node-1", "NODE node-2", "NETWORK blue", "ENDPOINT blue/a", "ENDPOINT blue/d");
+    const { endpoints } = await client.cluster.listEndpoints({});
+    expect(endpoints.map(({ name }) => name)).toEqual(["a", "d"]);
+    const lines = controller.log.filter(({ msg }) => msg === "stale endpoint deleted");
+    expect(lines.map(({ endpoint }) => endpoint)).toEqual(["b", "c"]);
+  });
+
+  it("a second stream of a node ends the first", async () => {
+    const first = await startManualAgent("node-1");
+    const second = await startManualAgent("node-1");
+    expect(await statusOf(first)).toBe(Status.ABORTED);
+    expect((await client.cluster.getNode({ name: "node-1" })).node?.connected).toBe(true);
+    await second.vanish();
+  });
+});
+
+describe("while a response is not acknowledged", () => {
+  it("nothing is sent, and changes are merged", async () => {
+    const agent = startAgent("node-1", { automatic: false });
+    const first = await agent.expectNext();
+    await createEndpoint("node-1", "blue", "a");
+    await createEndpoint("node-2", "blue", "b");
+    await createEndpoint("node-2", "blue", "passing");
+    await client.agent.deleteEndpoint({ network: "blue", name: "passing" });
+    const last = await createEndpoint("node-2", "blue", "c");
+    expect(agent.waiting).toBe(0);
+    agent.ack(first);
+    const second = await agent.expectNext();
+    expect(summary(second)).toEqual({
+      ...NOTHING,
+      networks: ["blue"],
+      endpoints: ["blue/a", "blue/b", "blue/c"],
+    });
+    expect([second.nonce, second.revision]).toEqual([first.nonce + 1n, last.revision]);
+  });
+
+  it("a refusal is logged, and the stream goes on", async () => {
+    const agent = startAgent("node-1", { automatic: false });
+    agent.ack(await agent.expectNext(), "no room in the map");
+    await registerNode(client, 3);
+    expect(summary(await agent.expectNext()).nodes).toEqual(["node-3"]);
+    const line = controller.log.find(({ msg }) => msg === "agent refused changes");
+    expect(line).toMatchObject({ node: "node-1", reason: "no room in the map" });
+  });
+});
+
+describe("wait_for_peers", () => {
+  it("answers when the connected nodes of the network have acknowledged", async () => {
+    await createEndpoint("node-2", "blue", "b");
+    const { endpoints } = await client.cluster.listEndpoints({});
+    const attached = endpoints.map(({ network, name, id }) => ({ network, name, id }));
+    const one = startAgent("node-1");
+    const two = startAgent("node-2", { attached, automatic: false });
+    two.ack(await two.expectNext());
+    await one.holds("NODE node-1", "NODE node-2");
+    let isAnswered = false;
+    const creation = createEndpoint("node-1", "blue", "a", true).then((endpoint) => {
+      isAnswered = true;
+      return endpoint;
+    });
+    const response = await two.expectNext();
+    expect(summary(response).endpoints).toEqual(["blue/a"]);
+    expect(isAnswered).toBe(false);
+    two.ack(response);
+    expect((await creation).knownToPeers).toBe(true);
+    expect(one.held.has("ENDPOINT blue/b")).toBe(true);
+  });
+
+  it("waits for nobody if no node of the network is connected", async () => {
+    await startManualAgent("node-2");
+    expect((await createEndpoint("node-1", "blue", "a", true)).knownToPeers).toBe(true);
+  });
+
+  it("says so when a node refuses", async () => {
+    const agent = await startManualAgent("node-1");
+    const creation = createEndpoint("node-1", "blue", "a", true);
+    agent.ack(await agent.expectNext(), "no room in the map");
+    expect((await creation).knownToPeers).toBe(false);
+  });
+
+  it("says so when a node does not answer in time, and keeps the endpoint", async () => {
+    await startManualAgent("node-1");
+    expect((await createEndpoint("node-1", "blue", "a", true)).knownToPeers).toBe(false);
+    expect((await client.cluster.listEndpoints({})).endpoints).toMatchObject([{ name: "a" }]);
+  });
+
+  it("does not wait for a node that goes away", async () => {
+    const agent = await startManualAgent("node-1");
+    const creation = createEndpoint("node-1", "blue", "a", true);
+    await agent.expectNext();
+    await agent.vanish();
+    expect((await creation).knownToPeers).toBe(true);
+  });
+
+  it("keeps an endpoint whose creation is not answered yet from a hello that cannot name it", async () => {
+    const agent = await startManualAgent("node-1");
+    const creation = createEndpoint("node-1", "blue", "a", true);
+    await agent.expectNext();
+    const again = startAgent("node-1");
+    await again.holds("NODE node-1", "NODE node-2", "NETWORK blue", "ENDPOINT blue/a");
+    await creation;
+    expect((await client.cluster.listEndpoints({})).endpoints).toMatchObject([{ name: "a" }]);
+  });
+});
+
+describe("a stream is refused", () => {
+  it("for a node that has not registered", async () => {
+    expect(await statusOf(startAgent("node-9", { automatic: false }))).toBe(Status.NOT_FOUND);
+  });
+
+  it("for a malformed node name", async () => {
+    expect(await statusOf(startAgent("", { automatic: false }))).toBe(Status.INVALID_ARGUMENT);
+  });
+
+  it("when an ack has a nonce that was not sent", async () => {
+    const agent = startAgent("node-1", { automatic: false });
+    agent.ack({ nonce: 7n });
+    expect(await statusOf(agent)).toBe(Status.INVALID_ARGUMENT);
+  });
+
+  it("when an ack comes twice", async () => {
+    const agent = startAgent("node-1", { automatic: false });
+    const response = await agent.expectNext();
+    agent.ack(response);
+    agent.ack(response);
+    expect(await statusOf(agent)).toBe(Status.INVALID_ARGUMENT);
+  });
+
+  it("when a second hello comes", async () => {
+    const agent = await startManualAgent("node-1");
+    agent.send({ kind: { $case: "hello", value: { node: "node-1", known: [], attached: [] } } });
+    expect(await statusOf(agent)).toBe(Status.INVALID_ARGUMENT);
+  });
+
+  it("when the first request is no hello", async () => {
+    const requests = (async function* () {
+      yield { kind: { $case: "ack" as const, value: { nonce: 1n } } };
+    })();
+    const read = async () => {
+      for await (const _ of client.agent.sync(requests)) throw new Error("a response came");
+    };
+    await expect(read()).rejects.toMatchObject({ code: Status.INVALID_ARGUMENT });
+  });
+
+  it("when the controller stops", async () => {
+    const agent = await startManualAgent("node-1");
+    const status = statusOf(agent);
+    await controller.stop();
+    expect(await status).toBe(Status.UNAVAILABLE);
+  });
+});
