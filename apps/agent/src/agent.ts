@@ -1,0 +1,206 @@
+/**
+ * One node's agent: puts the core, the link to the controller, the endpoints and the local service together, and takes
+ * them apart in the reverse order. A start that fails leaves nothing behind.
+ */
+import { existsSync } from "node:fs";
+import { chmod, rm, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import { type ControllerClient, connectController } from "@slimfast/client";
+import type { Core, CoreConfig, EventBatch } from "@slimfast/core";
+import { LocalServiceDefinition, type Node } from "@slimfast/proto";
+import { createServer, type Server } from "nice-grpc";
+import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
+import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
+import type { Logger } from "pino";
+import { ClusterState } from "./cluster-state.js";
+import { ControllerLink } from "./controller-link.js";
+import { Converter, type CoreConnectionEvent } from "./convert.js";
+import { errorMiddleware } from "./edge.js";
+import { Endpoints } from "./endpoints.js";
+import { messageOf } from "./errors.js";
+import { EventFanout } from "./event-fanout.js";
+import { DEFAULT_LIMITS, type Limits } from "./limits.js";
+import { localService } from "./local-service.js";
+
+export interface AgentOptions {
+  config: CoreConfig;
+  /** Where the controller listens: `unix:/path` or `host:port`. */
+  controllerAddress: string;
+  version: string;
+  log: Logger;
+  /** Opens the core; tests give a fake one. It also undoes what a crashed run has left. */
+  openCore: (config: CoreConfig) => Promise<Core>;
+  /** Ends a start that is under way: it fails with the signal's reason. Without meaning afterwards. */
+  signal?: AbortSignal;
+  limits?: Limits;
+}
+
+export interface Agent {
+  /** Path of the socket on which LocalService is served. */
+  readonly socket: string;
+  readonly seccompSocket: string;
+  /**
+   * Detaches everything and restores the host. May be called twice.
+   *
+   * @throws the first failure, when everything that could be taken down is; the journal has what is left.
+   */
+  close(): Promise<void>;
+}
+
+/** Taken apart in reverse order of being put together; goes on past failures. */
+class Teardown {
+  readonly #steps: { what: string; undo: () => Promise<void> | void }[] = [];
+  readonly #log: Logger;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  add(what: string, undo: () => Promise<void> | void): void {
+    this.#steps.push({ what, undo });
+  }
+
+  /** @returns the first failure */
+  async run(): Promise<{ failure: unknown } | undefined> {
+    let first: { failure: unknown } | undefined;
+    for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
+      try {
+        await step.undo();
+      } catch (error) {
+        this.#log.error({ what: step.what, reason: messageOf(error) }, "cannot take down");
+        first ??= { failure: error };
+      }
+    }
+    return first;
+  }
+}
+
+/** @throws CoreError, SlimFastError or the system's error; nothing is left behind then. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const teardown = new Teardown(options.log);
+  try {
+    return await putTogether(options, teardown);
+  } catch (error) {
+    await teardown.run();
+    throw options.signal?.aborted ? options.signal.reason : error;
+  }
+}
+
+async function putTogether(options: AgentOptions, teardown: Teardown): Promise<Agent> {
+  const { config, log } = options;
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  if (!existsSync(config.runDir)) teardown.add("the run directory", () => removeIfEmpty(config.runDir));
+  const core = await options.openCore(config);
+  teardown.add("the core", () => core.close());
+
+  const controller = connectController({ address: options.controllerAddress });
+  teardown.add("the connection to the controller", () => controller.close());
+
+  const node = nodeOf(config);
+  const state = new ClusterState();
+  const convert = new Converter(node.name, state);
+  const events = new EventFanout(limits);
+  const { link, endpoints } = connectParts({ controller, core, state, node, limits, log });
+  core.onEvents((batch) => deliver(batch, { endpoints, events, convert, log }));
+
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const onAbort = () => void link.stop();
+  signal?.addEventListener("abort", onAbort);
+  teardown.add("the link to the controller", () => link.stop());
+  try {
+    await link.start();
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+  teardown.add("the endpoints", () => endpoints.close());
+
+  const socket = join(config.runDir, "agent.sock");
+  const server = createServer().use(errorDetailsServerMiddleware).use(errorMiddleware(log));
+  server.add(
+    LocalServiceDefinition,
+    localService({ core, link, endpoints, events, convert, node, version: options.version }),
+  );
+  server.add(HealthDefinition, HealthServiceImpl());
+  teardown.add("the local service", () => stopServer(server, socket));
+  // The core's journal keeps a second agent out of the directory, so a socket in it is a crashed run's.
+  await rm(socket, { force: true });
+  await server.listen(`unix:${socket}`);
+  await chmod(socket, 0o600);
+
+  const seccompSocket = core.seccompSocket();
+  let closing: ReturnType<Teardown["run"]> | undefined;
+  return {
+    socket,
+    seccompSocket,
+    close: async () => {
+      closing ??= teardown.run();
+      const left = await closing;
+      if (left) throw left.failure;
+    },
+  };
+}
+
+/** The link names the endpoints in its hello, and attaching waits for the link. */
+function connectParts(parts: {
+  controller: ControllerClient;
+  core: Core;
+  state: ClusterState;
+  node: Node;
+  limits: Limits;
+  log: Logger;
+}): { link: ControllerLink; endpoints: Endpoints } {
+  const link: ControllerLink = new ControllerLink({
+    ...parts,
+    attached: () => endpoints.refs(),
+    onRemoved: (keys) => endpoints.onRemoved(keys),
+  });
+  const endpoints = new Endpoints({ ...parts, link });
+  return { link, endpoints };
+}
+
+function deliver(
+  { events, dropped }: EventBatch,
+  to: { endpoints: Endpoints; events: EventFanout; convert: Converter; log: Logger },
+): void {
+  to.endpoints.onDropped(dropped);
+  const about: CoreConnectionEvent[] = [];
+  for (const event of events) {
+    if (event.kind === "idle") to.endpoints.onIdle(event.vni, event.endpointId);
+    else if (event.kind === "admissionRefused") to.log.warn({ reason: event.reason }, "a container was refused");
+    else about.push(event);
+  }
+  if (to.events.isWatched) {
+    to.events.publish(
+      about.map((event) => to.convert.event(event)),
+      dropped,
+    );
+  }
+}
+
+function nodeOf(config: CoreConfig): Node {
+  return {
+    name: config.nodeName,
+    underlayAddress: config.underlayAddress,
+    frontPorts: { first: config.frontPortFirst, count: config.frontPortCount },
+    connected: false,
+    createTime: undefined,
+    revision: 0n,
+  };
+}
+
+/** Watches of events never end by themselves. */
+async function stopServer(server: Server, socket: string): Promise<void> {
+  server.forceShutdown();
+  await rm(socket, { force: true });
+}
+
+/** What somebody else keeps there, or a journal of what could not be undone, keeps the directory. */
+async function removeIfEmpty(directory: string): Promise<void> {
+  try {
+    await rmdir(directory);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : null;
+    if (code !== "ENOTEMPTY" && code !== "ENOENT") throw error;
+  }
+}

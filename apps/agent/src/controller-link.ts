@@ -1,0 +1,206 @@
+/**
+ * Keeps this node registered and its share of the cluster's state up to date, for as long as the agent runs.
+ *
+ * One stream at a time. When it ends, whatever was known stays in force (the node is static), and the next stream's hello
+ * says what is known, so that only the difference comes. What the core refuses is answered with a NACK and asked for again
+ * on a new stream, after a pause. Endpoints that are attached here and that the cluster has dropped are detached before the
+ * core hears of it.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ControllerClient, type ErrorCode, SlimFastError } from "@slimfast/client";
+import type { Core, EndpointKey } from "@slimfast/core";
+import type { EndpointRef, Node, SyncRequest, SyncResponse } from "@slimfast/proto";
+import type { Logger } from "pino";
+import { Backoff } from "./backoff.js";
+import { type ClusterState, isEmptyChange } from "./cluster-state.js";
+import { messageOf, unavailable } from "./errors.js";
+import type { Limits } from "./limits.js";
+import { PushQueue } from "./push-queue.js";
+import { RevisionGate } from "./waiters.js";
+
+export interface LinkOptions {
+  controller: ControllerClient;
+  core: Pick<Core, "applyState">;
+  state: ClusterState;
+  /** What is announced: name, underlay address, front ports. */
+  node: Node;
+  /** Endpoints that the node has now: the controller deletes all others of the node. */
+  attached: () => EndpointRef[];
+  /** Called before the core drops these endpoints. */
+  onRemoved: (keys: readonly EndpointKey[]) => Promise<void>;
+  limits: Limits;
+  log: Logger;
+}
+
+/** The core has refused a change; the stream starts anew after a longer pause. */
+class Refused extends Error {}
+
+/** Codes with which trying again cannot help: somebody has to change the configuration. */
+const FINAL_CODES: ReadonlySet<ErrorCode> = new Set(["already_exists", "invalid_argument", "permission_denied"]);
+
+export class ControllerLink {
+  readonly #options: LinkOptions;
+  readonly #applied = new RevisionGate();
+  readonly #stop = new AbortController();
+  #connected = false;
+  /** Why the last stream ended, for who waits for one in vain. */
+  #lastFailure = "";
+  #running: Promise<void> | undefined;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  get appliedRevision(): bigint {
+    return this.#applied.revision;
+  }
+
+  /**
+   * Resolves when everything up to `revision` is in force on this node.
+   *
+   * @throws the signal's reason; SlimFastError `deadline_exceeded` after `endpointSyncTimeoutMs`.
+   */
+  applied(revision: bigint, what: string, signal: AbortSignal): Promise<void> {
+    return this.#applied.reached(revision, { timeoutMs: this.#options.limits.endpointSyncTimeoutMs, what, signal });
+  }
+
+  /**
+   * Registers and starts. Resolves when the first state is in force. Fails when {@link stop} is called meanwhile.
+   *
+   * @throws SlimFastError if the controller refuses the node, or does not answer within `startupTimeoutMs`.
+   */
+  async start(): Promise<void> {
+    const { limits } = this.#options;
+    const deadlineMs = performance.now() + limits.startupTimeoutMs;
+    const remainingMs = () => Math.max(1, Math.ceil(deadlineMs - performance.now()));
+    const backoff = new Backoff(limits.reconnectMinMs, limits.reconnectMaxMs);
+    let before: unknown;
+    for (;;) {
+      try {
+        await this.#register(remainingMs());
+        break;
+      } catch (error) {
+        const code = error instanceof SlimFastError ? error.code : undefined;
+        const isOver = this.#stop.signal.aborted || performance.now() >= deadlineMs;
+        // That the time ran out in the midst of an attempt says less than how the attempt before it ended.
+        if (isOver) throw code === "deadline_exceeded" ? (before ?? error) : error;
+        if (code !== undefined && FINAL_CODES.has(code)) throw error;
+        before = error;
+        await this.#pause(Math.min(backoff.nextMs(Math.random()), remainingMs()));
+      }
+    }
+    this.#running = this.#run();
+    await this.#firstState(remainingMs());
+  }
+
+  async #firstState(timeoutMs: number): Promise<void> {
+    const { signal } = this.#stop;
+    try {
+      await this.#applied.reached(1n, { timeoutMs, what: "the first state", signal });
+    } catch (cause) {
+      if (signal.aborted || this.#lastFailure === "") throw cause;
+      throw new SlimFastError("deadline_exceeded", `${messageOf(cause)}: ${this.#lastFailure}`, { cause });
+    }
+  }
+
+  /** Ends the stream. Everything stays in force. May be called twice. */
+  async stop(): Promise<void> {
+    this.#stop.abort(unavailable("the agent is stopping"));
+    await this.#running;
+  }
+
+  async #register(deadline?: number): Promise<void> {
+    const { controller, node } = this.#options;
+    const { signal } = this.#stop;
+    await controller.agent.registerNode({ node }, deadline === undefined ? { signal } : { signal, deadline });
+  }
+
+  async #run(): Promise<void> {
+    const { limits, log } = this.#options;
+    const lost = new Backoff(limits.reconnectMinMs, limits.reconnectMaxMs);
+    const refused = new Backoff(limits.refusedRetryMinMs, limits.refusedRetryMaxMs);
+    let isRegistered = true;
+    while (!this.#stop.signal.aborted) {
+      const startedMs = performance.now();
+      let pauses = lost;
+      try {
+        if (!isRegistered) await this.#register();
+        isRegistered = false;
+        await this.#stream();
+        this.#lastFailure = "the controller ended the stream";
+      } catch (error) {
+        if (error instanceof Refused) pauses = refused;
+        this.#lastFailure = messageOf(error);
+      }
+      this.#connected = false;
+      if (this.#stop.signal.aborted) return;
+      log.warn({ reason: this.#lastFailure }, "the stream to the controller ended");
+      if (performance.now() - startedMs >= limits.streamHealthyMs) {
+        lost.reset();
+        refused.reset();
+      }
+      await this.#pause(pauses.nextMs(Math.random()));
+    }
+  }
+
+  /** @throws Refused when the core has refused a change; whatever ends the stream otherwise. */
+  async #stream(): Promise<void> {
+    const { controller, state, node, attached, limits, log } = this.#options;
+    const requests = new PushQueue<SyncRequest>();
+    const hello = { node: node.name, known: state.known(), attached: attached() };
+    requests.push({ kind: { $case: "hello", value: hello } });
+    const cut = new AbortController();
+    const onStop = () => cut.abort();
+    this.#stop.signal.addEventListener("abort", onStop);
+    let cutTimer: NodeJS.Timeout | undefined;
+    let isFirst = true;
+    let refused: Refused | undefined;
+    try {
+      for await (const response of controller.agent.sync(requests, { signal: cut.signal })) {
+        if (refused) continue;
+        this.#connected = true;
+        const error = await this.#apply(response);
+        requests.push({ kind: { $case: "ack", value: { nonce: response.nonce, error } } });
+        if (error !== "") {
+          log.error({ revision: response.revision, reason: error }, "the core refused a change of the cluster's state");
+          refused = new Refused(error);
+          // Ending our half lets the NACK arrive; the controller then ends the other half.
+          requests.end();
+          cutTimer = setTimeout(onStop, limits.refusalFlushMs);
+        } else if (isFirst) this.#applied.restart(response.revision);
+        else this.#applied.advance(response.revision);
+        isFirst = false;
+      }
+    } catch (error) {
+      throw refused ?? error;
+    } finally {
+      clearTimeout(cutTimer);
+      this.#stop.signal.removeEventListener("abort", onStop);
+      requests.end();
+    }
+    if (refused) throw refused;
+  }
+
+  /** Returns why it was refused; empty if it is in force. */
+  async #apply(response: SyncResponse): Promise<string> {
+    const { core, state, onRemoved } = this.#options;
+    try {
+      for (const { change, commit } of state.plan(response)) {
+        await onRemoved(change.removedEndpoints);
+        if (!isEmptyChange(change)) await core.applyState(change);
+        commit();
+      }
+      return "";
+    } catch (error) {
+      return messageOf(error) || "unknown error";
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+  }
+}

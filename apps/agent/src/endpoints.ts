@@ -1,0 +1,301 @@
+/**
+ * The endpoints of this node: attached and detached as a whole, on the controller and in the core.
+ *
+ * States of an entry: attaching -> attached -> detaching -> gone. It exists from the moment that the controller has given
+ * the endpoint an id, so that every hello names it and the controller does not take it for a left-over. Detaching starts
+ * with the core; a deletion that the controller does not hear of is tried again until it does. One thing at a time
+ * happens to an endpoint: a detachment waits for the attachment before it.
+ */
+import { setMaxListeners } from "node:events";
+import { type ControllerClient, type ErrorCode, SlimFastError } from "@slimfast/client";
+import type { Core, EndpointKey } from "@slimfast/core";
+import type { AttachEndpointRequest, AttachedEndpoint, Endpoint, EndpointRef, Node } from "@slimfast/proto";
+import type { Logger } from "pino";
+import { endpointKey } from "./cluster-state.js";
+import type { ControllerLink } from "./controller-link.js";
+import { Deletions, type Verdict } from "./deletions.js";
+import { invalidArgument, messageOf, unavailable } from "./errors.js";
+import type { Limits } from "./limits.js";
+import { isDnsLabel, madeUpName, netnsName } from "./names.js";
+
+export interface EndpointsOptions {
+  controller: ControllerClient;
+  core: Pick<Core, "attachEndpoint" | "detachEndpoint" | "attached">;
+  link: Pick<ControllerLink, "applied">;
+  node: Node;
+  limits: Limits;
+  log: Logger;
+}
+
+interface Entry {
+  endpoint: Endpoint;
+  ephemeral: boolean;
+  state: "attaching" | "attached" | "detaching";
+  netnsName: string;
+  netnsPath: string;
+  listenerMetadata: string;
+  /** The cluster dropped it while it was being attached. */
+  isRemoved: boolean;
+  /** Runs until a first process has joined an ephemeral endpoint. */
+  joinTimer: NodeJS.Timeout | undefined;
+  /** The detachment under way. */
+  detached: Promise<void> | undefined;
+}
+
+/** After these the controller may have created the endpoint or not. */
+const UNCERTAIN_CODES: ReadonlySet<ErrorCode> = new Set([
+  "cancelled",
+  "data_loss",
+  "deadline_exceeded",
+  "internal",
+  "unavailable",
+  "unknown",
+]);
+
+export class Endpoints {
+  readonly #options: EndpointsOptions;
+  readonly #deletions: Deletions;
+  readonly #entries = new Map<string, Entry>();
+  /** Attachments under way; each promise is fulfilled when its attachment is over, however it ends. */
+  readonly #attaching = new Map<string, Promise<void>>();
+  readonly #stop = new AbortController();
+  #eventsLost = 0n;
+
+  constructor(options: EndpointsOptions) {
+    this.#options = options;
+    this.#deletions = new Deletions(options);
+    // One listener for each attachment under way.
+    setMaxListeners(0, this.#stop.signal);
+  }
+
+  get count(): number {
+    return this.#entries.size;
+  }
+
+  /** For the hello of a stream. */
+  refs(): EndpointRef[] {
+    return [...this.#entries.values()].map(({ endpoint: { network, name, id } }) => ({ network, name, id }));
+  }
+
+  list(): AttachedEndpoint[] {
+    const held = new Map(this.#options.core.attached().map((state) => [`${state.vni}:${state.id}`, state]));
+    return [...this.#entries.values()]
+      .filter((entry) => entry.state === "attached")
+      .map((entry) => {
+        const state = held.get(`${entry.endpoint.vni}:${entry.endpoint.id}`);
+        return message(entry, state?.seccompListeners ?? 0, state?.dispensers ?? 0);
+      });
+  }
+
+  /**
+   * Nothing is left behind if it fails, here or on the controller.
+   *
+   * @param caller - if it is aborted meanwhile, nobody would know of the endpoint: it is taken away again
+   */
+  async attach(request: AttachEndpointRequest, caller?: AbortSignal): Promise<AttachedEndpoint> {
+    this.#stop.signal.throwIfAborted();
+    const name = request.name === "" ? madeUpName() : request.name;
+    if (!isDnsLabel(name)) {
+      throw invalidArgument("name", `${JSON.stringify(name)} is not a DNS label: 1 to 63 of a-z, 0-9 and -`);
+    }
+    const key = endpointKey(request.network, name);
+    if (this.#entries.has(key) || this.#attaching.has(key)) {
+      throw new SlimFastError("already_exists", `endpoint ${key} is attached to this node already`);
+    }
+    let end = () => {};
+    this.#attaching.set(
+      key,
+      new Promise((resolve) => {
+        end = resolve;
+      }),
+    );
+    try {
+      return await this.#attachOnce(key, name, request, caller);
+    } finally {
+      this.#attaching.delete(key);
+      end();
+    }
+  }
+
+  async #attachOnce(key: string, name: string, request: AttachEndpointRequest, caller: AbortSignal | undefined) {
+    const entry = await this.#create(key, name, request);
+    try {
+      await this.#attachToCore(key, entry);
+      if (caller?.aborted) throw new SlimFastError("cancelled", "the call was cancelled");
+      this.#stop.signal.throwIfAborted();
+      if (entry.isRemoved) throw new Error("removed");
+    } catch (cause) {
+      // Detaching what the core has not attached does nothing.
+      await this.#detachEntry(key, entry);
+      if (!entry.isRemoved) throw cause;
+      throw new SlimFastError("aborted", `endpoint ${key} was deleted while it was being attached`, { cause });
+    }
+    entry.state = "attached";
+    if (entry.ephemeral) this.#expectProcess(key, entry);
+    return message(entry, 0, 0);
+  }
+
+  async #create(key: string, name: string, request: AttachEndpointRequest): Promise<Entry> {
+    const { node } = this.#options;
+    const endpoint = await this.#createOnController(key, name, request);
+    const taken = new Set([...this.#entries.values()].map((entry) => entry.netnsName));
+    const entry: Entry = {
+      endpoint,
+      ephemeral: request.ephemeral,
+      state: "attaching",
+      netnsName: netnsName(node.name, endpoint.network, name, (candidate) => taken.has(candidate)),
+      netnsPath: "",
+      listenerMetadata: "",
+      isRemoved: false,
+      joinTimer: undefined,
+      detached: undefined,
+    };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  async #createOnController(key: string, name: string, request: AttachEndpointRequest): Promise<Endpoint> {
+    const { controller, node, limits } = this.#options;
+    const { network, publishedPorts, labels, address } = request;
+    try {
+      const { endpoint } = await controller.agent.createEndpoint(
+        { endpoint: { name, network, node: node.name, publishedPorts, labels, address }, waitForPeers: true },
+        { deadline: limits.createEndpointTimeoutMs, signal: this.#stop.signal },
+      );
+      if (!endpoint) throw new SlimFastError("internal", "the controller answered without the endpoint");
+      return endpoint;
+    } catch (error) {
+      const isUncertain = !(error instanceof SlimFastError) || UNCERTAIN_CODES.has(error.code);
+      if (isUncertain) {
+        // The name may be attached again before the controller answers: that one must stay.
+        let isOver = false;
+        const verdict = (id: number): Verdict => {
+          if (this.#entries.get(key)?.endpoint.id === id) return "keep";
+          return isOver && this.#attaching.has(key) ? "undecided" : "delete";
+        };
+        await this.#deletions.deleteUnanswered({ network, name, node: node.name }, verdict);
+        isOver = true;
+      }
+      this.#stop.signal.throwIfAborted();
+      throw error;
+    }
+  }
+
+  async #attachToCore(key: string, entry: Entry): Promise<void> {
+    const { core, link } = this.#options;
+    const { vni, id, address, publishedPorts, revision } = entry.endpoint;
+    await link.applied(revision, `endpoint ${key}`, this.#stop.signal);
+    const result = await core.attachEndpoint({ netnsName: entry.netnsName, vni, id, address, publishedPorts });
+    entry.netnsPath = result.netnsPath;
+    entry.listenerMetadata = result.listenerMetadata;
+  }
+
+  #expectProcess(key: string, entry: Entry): void {
+    const { limits, log } = this.#options;
+    entry.joinTimer = setTimeout(() => {
+      entry.joinTimer = undefined;
+      if (this.#isJoined(entry)) return;
+      log.warn({ endpoint: key }, "nothing joined the ephemeral endpoint: it is removed");
+      void this.#detachEntry(key, entry);
+    }, limits.ephemeralJoinMs);
+    entry.joinTimer.unref();
+  }
+
+  #isJoined({ endpoint: { vni, id } }: Entry): boolean {
+    const { core } = this.#options;
+    return core.attached().some((held) => held.vni === vni && held.id === id && held.seccompListeners > 0);
+  }
+
+  /** Idempotent. Resolves when the endpoint is gone from the core, and from the controller where that answers. */
+  async detach(network: string, name: string): Promise<void> {
+    const key = endpointKey(network, name);
+    await this.#attaching.get(key);
+    const entry = this.#entries.get(key);
+    if (entry) await this.#detachEntry(key, entry);
+  }
+
+  /** The last process under an endpoint's last seccomp listener has ended. */
+  onIdle(vni: number, id: number): void {
+    const [key, entry] = this.#find({ vni, id });
+    // The event has been on its way for a while: another process may have joined since, and will end in its turn.
+    if (entry?.ephemeral && entry.state === "attached" && !this.#isJoined(entry)) void this.#detachEntry(key, entry);
+  }
+
+  /**
+   * The core has lost events when `dropped` grows, and an idle one may be among them: an ephemeral endpoint would stay for
+   * ever. One whose time to be joined still runs is looked at when that ends.
+   *
+   * @param dropped - events lost since the core was opened
+   */
+  onDropped(dropped: bigint): void {
+    if (dropped <= this.#eventsLost) return;
+    this.#eventsLost = dropped;
+    for (const [key, entry] of this.#entries) {
+      const isWaiting = entry.joinTimer !== undefined;
+      if (entry.ephemeral && entry.state === "attached" && !isWaiting && !this.#isJoined(entry)) {
+        void this.#detachEntry(key, entry);
+      }
+    }
+  }
+
+  /** The cluster drops these: what is attached of them must go first, since the core keeps what is in use. */
+  async onRemoved(keys: readonly EndpointKey[]): Promise<void> {
+    await Promise.all(
+      keys.map(async (wanted) => {
+        const [key, entry] = this.#find(wanted);
+        if (!entry) return;
+        if (entry.state === "attaching") {
+          entry.isRemoved = true;
+          return;
+        }
+        if (entry.state === "attached") {
+          this.#options.log.warn({ endpoint: key }, "the endpoint was deleted on the controller: it is detached");
+        }
+        await this.#detachEntry(key, entry);
+      }),
+    );
+  }
+
+  #find({ vni, id }: EndpointKey): [string, Entry | undefined] {
+    for (const [key, entry] of this.#entries) {
+      if (entry.endpoint.vni === vni && entry.endpoint.id === id) return [key, entry];
+    }
+    return ["", undefined];
+  }
+
+  #detachEntry(key: string, entry: Entry): Promise<void> {
+    entry.detached ??= this.#detachOnce(key, entry);
+    return entry.detached;
+  }
+
+  /** Never fails: what cannot be taken away is logged. */
+  async #detachOnce(key: string, entry: Entry): Promise<void> {
+    const { core, log } = this.#options;
+    entry.state = "detaching";
+    clearTimeout(entry.joinTimer);
+    const { vni, id, network, name } = entry.endpoint;
+    try {
+      await core.detachEndpoint({ vni, id });
+    } catch (error) {
+      // What could be taken away is; the rest is in the journal.
+      log.error({ endpoint: key, reason: messageOf(error) }, "detaching left something on the host");
+    }
+    await this.#deletions.delete({ network, name, id });
+    this.#entries.delete(key);
+  }
+
+  /** Ends attachments that are under way, and detaches everything. */
+  async close(): Promise<void> {
+    this.#stop.abort(unavailable("the agent is stopping"));
+    // Who attaches finds itself told to stop, and undoes its own. All at once, since a controller that hangs takes each
+    // of them the same time.
+    const attached = [...this.#entries].filter(([, entry]) => entry.state !== "attaching");
+    await Promise.all([...this.#attaching.values(), ...attached.map(([key, entry]) => this.#detachEntry(key, entry))]);
+    await this.#deletions.close();
+  }
+}
+
+function message(entry: Entry, seccompListeners: number, dispensers: number): AttachedEndpoint {
+  const { endpoint, netnsPath, listenerMetadata } = entry;
+  return { endpoint, netnsPath, listenerMetadata, seccompListeners, dispensers };
+}

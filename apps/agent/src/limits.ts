@@ -1,0 +1,53 @@
+/** Every time-out, size and pause of the agent, in one place. Tests pass their own. */
+
+export interface Limits {
+  /** Time to register and to receive the first state, at start. */
+  startupTimeoutMs: number;
+  /** Pause before the first reconnection to the controller; it doubles with each failure. */
+  reconnectMinMs: number;
+  /** Longest pause between two attempts to reconnect. */
+  reconnectMaxMs: number;
+  /** A stream that lasted this long was healthy: the next pause is the shortest again. */
+  streamHealthyMs: number;
+  /** Time for the controller to answer CreateEndpoint; it waits up to 2 s for the peers. */
+  createEndpointTimeoutMs: number;
+  /** Time for the controller to answer DeleteEndpoint, before the deletion goes on in the background. */
+  deleteEndpointTimeoutMs: number;
+  /** Time for a new endpoint to come back on the sync stream. */
+  endpointSyncTimeoutMs: number;
+  /** Time for the controller to end a stream after a NACK, before it is cut. */
+  refusalFlushMs: number;
+  /** Pause before a state that the core refused is tried again; it doubles with each failure. */
+  refusedRetryMinMs: number;
+  refusedRetryMaxMs: number;
+  /** Pause before a deletion that failed is tried again; it doubles with each failure. */
+  deletionRetryMinMs: number;
+  deletionRetryMaxMs: number;
+  /** An ephemeral endpoint that no process has joined after this time is removed. */
+  ephemeralJoinMs: number;
+  /** Events kept for one reader that is too slow; the oldest are dropped. */
+  watcherBufferEvents: number;
+  /** Most events in one message to a reader. */
+  watcherBatchEvents: number;
+  /** Time for all of a graceful exit. */
+  shutdownTimeoutMs: number;
+}
+
+export const DEFAULT_LIMITS: Readonly<Limits> = {
+  startupTimeoutMs: 15_000,
+  reconnectMinMs: 100,
+  reconnectMaxMs: 5_000,
+  streamHealthyMs: 5_000,
+  createEndpointTimeoutMs: 10_000,
+  deleteEndpointTimeoutMs: 2_000,
+  endpointSyncTimeoutMs: 10_000,
+  refusalFlushMs: 1_000,
+  refusedRetryMinMs: 1_000,
+  refusedRetryMaxMs: 30_000,
+  deletionRetryMinMs: 200,
+  deletionRetryMaxMs: 10_000,
+  ephemeralJoinMs: 30_000,
+  watcherBufferEvents: 4_096,
+  watcherBatchEvents: 256,
+  shutdownTimeoutMs: 4_500,
+};

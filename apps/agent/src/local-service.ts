@@ -1,0 +1,55 @@
+/** LocalService: what the command line and orchestrator plugins ask of the agent of their node. Converts and delegates. */
+import type { Core } from "@slimfast/core";
+import type { LocalServiceImplementation, Node } from "@slimfast/proto";
+import type { CallContext } from "nice-grpc";
+import type { ControllerLink } from "./controller-link.js";
+import type { Converter } from "./convert.js";
+import type { Endpoints } from "./endpoints.js";
+import type { EventFanout } from "./event-fanout.js";
+
+export interface LocalServiceParts {
+  core: Pick<Core, "connections" | "listeners" | "counters" | "seccompSocket">;
+  link: ControllerLink;
+  endpoints: Endpoints;
+  events: EventFanout;
+  convert: Converter;
+  node: Node;
+  version: string;
+}
+
+export function localService(parts: LocalServiceParts): LocalServiceImplementation {
+  const { core, link, endpoints, events, convert, node, version } = parts;
+  return {
+    async getStatus() {
+      return {
+        node: { ...node, connected: link.connected },
+        controllerConnected: link.connected,
+        appliedRevision: link.appliedRevision,
+        counters: core.counters(),
+        attachedEndpoints: endpoints.count,
+        pid: process.pid,
+        version,
+        seccompSocket: core.seccompSocket(),
+      };
+    },
+    async attachEndpoint(request, context: CallContext) {
+      return { endpoint: await endpoints.attach(request, context.signal) };
+    },
+    async detachEndpoint({ network, name }) {
+      await endpoints.detach(network, name);
+      return {};
+    },
+    async listAttachedEndpoints() {
+      return { endpoints: endpoints.list() };
+    },
+    async listConnections() {
+      return { connections: (await core.connections()).map((connection) => convert.connection(connection)) };
+    },
+    async listListeners() {
+      return { listeners: (await core.listeners()).map((listener) => convert.listener(listener)) };
+    },
+    watchConnectionEvents(_request: unknown, context: CallContext) {
+      return events.watch(context.signal);
+    },
+  };
+}

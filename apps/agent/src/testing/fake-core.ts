@@ -1,0 +1,125 @@
+/**
+ * A core without a kernel, for tests: keeps the state that it was given as the real one does, records every call, and
+ * fails or waits where a test says so.
+ */
+import {
+  type AttachedState,
+  type AttachRequest,
+  type AttachResult,
+  type ConnectionState,
+  type Core,
+  CoreError,
+  type CoreEvent,
+  type EndpointKey,
+  type EventBatch,
+  type ListenerState,
+  type StateChange,
+} from "@slimfast/core";
+import { Faults } from "./faults.js";
+
+export type CoreMethod = "applyState" | "attachEndpoint" | "detachEndpoint" | "attached" | "connections" | "close";
+
+export class FakeCore implements Core {
+  /** Calls in order, such as `attachEndpoint 7:1`. Reading calls are not recorded. */
+  readonly calls: string[] = [];
+  readonly changes: StateChange[] = [];
+  readonly requests: AttachRequest[] = [];
+  readonly faults = new Faults<CoreMethod>();
+  /** Keys of what is in the applied state, `VNI:ID`. */
+  readonly known = new Set<string>();
+  readonly networks = new Set<number>();
+  readonly held = new Map<string, AttachedState>();
+  readonly currentConnections: ConnectionState[] = [];
+  readonly currentListeners: ListenerState[] = [];
+  isClosed = false;
+  #deliver: ((batch: EventBatch) => void) | undefined;
+
+  async applyState(change: StateChange): Promise<void> {
+    this.calls.push("applyState");
+    await this.faults.pass("applyState");
+    this.#mustBeOpen();
+    for (const vni of change.removedNetworks) {
+      if ([...this.held.values()].some((state) => state.vni === vni)) {
+        throw new CoreError("conflict", `network ${vni} is in use`, { holder: "an attached endpoint" });
+      }
+    }
+    this.changes.push(change);
+    for (const { vni } of change.networks) this.networks.add(vni);
+    for (const key of change.endpoints) this.known.add(text(key));
+    for (const key of change.removedEndpoints) this.known.delete(text(key));
+    for (const vni of change.removedNetworks) this.networks.delete(vni);
+  }
+
+  async attachEndpoint(request: AttachRequest): Promise<AttachResult> {
+    const key = text(request);
+    this.calls.push(`attachEndpoint ${key}`);
+    this.requests.push(request);
+    await this.faults.pass("attachEndpoint");
+    this.#mustBeOpen();
+    if (!this.known.has(key)) throw new CoreError("not_found", `endpoint ${key} does not exist`);
+    this.held.set(key, { vni: request.vni, id: request.id, seccompListeners: 0, dispensers: 0 });
+    return {
+      netnsPath: `/run/netns/${request.netnsName}`,
+      listenerMetadata: `slimfast/${request.vni}/${request.id}`,
+    };
+  }
+
+  async detachEndpoint(key: EndpointKey): Promise<void> {
+    this.calls.push(`detachEndpoint ${text(key)}`);
+    await this.faults.pass("detachEndpoint");
+    this.#mustBeOpen();
+    this.held.delete(text(key));
+  }
+
+  attached(): AttachedState[] {
+    this.#mustBeOpen();
+    return [...this.held.values()];
+  }
+
+  async connections(): Promise<ConnectionState[]> {
+    await this.faults.pass("connections");
+    return this.currentConnections;
+  }
+
+  async listeners(): Promise<ListenerState[]> {
+    return this.currentListeners;
+  }
+
+  counters(): Record<string, bigint> {
+    this.#mustBeOpen();
+    return { syn_seen: 3n };
+  }
+
+  seccompSocket(): string {
+    return "/run/fake/seccomp.sock";
+  }
+
+  onEvents(callback: (batch: EventBatch) => void): void {
+    this.#deliver = callback;
+  }
+
+  async close(): Promise<void> {
+    this.calls.push("close");
+    await this.faults.pass("close");
+    this.isClosed = true;
+    this.held.clear();
+  }
+
+  /** Delivers events as the core's threads do. */
+  emit(events: CoreEvent[], dropped = 0n): void {
+    this.#deliver?.({ events, dropped });
+  }
+
+  /** A process has joined the endpoint, or the last one has left it (0). */
+  setListeners(key: EndpointKey, seccompListeners: number): void {
+    this.held.set(text(key), { ...key, seccompListeners, dispensers: 0 });
+  }
+
+  #mustBeOpen(): void {
+    if (this.isClosed) throw new CoreError("closed", "the node is closed");
+  }
+}
+
+function text({ vni, id }: EndpointKey): string {
+  return `${vni}:${id}`;
+}
