@@ -1,0 +1,148 @@
+/**
+ * Brings a cluster up, step by step; each step is recorded before it is taken. If one fails, everything is taken down
+ * again and the step's own error is thrown.
+ */
+
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { connectController, SlimFastError } from "@slimfast/client";
+import { CliError } from "../exit-codes.js";
+import { AGENT_MAIN, CONTROLLER_MAIN } from "../paths.js";
+import { type DaemonOptions, startDaemon, waitUntilReady } from "../process/daemon.js";
+import { identityOf } from "../process/identity.js";
+import { runSteps, type Step, sayProgress, type Verbosity } from "../progress.js";
+import { withMissingFeatures } from "./missing-features.js";
+import { type ClusterPlan, controllerAddress, DEFAULT_NETWORK, type NodePlan } from "./plan.js";
+import { type ClusterState, isIntact, logDirectory, readState, withLock, writeState } from "./state-file.js";
+import { stopLocked } from "./stop.js";
+import { removalOf, strayNamespaces } from "./strays.js";
+import { createNodeNetns, createWire } from "./wire.js";
+
+/**
+ * @param attendance attended: this process takes the cluster down; if it is killed before, the next `up` does
+ * @throws CliError `busy` if one is up in this run directory. What a crashed run has left there is removed first.
+ */
+export async function startCluster(
+  plan: ClusterPlan,
+  verbosity: Verbosity,
+  attendance: "attended" | "detached",
+): Promise<void> {
+  requireRoot();
+  await withLock(plan.runDir, async () => {
+    const left = readState(plan.runDir);
+    if (left && isIntact(left)) {
+      throw new CliError("busy", `a cluster of ${left.plan.nodes.length} nodes is up already`, {
+        remedy: "use it, or end it with: slimfast down",
+      });
+    }
+    if (left) {
+      if (verbosity === "normal") sayProgress("removing what an earlier run has left");
+      await stopLocked(left, "quiet");
+    }
+    requireNoStrays(plan.runDir);
+    mkdirSync(logDirectory(plan.runDir), { recursive: true, mode: 0o700 });
+    const state: ClusterState = {
+      version: 1,
+      plan,
+      attendant: attendance === "attended" ? identityOf(process.pid) : null,
+      phase: "starting",
+      processes: [],
+    };
+    writeState(state);
+    try {
+      await runSteps(startSteps(state), verbosity);
+    } catch (error) {
+      await stopLocked(state, "quiet");
+      throw await withMissingFeatures(error);
+    }
+    state.phase = "up";
+    writeState(state);
+  });
+}
+
+function requireRoot(): void {
+  if (process.geteuid?.() !== 0) {
+    throw new CliError("failed", "a cluster needs network namespaces and BPF, and those need root", {
+      remedy: "run this as root, for example with sudo",
+    });
+  }
+}
+
+/** What goes wrong later is undone by name, and must not hit what was there before. */
+function requireNoStrays(runDir: string): void {
+  const strays = strayNamespaces(runDir);
+  if (strays.length === 0) return;
+  throw new CliError("failed", `there are network namespaces that no cluster accounts for: ${strays.join(", ")}`, {
+    remedy: removalOf(strays),
+  });
+}
+
+function startSteps(state: ClusterState): Step[] {
+  const { plan } = state;
+  return [
+    {
+      title: `creating ${plan.nodes.length} nodes and the wire between them`,
+      run: async () => {
+        await createWire(plan);
+        for (const [index, node] of plan.nodes.entries()) await createNodeNetns(plan, node, index);
+      },
+    },
+    { title: "starting the controller", run: () => startController(state) },
+    ...plan.nodes.map((node) => ({
+      title: `starting the agent of ${node.name} (${node.underlayAddress})`,
+      run: () => startAgent(state, node),
+    })),
+    { title: `creating network ${DEFAULT_NETWORK.name} (${DEFAULT_NETWORK.prefix})`, run: () => createNetwork(plan) },
+  ];
+}
+
+async function startController(state: ClusterState): Promise<void> {
+  const { runDir } = state.plan;
+  const options: DaemonOptions = {
+    name: "the controller",
+    command: process.execPath,
+    args: [CONTROLLER_MAIN, "--listen", controllerAddress(runDir), "--state-dir", join(runDir, "state")],
+    logPath: join(logDirectory(runDir), "controller.log"),
+  };
+  await startRecorded(state, options, null);
+}
+
+async function startAgent(state: ClusterState, node: NodePlan): Promise<void> {
+  const { runDir, frontPorts } = state.plan;
+  const options: DaemonOptions = {
+    name: `the agent of ${node.name}`,
+    command: process.execPath,
+    args: [
+      ...[AGENT_MAIN, "--node", node.name, "--underlay", node.underlayAddress],
+      ...["--controller", controllerAddress(runDir), "--run-dir", node.runDir],
+      ...["--front-ports", `${frontPorts.first}:${frontPorts.count}`, "--cgroup", node.cgroup],
+    ],
+    logPath: join(logDirectory(runDir), `agent-${node.name}.log`),
+    netns: node.netns,
+  };
+  await startRecorded(state, options, node.name);
+}
+
+async function startRecorded(state: ClusterState, options: DaemonOptions, node: string | null): Promise<void> {
+  const identity = startDaemon(options);
+  state.processes.push({
+    ...identity,
+    role: node === null ? "controller" : "agent",
+    node,
+    logPath: options.logPath,
+  });
+  writeState(state);
+  await waitUntilReady(identity, options);
+}
+
+async function createNetwork(plan: ClusterPlan): Promise<void> {
+  const controller = connectController({ address: controllerAddress(plan.runDir) });
+  try {
+    await controller.cluster.createNetwork({ network: { ...DEFAULT_NETWORK } });
+  } catch (error) {
+    // Kept by a controller whose state directory was kept.
+    if (!(error instanceof SlimFastError && error.code === "already_exists")) throw error;
+  } finally {
+    controller.close();
+  }
+}

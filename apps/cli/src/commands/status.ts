@@ -1,0 +1,108 @@
+/** `slimfast status`. */
+import type { Endpoint, GetStatusResponse } from "@slimfast/proto";
+import { requireCluster, withAgent, withController } from "../cluster/access.js";
+import type { NodePlan } from "../cluster/plan.js";
+import type { ClusterState } from "../cluster/state-file.js";
+import { EXIT, messageOf } from "../exit-codes.js";
+import { formatTable, printJson, printLine } from "../output.js";
+import { isAlive } from "../process/identity.js";
+
+interface NodeReport {
+  readonly name: string;
+  readonly netns: string;
+  readonly underlayAddress: string;
+  readonly ok: boolean;
+  /** Why it is not ok; null if it is. */
+  readonly error: string | null;
+  readonly agent: GetStatusResponse | null;
+}
+
+interface ControllerReport {
+  readonly ok: boolean;
+  readonly error: string | null;
+  readonly networks: { name: string; vni: number; prefix: string }[];
+  readonly endpoints: Endpoint[];
+}
+
+export async function status(options: { readonly json?: boolean }): Promise<void> {
+  const state = requireCluster();
+  const [nodes, controller] = await Promise.all([
+    Promise.all(state.plan.nodes.map((node) => askNode(state, node))),
+    askController(state),
+  ]);
+  const ok = controller.ok && nodes.every((node) => node.ok);
+  if (options.json) printJson({ ok, runDir: state.plan.runDir, frontPorts: state.plan.frontPorts, controller, nodes });
+  else printText(nodes, controller);
+  if (!ok) process.exitCode = EXIT.failed;
+}
+
+async function askNode(state: ClusterState, node: NodePlan): Promise<NodeReport> {
+  const base = { name: node.name, netns: node.netns, underlayAddress: node.underlayAddress };
+  const record = state.processes.find((process) => process.node === node.name);
+  if (!record || !isAlive(record)) return { ...base, ok: false, error: "the agent has ended", agent: null };
+  try {
+    const agent = await withAgent(node, (client) => client.local.getStatus({}, { deadline: 3_000 }));
+    const error = agent.controllerConnected ? null : "not connected to the controller";
+    return { ...base, ok: error === null, error, agent };
+  } catch (error) {
+    return { ...base, ok: false, error: messageOf(error), agent: null };
+  }
+}
+
+async function askController(state: ClusterState): Promise<ControllerReport> {
+  try {
+    return await withController(state, async (controller) => {
+      const networks = [];
+      for await (const { name, vni, prefix } of controller.listAllNetworks()) networks.push({ name, vni, prefix });
+      const endpoints = [];
+      for await (const endpoint of controller.listAllEndpoints()) endpoints.push(endpoint);
+      return { ok: true, error: null, networks, endpoints };
+    });
+  } catch (error) {
+    return { ok: false, error: messageOf(error), networks: [], endpoints: [] };
+  }
+}
+
+function printText(nodes: readonly NodeReport[], controller: ControllerReport): void {
+  printLine(
+    formatTable(
+      ["NODE", "UNDERLAY", "STATE", "ENDPOINTS", "AGENT PID"],
+      nodes.map((node) => [
+        node.name,
+        node.underlayAddress,
+        node.ok ? "ready" : "FAILED",
+        node.agent?.attachedEndpoints ?? "-",
+        node.agent?.pid ?? "-",
+      ]),
+    ),
+  );
+  for (const node of nodes) if (node.error !== null) printLine(`${node.name}: ${node.error}`);
+  printLine();
+  if (controller.error !== null) {
+    printLine(`controller: ${controller.error}`);
+    return;
+  }
+  printLine(
+    formatTable(
+      ["NETWORK", "VNI", "PREFIX"],
+      controller.networks.map((network) => [network.name, network.vni, network.prefix]),
+    ),
+  );
+  printLine();
+  if (controller.endpoints.length === 0) {
+    printLine("No endpoints. Start one with: ./slimfast run -- COMMAND");
+    return;
+  }
+  printLine(
+    formatTable(
+      ["ENDPOINT", "NETWORK", "NODE", "ADDRESS", "PUBLISHED"],
+      controller.endpoints.map((endpoint) => [
+        endpoint.name,
+        endpoint.network,
+        endpoint.node,
+        endpoint.address,
+        endpoint.publishedPorts.map((port) => `${port.hostPort}:${port.endpointPort}`).join(",") || "-",
+      ]),
+    ),
+  );
+}

@@ -1,0 +1,67 @@
+/** `slimfast test`. */
+import { CliError, EXIT, messageOf } from "../exit-codes.js";
+import { watchInterrupts } from "../interrupts.js";
+import { printJson, printLine } from "../output.js";
+import { sayProgress } from "../progress.js";
+import { failedReport, type SuiteResult, summaryLine } from "../suites/result.js";
+import { SUITES, type Suite } from "../suites/suites.js";
+
+const DETAIL_LINES = 40;
+
+export async function test(
+  names: readonly string[],
+  options: { readonly list?: boolean; readonly json?: boolean },
+): Promise<void> {
+  if (options.list) {
+    if (options.json) printJson(SUITES.map(({ name, description, needsRoot }) => ({ name, description, needsRoot })));
+    else for (const suite of SUITES) printLine(`${suite.name.padEnd(8)}${suite.description}`);
+    return;
+  }
+  const suites = selectSuites(names);
+  const watch = watchInterrupts();
+  const results: SuiteResult[] = [];
+  for (const suite of suites) {
+    if (watch.signal.aborted) break;
+    if (!options.json) sayProgress(`testing ${suite.name}: ${suite.description}`);
+    const result = await runSuite(suite, watch.signal);
+    results.push(result);
+    if (!options.json) printResult(result);
+  }
+  const failed = results.reduce((sum, result) => sum + result.failed, 0);
+  if (options.json) printJson({ ok: failed === 0 && !watch.signal.aborted, suites: results });
+  else printLine(summaryLine(results));
+  if (failed > 0) process.exitCode = EXIT.failed;
+  if (watch.signal.aborted) process.exitCode = EXIT.interrupted;
+  watch.close();
+}
+
+function selectSuites(names: readonly string[]): readonly Suite[] {
+  const unknown = names.find((name) => !SUITES.some((suite) => suite.name === name));
+  if (unknown !== undefined) {
+    throw new CliError("usage", `there is no suite ${unknown}`, {
+      remedy: `the suites are: ${SUITES.map((suite) => suite.name).join(", ")}`,
+    });
+  }
+  return names.length === 0 ? SUITES : SUITES.filter((suite) => names.includes(suite.name));
+}
+
+async function runSuite(suite: Suite, signal: AbortSignal): Promise<SuiteResult> {
+  const started = Date.now();
+  const report =
+    suite.needsRoot && process.geteuid?.() !== 0
+      ? failedReport(suite.name, "this suite needs root")
+      : await suite.run(signal).catch((error: unknown) => failedReport(suite.name, messageOf(error)));
+  return { suite: suite.name, ...report, durationMs: Date.now() - started };
+}
+
+function printResult(result: SuiteResult): void {
+  for (const { test: name, detail } of result.failures) {
+    printLine(`FAILED ${name}`);
+    const lines = detail.split("\n");
+    if (lines.length > DETAIL_LINES) printLine("    ... (all of it is in .slimfast/logs)");
+    for (const line of lines.slice(-DETAIL_LINES)) printLine(`    ${line}`);
+  }
+  const skipped = result.skipped > 0 ? `, ${result.skipped} skipped` : "";
+  const seconds = Math.round(result.durationMs / 1_000);
+  printLine(`${result.suite}: ${result.passed} passed, ${result.failed} failed${skipped} (${seconds} s)`);
+}

@@ -1,0 +1,88 @@
+/** `slimfast up`. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ClusterPlan, DEFAULT_NETWORK, parseFrontPorts, parseNodeCount, planCluster } from "../cluster/plan.js";
+import { startCluster } from "../cluster/start.js";
+import { type ClusterState, readState } from "../cluster/state-file.js";
+import { stopCluster } from "../cluster/stop.js";
+import { CliError } from "../exit-codes.js";
+import { watchInterrupts } from "../interrupts.js";
+import { printJson, printLine } from "../output.js";
+import { runDirectory } from "../paths.js";
+import { logTail } from "../process/daemon.js";
+import { isAlive } from "../process/identity.js";
+
+/** How often a foreground `up` looks whether its processes still run. */
+const WATCH_INTERVAL_MS = 1_000;
+
+export interface UpOptions {
+  readonly nodes: string;
+  readonly frontPorts: string;
+  readonly detach?: boolean;
+  readonly json?: boolean;
+}
+
+export async function up(options: UpOptions): Promise<void> {
+  const plan = planCluster(runDirectory(), parseNodeCount(options.nodes), parseFrontPorts(options.frontPorts));
+  const verbosity = options.json ? "quiet" : "normal";
+  const watch = watchInterrupts();
+  // A signal during start-up takes effect after it: half a cluster is harder to remove than a whole one.
+  await startCluster(plan, verbosity, options.detach ? "detached" : "attended");
+  if (options.detach && watch.signal.aborted) {
+    await stopCluster(plan.runDir, verbosity);
+    throw new CliError("interrupted", "interrupted; the cluster is down again");
+  }
+  if (options.json) printJson({ ok: true, ...describe(plan) });
+  else printUp(plan, options.detach === true);
+  if (options.detach) {
+    watch.close();
+    return;
+  }
+  const failure = await Promise.race([watch.interrupted.then(() => null), waitForLoss(plan.runDir, watch.signal)]);
+  if (!options.json) process.stderr.write("\n");
+  await stopCluster(plan.runDir, verbosity);
+  watch.close();
+  if (failure) throw failure;
+}
+
+function describe(plan: ClusterPlan) {
+  return {
+    runDir: plan.runDir,
+    nodes: plan.nodes.map(({ name, netns, underlayAddress }) => ({ name, netns, underlayAddress })),
+    frontPorts: plan.frontPorts,
+    networks: [DEFAULT_NETWORK],
+  };
+}
+
+function printUp(plan: ClusterPlan, detached: boolean): void {
+  const [first] = plan.nodes;
+  const last = plan.nodes.at(-1);
+  printLine(
+    `The cluster is up: ${plan.nodes.map((node) => node.name).join(", ")}; network ${DEFAULT_NETWORK.name} ${DEFAULT_NETWORK.prefix}`,
+  );
+  printLine();
+  printLine("Try:");
+  printLine(`  ./slimfast run --node ${last?.name} --name web -- python3 -m http.server 80`);
+  printLine(`  ./slimfast run --node ${first?.name} -- curl http://ADDRESS-OF-WEB/`);
+  printLine("  ./slimfast status");
+  printLine(detached ? "  ./slimfast down" : "\nCtrl-C ends it and removes everything.");
+}
+
+/** Resolves with an error when a process of the cluster has ended, with null when `signal` is aborted. */
+async function waitForLoss(runDir: string, signal: AbortSignal): Promise<CliError | null> {
+  while (!signal.aborted) {
+    await sleep(WATCH_INTERVAL_MS, undefined, { signal }).catch(() => undefined);
+    const state = readState(runDir);
+    // Somebody has called `down`: nothing is left to stay for.
+    if (state?.phase !== "up") return null;
+    const lost = lostProcess(state);
+    if (lost && !signal.aborted) return lost;
+  }
+  return null;
+}
+
+function lostProcess(state: ClusterState): CliError | null {
+  const lost = state.processes.find((record) => !isAlive(record));
+  if (!lost) return null;
+  const name = lost.node === null ? "the controller" : `the agent of ${lost.node}`;
+  return new CliError("failed", `${name} has ended:\n${logTail(lost.logPath)}`);
+}

@@ -1,0 +1,13 @@
+/** What whole-system tests use of the command line: starting and stopping clusters, and running commands in endpoints. */
+export {
+  agentAddress,
+  type ClusterPlan,
+  controllerAddress,
+  DEFAULT_FRONT_PORTS,
+  type NodePlan,
+  planCluster,
+} from "./cluster/plan.js";
+export { startCluster } from "./cluster/start.js";
+export { stopCluster } from "./cluster/stop.js";
+export { mergeProfile, type SeccompProfile } from "./demo/oci-profile.js";
+export { EXIT } from "./exit-codes.js";

@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+/** The `slimfast` command: parses, runs, and turns what is thrown into a message and an exit code. */
+import { CommanderError } from "commander";
+import { CliError, EXIT, messageOf } from "./exit-codes.js";
+import { toJson } from "./output.js";
+import { createProgram } from "./program.js";
+
+// A reader that goes away (`| head`) is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(EXIT.ok);
+  throw error;
+});
+
+const argv = process.argv.slice(2);
+const isRun = argv[0] === "run";
+// The demo's object has its own place for failures.
+const wantsJson = argv.includes("--json") && !isRun && argv[0] !== "demo";
+
+try {
+  process.exitCode = EXIT.ok;
+  await createProgram().parseAsync(argv, { from: "user" });
+} catch (error) {
+  process.exitCode = await report(error);
+}
+
+async function report(error: unknown): Promise<number> {
+  if (error instanceof CommanderError) {
+    // Commander has printed its message; help and version come here with 0.
+    return error.exitCode === 0 ? EXIT.ok : isRun ? EXIT.runFailed : EXIT.usage;
+  }
+  const code = error instanceof CliError ? error.code : "failed";
+  // Loaded here, so that `--help` does not wait for gRPC.
+  const { remedyFor } = await import("./remedies.js");
+  const remedy = remedyFor(error);
+  process.stderr.write(`slimfast: ${messageOf(error)}\n`);
+  if (remedy !== null) process.stderr.write(`  ${remedy.replaceAll("\n", "\n  ")}\n`);
+  if (process.env.SLIMFAST_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (wantsJson) process.stdout.write(`${toJson({ ok: false, error: { code, message: messageOf(error), remedy } })}\n`);
+  return isRun ? EXIT.runFailed : EXIT[code];
+}

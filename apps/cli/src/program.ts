@@ -1,0 +1,197 @@
+/**
+ * The command line's grammar and help. Commands are loaded when they are called, so that `--help` does not wait for gRPC.
+ */
+import { Command, Option } from "commander";
+import { CliError } from "./exit-codes.js";
+
+const EXIT_CODES = `
+Exit codes:
+  0    success
+  1    failed; stderr says why and what to do
+  2    wrong usage
+  3    no cluster is up on this machine
+  4    a cluster is up already, or is being started or stopped
+  125  "run" itself failed; otherwise "run" ends as its command did (128 + n after signal n)
+  130  ended by Ctrl-C
+
+Environment:
+  SLIMFAST_RUN_DIR     run directory instead of /run/slimfast; clusters with different ones do not meet
+  SLIMFAST_SKIP_SETUP  do not look whether anything has to be installed or built
+  SLIMFAST_DEBUG       show stack traces`;
+
+const JSON_OPTION: [string, string] = ["--json", "print JSON instead of text"];
+
+export function createProgram(): Command {
+  const program = new Command("slimfast")
+    .description("A container overlay network whose TCP runs on host sockets.")
+    .version("0.1.0")
+    .enablePositionalOptions()
+    .exitOverride()
+    .showHelpAfterError("(add --help for usage)")
+    .configureHelp({ showGlobalOptions: false })
+    .addHelpText(
+      "after",
+      `
+Start here:
+  $ slimfast demo                                       everything at once, and the commands to try next
+  $ slimfast up --detach                                a cluster of two nodes on this machine
+  $ slimfast run --node node-2 --name web -- python3 -m http.server 80
+  $ slimfast run --node node-1 -- curl http://10.32.0.1/
+  $ slimfast connections --follow
+  $ slimfast down
+
+Set-up, which every command does by itself: slimfast setup, slimfast build
+${EXIT_CODES}`,
+    );
+  addClusterCommands(program);
+  addWorkloadCommands(program);
+  addNetworkCommands(program);
+  addDevelopmentCommands(program);
+  return program;
+}
+
+function addClusterCommands(program: Command): void {
+  program
+    .command("up")
+    .description("start a cluster on this machine: N nodes, each a network namespace with an agent, and a controller")
+    .option("--nodes <N>", "number of nodes, named node-1, node-2, ...", "2")
+    .option("--detach", "leave it running and return")
+    .option("--front-ports <FIRST:COUNT>", "host ports that each node reserves for the overlay", "7000:16")
+    .option(...JSON_OPTION)
+    .addHelpText(
+      "after",
+      "\nWithout --detach it stays until Ctrl-C and then removes everything.\n\nExamples:\n  $ slimfast up --nodes 3 --detach\n  $ slimfast up --front-ports 20000:32",
+    )
+    .action(async (options) => (await import("./commands/up.js")).up(options));
+
+  program
+    .command("down")
+    .description("end the cluster and remove every trace of it, also of one that crashed")
+    .option(...JSON_OPTION)
+    .action(async (options) => (await import("./commands/down.js")).down(options));
+
+  program
+    .command("status")
+    .description("show nodes, networks and endpoints")
+    .option(...JSON_OPTION)
+    .addHelpText("after", "\nExits with 3 if no cluster is up, with 1 if a part of it does not answer.")
+    .action(async (options) => (await import("./commands/status.js")).status(options));
+
+  program
+    .command("doctor")
+    .description("check whether this machine can run SlimFast, and say how to fix what is missing")
+    .option(...JSON_OPTION)
+    .addHelpText("after", "\nExits with 1 if something is missing without which no cluster can start.")
+    .action(async (options) => (await import("./commands/doctor.js")).doctor(options));
+
+  // For `down`, which starts it inside the node's network namespace.
+  program
+    .command("recover-node <runDir>", { hidden: true })
+    .action(async (runDir: string) => (await import("./commands/recover-node.js")).recoverNode(runDir));
+}
+
+function addWorkloadCommands(program: Command): void {
+  program
+    .command("run")
+    .description("run a command in an endpoint of its own")
+    .argument("<command...>", "the command and its arguments")
+    .option("--node <NAME>", "node to run on (default: the first one)")
+    .option("--network <NAME>", "network to attach to", "default")
+    .option("--name <NAME>", "name of the endpoint (default: made up)")
+    .addOption(
+      new Option("--tier <TIER>", "how its sockets become host sockets")
+        .choices(["auto", "notify", "preload"])
+        .default("auto"),
+    )
+    .option("--publish <HOST:PORT>", "lead a host port of the node to a port of the command; repeatable", collect, [])
+    .passThroughOptions()
+    .addHelpText(
+      "after",
+      `
+The endpoint lives as long as the command. stdin, stdout, stderr and the terminal are the command's own; signals go to
+it, and its exit code is the exit code.
+
+Tiers: preload is faster and needs a dynamically linked program; notify serves every program; auto uses preload where
+it can, with notify beneath it.
+
+Examples:
+  $ slimfast run --node node-2 --name web -- nginx -g 'daemon off;'
+  $ slimfast run --node node-1 -- curl -v http://10.32.0.1/
+  $ slimfast run --publish 8080:80 -- python3 -m http.server 80
+  $ slimfast run -- bash`,
+    )
+    .action(async (command: string[], options) => (await import("./commands/run.js")).run(command, options));
+
+  program
+    .command("connections")
+    .description("show the live TCP connections of all endpoints, with overlay and underlay addresses")
+    .option("--follow", "go on with connections as they open and close, until Ctrl-C")
+    .option("--json", "print JSON: one array, or with --follow one object per line")
+    .action(async (options) => (await import("./commands/connections.js")).connections(options));
+}
+
+function addNetworkCommands(program: Command): void {
+  const network = program.command("network").description("create, list and delete networks");
+  network
+    .command("create")
+    .argument("<name>", "a DNS label")
+    .requiredOption("--prefix <CIDR>", "IPv4 prefix of its overlay addresses, /8 to /29, for example 10.40.0.0/16")
+    .option("--vni <N>", "network id, 1 to 16777215 (default: chosen)")
+    .option(...JSON_OPTION)
+    .action(async (name: string, options) => (await import("./commands/network.js")).createNetwork(name, options));
+  network
+    .command("list")
+    .option(...JSON_OPTION)
+    .action(async (options) => (await import("./commands/network.js")).listNetworks(options));
+  network
+    .command("delete")
+    .argument("<name>", "the network; it must have no endpoints")
+    .option(...JSON_OPTION)
+    .action(async (name: string, options) => (await import("./commands/network.js")).deleteNetwork(name, options));
+}
+
+function addDevelopmentCommands(program: Command): void {
+  program
+    .command("demo")
+    .description("bring up a cluster, run real programs on it, check and measure, and stay to be tried out")
+    .option("--once", "end after the checks; exit code 0 only if everything worked")
+    .option("--json", "print one object: ok, checks, setup")
+    .action(async (options) => (await import("./commands/demo.js")).demo(options));
+
+  const bench = program.command("bench").description("measure");
+  bench
+    .command("setup")
+    .description("time of connection setup: host network, VXLAN, notify and preload, in interleaved rounds")
+    .option("--rounds <N>", "rounds; medians over them are shown", "5")
+    .option("--connections <N>", "connections per configuration and round", "2000")
+    .option("--requests <N>", "also round trips on one connection, per configuration and round; 0 for none", "5000")
+    .option("--bulk-seconds <S>", "also throughput, this long per configuration and round; 0 for none", "1")
+    .option("--pin <WHERE>", "client and server on the same CPU, apart, or none: left to the scheduler", "same")
+    .option("--hook-rounds <N>", "also what the BPF programs cost, medians over so many rounds; 0 for none", "3")
+    .option("--leak-connections <N>", "also what so many connections leave behind; 0 for none", "10000")
+    .option("--full", "100,000 connections in the search for leaks")
+    .option("--check", "end with exit code 1 if a target is missed")
+    .option(...JSON_OPTION)
+    .addHelpText(
+      "after",
+      "\nBrings up a cluster of its own beside the machine's, and removes it.\n\nExample:\n  $ slimfast bench setup --rounds 9 --connections 5000 --json",
+    )
+    .action(async (options) => (await import("./commands/bench.js")).benchSetup(options));
+
+  program
+    .command("test")
+    .description("run the project's tests")
+    .argument("[suites...]", "suites to run (default: all)")
+    .option("--list", "name the suites")
+    .option("--json", "print JSON: one object with the results")
+    .addHelpText(
+      "after",
+      '\nThe last line of the output is "N passed, N failed"; exit code 1 if any failed.\n\nExamples:\n  $ slimfast test --list\n  $ slimfast test unit lint',
+    )
+    .action(async (suites: string[], options) => (await import("./commands/test.js")).test(suites, options));
+}
+
+function collect(value: string, earlier: string[]): string[] {
+  if (value === "") throw new CliError("usage", "--publish: empty");
+  return [...earlier, value];
+}

@@ -1,0 +1,87 @@
+/** The suites that `slimfast test` knows, in the order in which they run. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { CLI_MAIN, ROOT } from "../paths.js";
+import { runCargoTests } from "./cargo.js";
+import { runLint } from "./lint.js";
+import { failedReport, mergeReports, type Report } from "./result.js";
+import { lastLines, runTool } from "./tool.js";
+import { runVitest } from "./vitest.js";
+
+export interface Suite {
+  readonly name: string;
+  readonly description: string;
+  readonly needsRoot: boolean;
+  run(signal: AbortSignal): Promise<Report>;
+}
+
+/** Crates whose tests need no privileges. */
+const PLAIN_CRATES = ["-p", "slimfast-bench"];
+/** The others use the kernel: BPF, seccomp, network namespaces. The addon cannot be linked into a test of its own. */
+const PRIVILEGED_CRATES = ["--workspace", "--exclude", "slimfast-bench", "--exclude", "slimfast-napi"];
+/** Ending of TypeScript tests that use the kernel: the real addon, the real agent. */
+const PRIVILEGED_TESTS = ".privileged.test.ts";
+
+const ALL: readonly Suite[] = [
+  {
+    name: "lint",
+    description: "formatting, lint and import rules of every project; generated code is up to date",
+    needsRoot: false,
+    run: runLint,
+  },
+  {
+    name: "unit",
+    description: "unit tests of the TypeScript projects, and of the crates that need no privileges",
+    needsRoot: false,
+    run: async (signal) =>
+      mergeReports([
+        await runVitest("test-unit", ["--exclude", `**/*${PRIVILEGED_TESTS}`], signal),
+        await runCargoTests(PLAIN_CRATES, signal),
+      ]),
+  },
+  {
+    name: "core",
+    description: "on the real kernel: BPF programs, seccomp, namespaces, launcher, preloaded library, addon, agent",
+    needsRoot: true,
+    run: async (signal) =>
+      mergeReports([
+        await runCargoTests(PRIVILEGED_CRATES, signal),
+        await runVitest("test-privileged", [PRIVILEGED_TESTS], signal),
+      ]),
+  },
+  {
+    name: "system",
+    description: "whole clusters with real programs (e2e/)",
+    needsRoot: true,
+    run: (signal) => runVitest("test-system", ["--config", "e2e/vitest.config.ts", "--dir", "e2e"], signal),
+  },
+  {
+    name: "demo",
+    description: "`slimfast demo --once`, each of its checks a test",
+    needsRoot: true,
+    run: runDemo,
+  },
+];
+
+export const SUITES: readonly Suite[] = ALL.filter(
+  (suite) => suite.name !== "system" || existsSync(join(ROOT, "e2e/vitest.config.ts")),
+);
+
+interface DemoReport {
+  readonly ok: boolean;
+  readonly checks?: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
+}
+
+async function runDemo(signal: AbortSignal): Promise<Report> {
+  const { output } = await runTool("test-demo", process.execPath, [CLI_MAIN, "demo", "--once", "--json"], signal);
+  return readDemoReport(output);
+}
+
+export function readDemoReport(output: string): Report {
+  const line = output.split("\n").find((text) => text.startsWith('{"ok"'));
+  if (line === undefined) return failedReport("demo", lastLines(output));
+  const { ok, checks = [] } = JSON.parse(line) as DemoReport;
+  const failures = checks.filter((check) => !check.ok).map(({ name, detail }) => ({ test: `demo: ${name}`, detail }));
+  if (!ok && failures.length === 0) return failedReport("demo", lastLines(output));
+  return { passed: checks.length - failures.length, failed: failures.length, skipped: 0, failures };
+}

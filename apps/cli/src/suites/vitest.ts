@@ -1,0 +1,63 @@
+/** Runs vitest and reads its JSON report. */
+import { readFileSync } from "node:fs";
+import { relative } from "node:path";
+import { ROOT } from "../paths.js";
+import { type Failure, failedReport, type Report } from "./result.js";
+import { lastLines, runTool, scratchFile } from "./tool.js";
+
+/** The part of vitest's report (which is jest's format) that is read. */
+interface VitestReport {
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly message?: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages?: readonly string[] | null;
+    }[];
+  }[];
+}
+
+export async function runVitest(logName: string, args: readonly string[], signal: AbortSignal): Promise<Report> {
+  const reportFile = scratchFile(`${logName}.json`);
+  const { exitCode, output } = await runTool(
+    logName,
+    "node_modules/.bin/vitest",
+    ["run", "--passWithNoTests", "--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`, ...args],
+    signal,
+  );
+  let text: string;
+  try {
+    text = readFileSync(reportFile, "utf8");
+  } catch {
+    return failedReport(`vitest ${args.join(" ")}`, lastLines(output));
+  }
+  const report = readVitestReport(text);
+  if (exitCode !== 0 && report.failed === 0) {
+    // An unhandled rejection outside of any test, for example.
+    return { ...report, failed: 1, failures: [{ test: `vitest ${args.join(" ")}`.trim(), detail: lastLines(output) }] };
+  }
+  return report;
+}
+
+/** @param text vitest's JSON report */
+export function readVitestReport(text: string): Report {
+  const { testResults } = JSON.parse(text) as VitestReport;
+  let passed = 0;
+  let skipped = 0;
+  const failures: Failure[] = [];
+  for (const file of testResults) {
+    const fileName = relative(ROOT, file.name);
+    for (const test of file.assertionResults) {
+      if (test.status === "passed") passed += 1;
+      else if (test.status === "failed") {
+        failures.push({ test: `${fileName}: ${test.fullName}`, detail: test.failureMessages?.[0] ?? "" });
+      } else skipped += 1;
+    }
+    // A file that could not be loaded has no tests to show for it, and must not count as nothing.
+    const hasFailedTest = file.assertionResults.some((test) => test.status === "failed");
+    if (file.status === "failed" && !hasFailedTest) failures.push({ test: fileName, detail: file.message ?? "" });
+  }
+  return { passed, failed: failures.length, skipped, failures };
+}

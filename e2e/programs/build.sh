@@ -1,0 +1,27 @@
+#!/bin/sh
+# Builds the programs that the tests run as applications into bin/, those whose source has changed.
+set -eu
+cd "$(dirname "$0")"
+mkdir -p bin
+
+outdated() { # PRODUCT SOURCE
+	[ ! -e "bin/$1" ] || [ "$2" -nt "bin/$1" ] || [ build.sh -nt "bin/$1" ]
+}
+
+# A product appears complete or not at all: it may be in use, and this script may be stopped.
+compile() { # PRODUCT SOURCE COMMAND...
+	product=$1 source=$2
+	shift 2
+	outdated "$product" "$source" || return 0
+	"$@" -o "bin/$product.new" "$source"
+	mv -f "bin/$product.new" "bin/$product"
+}
+
+compile names names.c gcc -O2 -Wall -Wextra -Werror
+compile names-static names.c gcc -O2 -static
+compile names-musl names.c musl-gcc -O2
+compile echo-static echo.c gcc -O2 -static -Wall -Wextra -Werror
+
+go=$(command -v go || echo /usr/local/go/bin/go)
+# Only the toolchain that is here; the program needs nothing but the standard library.
+GOTOOLCHAIN=local CGO_ENABLED=0 compile echo-go echo.go "$go" build

@@ -1,0 +1,120 @@
+/** A cluster comes up, goes down, crashes and is cleaned up: after each, the machine is as it was. */
+import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Cli, ending, type StatusReport } from "./testing/cli.js";
+import { type MachineState, machineState } from "./testing/machine.js";
+
+const RUN_DIR = `/run/slimfast-e2e-${process.pid}`;
+/** As the command line derives it; also checked by the names that `up` reports. */
+const TAG = createHash("sha256").update(RUN_DIR).digest("hex").slice(0, 4);
+const cli = new Cli(RUN_DIR);
+
+let before: MachineState;
+
+beforeEach(() => {
+  before = machineState(RUN_DIR, `${TAG}-`);
+});
+
+afterEach(async () => {
+  await cli.run(["down"]);
+  expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
+});
+
+async function agentPids(): Promise<number[]> {
+  const { nodes } = await cli.json<StatusReport>("status");
+  return nodes.map(({ name, agent }) => {
+    if (!agent) throw new Error(`no agent on ${name}`);
+    return agent.pid;
+  });
+}
+
+describe("up and down", () => {
+  it("bring a cluster up, report it, and remove it", async () => {
+    const up = await cli.json<{ nodes: { name: string; netns: string }[] }>("up", "--detach", "--nodes", "3");
+    expect(up.nodes.map((node) => node.netns)).toEqual([1, 2, 3].map((number) => `sf-${TAG}-node-${number}`));
+    const status = await cli.json<StatusReport>("status");
+    expect(status.ok).toBe(true);
+    expect(await cli.json("network", "list")).toMatchObject([{ name: "default", prefix: "10.32.0.0/16" }]);
+
+    const again = await cli.run(["up", "--detach"]);
+    expect(again.exitCode).toBe(4);
+    expect(again.stderr).toContain("is up already");
+
+    expect(await cli.json("down")).toEqual({ ok: true, removed: true });
+    expect(await cli.json("down")).toEqual({ ok: true, removed: false });
+    expect((await cli.run(["status"])).exitCode).toBe(3);
+    expect((await cli.run(["run", "--", "true"])).exitCode).toBe(125);
+  });
+
+  it("stays in the foreground until Ctrl-C", async () => {
+    const child = cli.start(["up"]);
+    const ended = ending(child);
+    await isUp();
+    child.kill("SIGINT");
+    const { exitCode, stdout } = await ended;
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain("Ctrl-C ends it");
+    expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
+  });
+
+  it("ends the foreground command when a process of the cluster dies, and says which", async () => {
+    const child = cli.start(["up"]);
+    const ended = ending(child);
+    await isUp();
+    const [, second] = await agentPids();
+    if (second === undefined) throw new Error("there is no second agent");
+    process.kill(second, "SIGKILL");
+    const { exitCode, stderr } = await ended;
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain("node-2 has ended");
+  });
+
+  it("refuses wrong options without touching anything", async () => {
+    for (const args of [["--nodes", "0"], ["--front-ports", "7000"], ["--front-ports", "65535:16"], ["--no-such"]]) {
+      expect((await cli.run(["up", ...args])).exitCode, args.join(" ")).toBe(2);
+    }
+    expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
+  });
+});
+
+describe("after a crash", () => {
+  it("the next up starts afresh when all agents were killed", async () => {
+    await cli.json("up", "--detach");
+    for (const pid of await agentPids()) process.kill(pid, "SIGKILL");
+    const up = await cli.run(["up", "--detach"]);
+    expect(up.stderr).toContain("removing what an earlier run has left");
+    expect(up.exitCode).toBe(0);
+    expect((await cli.json<StatusReport>("status")).ok).toBe(true);
+  });
+
+  it("the next up starts afresh when the foreground command was killed", async () => {
+    const child = cli.start(["up"]);
+    const ended = ending(child);
+    await isUp();
+    child.kill("SIGKILL");
+    await ended;
+    expect((await cli.run(["up", "--detach"])).exitCode).toBe(0);
+  });
+
+  it.each([150, 300, 450, 700, 1_000])(
+    "down removes what an up has left that was killed after %i ms",
+    async (delayMs) => {
+      const child = cli.start(["up", "--detach"]);
+      const ended = ending(child);
+      await sleep(delayMs);
+      child.kill("SIGKILL");
+      await ended;
+      expect((await cli.run(["down"])).exitCode).toBe(0);
+      expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
+    },
+  );
+});
+
+async function isUp(): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    if ((await cli.run(["status"])).exitCode === 0) return;
+    await sleep(100);
+  }
+  throw new Error("the cluster did not come up");
+}

@@ -1,0 +1,76 @@
+/**
+ * A program cannot tell a host socket from one of its container's own: e2e/programs/semantics goes through what system
+ * calls do, in an ordinary network namespace and in endpoints, and the results are compared. Differences that are known
+ * are listed here, and nowhere accepted silently; there is one more, about time: see `settle` in semantics/harness.py.
+ */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Cluster, type TierChoice } from "./fixture/cluster.js";
+import { script } from "./fixture/programs.js";
+
+type Results = Readonly<Record<string, unknown>>;
+
+/** Longer than all time-outs within. */
+const PROGRAM = ["timeout", "50", ...script("semantics")];
+
+const KNOWN_DIFFERENCES: readonly { readonly case: string; readonly native: unknown; readonly ours: unknown }[] = [
+  {
+    // The SYN would have to be dispatched to a socket that does not listen.
+    case: "connecting to oneself",
+    native: ["ok", true],
+    ours: ["ECONNREFUSED", null],
+  },
+  {
+    // The kernel's receive function of sockets that are in a BPF socket map does not look at the state.
+    case: "calls on a listener",
+    native: expect.objectContaining({ recv: "ENOTCONN" }),
+    ours: expect.objectContaining({ recv: "EAGAIN" }),
+  },
+  // Ports are given out by what is bound and listens. Connections, alive or in TIME_WAIT, do not keep them, so a server
+  // can be restarted at once even if it does not set SO_REUSEADDR.
+  {
+    case: "binding a port that was used",
+    native: ["EADDRINUSE", "ok"],
+    ours: ["ok", "ok"],
+  },
+  {
+    case: "binding a port while connections of its closed listener live",
+    native: ["EADDRINUSE", "ok", "ok", true, 1, true],
+    ours: ["ok", "ok", "ok", true, 1, true],
+  },
+];
+
+let cluster: Cluster;
+let native: Results;
+
+beforeAll(async () => {
+  cluster = await Cluster.start();
+  const inNamespace = `ip link set lo up && ip address add 10.32.0.77/32 dev lo && exec "$@" 10.32.0.77`;
+  const { stdout } = await promisify(execFile)("unshare", ["--net", "sh", "-c", inNamespace, "sh", ...PROGRAM]);
+  native = JSON.parse(stdout) as Results;
+});
+
+afterAll(() => cluster?.stop());
+
+it("the cases work where there is nothing between program and kernel", () => {
+  expect(Object.keys(native).length).toBeGreaterThan(40);
+  for (const [name, result] of Object.entries(native)) expect(String(result), name).not.toContain("Error:");
+  for (const known of KNOWN_DIFFERENCES) expect(native[known.case], known.case).toEqual(known.native);
+});
+
+describe.each<TierChoice>(["notify", "preload"])("%s", (tier) => {
+  it("does as the kernel does", async () => {
+    const inEndpoint = `exec "$@" $(hostname -I)`;
+    const output = await cluster.output({ tier }, ["sh", "-c", inEndpoint, "sh", ...PROGRAM]);
+    const ours = JSON.parse(output) as Results;
+    const expected = Object.fromEntries(KNOWN_DIFFERENCES.map((known) => [known.case, known.ours]));
+    expect(ours).toEqual({ ...native, ...expected });
+    // Apart from what is different in it, too.
+    const listenerCalls = "calls on a listener";
+    expect({ ...(ours[listenerCalls] as object), recv: "" }).toEqual({
+      ...(native[listenerCalls] as object),
+      recv: "",
+    });
+  });
+});

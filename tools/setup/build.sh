@@ -1,0 +1,27 @@
+# Sourced by ../setup.sh. Owns the builds. cargo and tsc decide themselves what is out of date.
+
+target_dir() {
+	echo "${CARGO_TARGET_DIR:-$ROOT/target}"
+}
+
+build_rust() {
+	local text="building the Rust crates"
+	[ -e "$(target_dir)/release/slimfast-launch" ] || text="$text (the first time takes some minutes)"
+	(cd "$ROOT" && CLANG="${CLANG:-clang-16}" logged_if_slow "$text" cargo-build cargo build --release --workspace) ||
+		die "the Rust crates do not build."
+}
+
+# Never written in place: a running agent has the old file mapped.
+build_addon() {
+	local built addon=$ROOT/crates/slimfast-napi/slimfast.node
+	built=$(target_dir)/release/libslimfast_napi.so
+	[ -e "$built" ] || die "the Rust build made no addon: $built is missing."
+	cmp -s "$built" "$addon" && return 0
+	cp "$built" "$addon.new"
+	mv -f "$addon.new" "$addon"
+}
+
+build_typescript() {
+	(cd "$ROOT" && logged_if_slow "building the TypeScript projects" tsc node_modules/.bin/tsc -b) ||
+		die "the TypeScript projects do not build."
+}
