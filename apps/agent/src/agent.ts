@@ -7,7 +7,7 @@ import { chmod, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type ControllerClient, connectController } from "@slimfast/client";
 import type { Core, CoreConfig, EventBatch } from "@slimfast/core";
-import { LocalServiceDefinition, type Node } from "@slimfast/proto";
+import { LocalServiceDefinition, Node } from "@slimfast/proto";
 import { createServer, type Server } from "nice-grpc";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
@@ -179,14 +179,14 @@ function deliver(
 }
 
 function nodeOf(config: CoreConfig): Node {
-  return {
+  return Node.fromPartial({
     name: config.nodeName,
     underlayAddress: config.underlayAddress,
     frontPorts: { first: config.frontPortFirst, count: config.frontPortCount },
     connected: false,
     createTime: undefined,
     revision: 0n,
-  };
+  });
 }
 
 /** Watches of events never end by themselves. */

@@ -151,7 +151,7 @@ export class ControllerLink {
   async #stream(): Promise<void> {
     const { controller, state, node, attached, limits, log } = this.#options;
     const requests = new PushQueue<SyncRequest>();
-    const hello = { node: node.name, known: state.known(), attached: attached() };
+    const hello = { node: node.name, known: state.known(), attached: attached(), storeId: "" };
     requests.push({ kind: { $case: "hello", value: hello } });
     const cut = new AbortController();
     const onStop = () => cut.abort();

@@ -8,6 +8,7 @@ import {
   type Listener,
   type SocketAddress,
   Tier,
+  Verdict,
 } from "@slimfast/proto";
 import type { ClusterState } from "./cluster-state.js";
 
@@ -52,6 +53,8 @@ export class Converter {
       rttUs: core.rttUs,
       durationUs: core.durationUs,
       setupUs: core.setupUs,
+      verdict: Verdict.VERDICT_UNSPECIFIED,
+      policy: "",
     };
   }
 

@@ -3,24 +3,24 @@ import * as proto from "@slimfast/proto";
 import type { Endpoint, Network, Node, PortReservation } from "./domain/resources.js";
 
 export function nodeMessage(node: Node, connected: boolean): proto.Node {
-  return {
+  return proto.Node.fromPartial({
     name: node.name,
     underlayAddress: node.underlayAddress,
     frontPorts: { ...node.frontPorts },
     connected,
     createTime: new Date(node.createTimeMs),
     revision: node.revision,
-  };
+  });
 }
 
 export function networkMessage(network: Network): proto.Network {
   const { name, vni, prefix, revision } = network;
-  return { name, vni, prefix, createTime: new Date(network.createTimeMs), revision };
+  return proto.Network.fromPartial({ name, vni, prefix, createTime: new Date(network.createTimeMs), revision });
 }
 
 export function endpointMessage(endpoint: Endpoint): proto.Endpoint {
   const { name, network, node, id, address, vni, revision } = endpoint;
-  return {
+  return proto.Endpoint.fromPartial({
     name,
     network,
     node,
@@ -31,7 +31,7 @@ export function endpointMessage(endpoint: Endpoint): proto.Endpoint {
     createTime: new Date(endpoint.createTimeMs),
     revision,
     vni,
-  };
+  });
 }
 
 const PURPOSES = {
@@ -41,5 +41,5 @@ const PURPOSES = {
 
 export function reservationMessage(reservation: PortReservation): proto.PortReservation {
   const { node, ports, purpose, owner, revision } = reservation;
-  return { node, ports: { ...ports }, purpose: PURPOSES[purpose], owner, revision };
+  return proto.PortReservation.fromPartial({ node, ports: { ...ports }, purpose: PURPOSES[purpose], owner, revision });
 }

@@ -105,6 +105,8 @@ export class FakeController {
 
   #agentService(): AgentServiceImplementation {
     return {
+      report: async function* () {},
+      renewCertificate: async () => ({}),
       registerNode: async ({ node }) => {
         await this.faults.pass("registerNode");
         this.registered.push(Node.fromPartial(node ?? {}));

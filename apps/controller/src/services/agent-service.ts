@@ -1,5 +1,5 @@
 /** AgentService: messages in, use cases of the cluster and the sync hub, messages out. */
-import type * as proto from "@slimfast/proto";
+import * as proto from "@slimfast/proto";
 import type { CallContext } from "nice-grpc";
 import type { Logger } from "pino";
 import type { Endpoint } from "../domain/resources.js";
@@ -10,6 +10,7 @@ import { endpointMessage, nodeMessage } from "../messages.js";
 import type { Store } from "../store/store.js";
 import type { SyncHub, SyncStream } from "../sync/hub.js";
 import type { Cluster } from "./cluster.js";
+import { withUnimplemented } from "./unimplemented.js";
 
 export interface AgentServiceParts {
   readonly cluster: Cluster;
@@ -46,7 +47,7 @@ export function agentService({ cluster, store, hub, log }: AgentServiceParts): p
     }
   }
 
-  return {
+  return withUnimplemented<proto.AgentServiceImplementation>(proto.AgentServiceDefinition, {
     async registerNode({ node }) {
       const registered = cluster.registerNode(node);
       return { node: nodeMessage(registered, hub.isConnected(registered.name)) };
@@ -85,5 +86,5 @@ export function agentService({ cluster, store, hub, log }: AgentServiceParts): p
         hub.closed(stream);
       }
     },
-  };
+  });
 }

@@ -1,12 +1,13 @@
 /** ClusterService: messages in, use cases of the cluster, messages out. */
-import type * as proto from "@slimfast/proto";
+import * as proto from "@slimfast/proto";
 import { endpointMessage, networkMessage, nodeMessage, reservationMessage } from "../messages.js";
 import type { Store } from "../store/store.js";
 import type { Cluster, Presence } from "./cluster.js";
 import { cutPage, endpointAfter, nameAfter, pageLimit, reservationAfter } from "./paging.js";
+import { withUnimplemented } from "./unimplemented.js";
 
 export function clusterService(cluster: Cluster, store: Store, presence: Presence): proto.ClusterServiceImplementation {
-  return {
+  return withUnimplemented<proto.ClusterServiceImplementation>(proto.ClusterServiceDefinition, {
     async createNetwork({ network }) {
       return { network: networkMessage(cluster.createNetwork(network)) };
     },
@@ -19,7 +20,7 @@ export function clusterService(cluster: Cluster, store: Store, presence: Presenc
       const limit = pageLimit(pageSize);
       const found = store.listNetworks({ ...nameAfter(pageToken), limit: limit + 1 });
       const { items, nextPageToken } = cutPage(found, limit, ({ name }) => [name]);
-      return { networks: items.map(networkMessage), nextPageToken };
+      return { networks: items.map(networkMessage), nextPageToken, revision: store.revision };
     },
 
     async deleteNetwork({ name }) {
@@ -35,7 +36,11 @@ export function clusterService(cluster: Cluster, store: Store, presence: Presenc
       const limit = pageLimit(pageSize);
       const found = store.listNodes({ ...nameAfter(pageToken), limit: limit + 1 });
       const { items, nextPageToken } = cutPage(found, limit, ({ name }) => [name]);
-      return { nodes: items.map((node) => nodeMessage(node, presence.isConnected(node.name))), nextPageToken };
+      return {
+        nodes: items.map((node) => nodeMessage(node, presence.isConnected(node.name))),
+        nextPageToken,
+        revision: store.revision,
+      };
     },
 
     async deleteNode({ name }) {
@@ -47,7 +52,7 @@ export function clusterService(cluster: Cluster, store: Store, presence: Presenc
       const limit = pageLimit(pageSize);
       const found = store.listEndpoints({ ...endpointAfter(pageToken), network, node, limit: limit + 1 });
       const { items, nextPageToken } = cutPage(found, limit, (endpoint) => [endpoint.network, endpoint.name]);
-      return { endpoints: items.map(endpointMessage), nextPageToken };
+      return { endpoints: items.map(endpointMessage), nextPageToken, revision: store.revision };
     },
 
     async listPortReservations({ pageSize, pageToken, node }) {
@@ -57,7 +62,7 @@ export function clusterService(cluster: Cluster, store: Store, presence: Presenc
         reservation.node,
         reservation.ports.first,
       ]);
-      return { portReservations: items.map(reservationMessage), nextPageToken };
+      return { portReservations: items.map(reservationMessage), nextPageToken, revision: store.revision };
     },
-  };
+  });
 }

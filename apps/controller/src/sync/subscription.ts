@@ -7,7 +7,7 @@
  *
  * Invariant: once all is acknowledged and nothing is dirty, `#told` is what the node holds, and that equals what it needs.
  */
-import { ResourceKind, type ResourceVersion, type SyncResponse } from "@slimfast/proto";
+import { ResourceKind, type ResourceVersion, SyncResponse } from "@slimfast/proto";
 import { ClusterError } from "../errors.js";
 import { MAX_RESOURCES_PER_RESPONSE } from "../limits.js";
 import { endpointMessage, networkMessage, nodeMessage } from "../messages.js";
@@ -140,7 +140,7 @@ export class Subscription {
   next(): SyncResponse | undefined {
     if (this.#underWay) return undefined;
     const isFirst = this.#nonce === 0n;
-    const response: SyncResponse = { nonce: 0n, revision: 0n, nodes: [], networks: [], endpoints: [], removed: [] };
+    const response = SyncResponse.fromPartial({});
     let resources = 0;
     for (const key of this.#dirty) {
       if (resources === this.#maxResources) break;

@@ -308,7 +308,7 @@ describe("a stream is refused", () => {
 
   it("when a second hello comes", async () => {
     const agent = await startManualAgent("node-1");
-    agent.send({ kind: { $case: "hello", value: { node: "node-1", known: [], attached: [] } } });
+    agent.send({ kind: { $case: "hello", value: { node: "node-1", known: [], attached: [], storeId: "" } } });
     expect(await statusOf(agent)).toBe(Status.INVALID_ARGUMENT);
   });
 

@@ -69,7 +69,7 @@ export class TestAgent {
       const [kind = "", name = ""] = key.split(" ");
       return { kind: ResourceKind[`RESOURCE_KIND_${kind}` as keyof typeof ResourceKind], name, revision };
     });
-    const hello = { node, known, attached: options.attached ?? [] };
+    const hello = { node, known, attached: options.attached ?? [], storeId: "" };
     this.#requests.put({ kind: { $case: "hello", value: hello } });
     this.#done = this.#read(client.agent.sync(this.#requests, { signal: this.#abort.signal }));
   }

@@ -7,56 +7,86 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { CallContext, CallOptions } from "nice-grpc-common";
-import { Endpoint, Network, Node } from "./resources.js";
+import {
+  Connection,
+  ConnectionEvent,
+  Endpoint,
+  Network,
+  Node,
+  Policy,
+  ResourceKind,
+  resourceKindFromJSON,
+  resourceKindToJSON,
+} from "./resources.js";
 
-export enum ResourceKind {
-  RESOURCE_KIND_UNSPECIFIED = 0,
-  RESOURCE_KIND_NODE = 1,
-  RESOURCE_KIND_NETWORK = 2,
-  RESOURCE_KIND_ENDPOINT = 3,
-  UNRECOGNIZED = -1,
+export interface EnrollNodeRequest {
+  node: string;
+  joinToken: string;
+  /** PKCS #10 (RFC 2986), DER. Its subject is ignored: the certificate gets the node's name. */
+  certificateRequest: Buffer;
 }
 
-export function resourceKindFromJSON(object: any): ResourceKind {
-  switch (object) {
-    case 0:
-    case "RESOURCE_KIND_UNSPECIFIED":
-      return ResourceKind.RESOURCE_KIND_UNSPECIFIED;
-    case 1:
-    case "RESOURCE_KIND_NODE":
-      return ResourceKind.RESOURCE_KIND_NODE;
-    case 2:
-    case "RESOURCE_KIND_NETWORK":
-      return ResourceKind.RESOURCE_KIND_NETWORK;
-    case 3:
-    case "RESOURCE_KIND_ENDPOINT":
-      return ResourceKind.RESOURCE_KIND_ENDPOINT;
-    case -1:
-    case "UNRECOGNIZED":
-    default:
-      return ResourceKind.UNRECOGNIZED;
-  }
+export interface EnrollNodeResponse {
+  /** X.509 in PEM: the node's certificate. */
+  certificate: string;
+  /** X.509 in PEM: the authorities that sign controllers and nodes. */
+  authorities: string;
 }
 
-export function resourceKindToJSON(object: ResourceKind): string {
-  switch (object) {
-    case ResourceKind.RESOURCE_KIND_UNSPECIFIED:
-      return "RESOURCE_KIND_UNSPECIFIED";
-    case ResourceKind.RESOURCE_KIND_NODE:
-      return "RESOURCE_KIND_NODE";
-    case ResourceKind.RESOURCE_KIND_NETWORK:
-      return "RESOURCE_KIND_NETWORK";
-    case ResourceKind.RESOURCE_KIND_ENDPOINT:
-      return "RESOURCE_KIND_ENDPOINT";
-    case ResourceKind.UNRECOGNIZED:
-    default:
-      return "UNRECOGNIZED";
-  }
+export interface RenewCertificateRequest {
+  /** PKCS #10 (RFC 2986), DER. */
+  certificateRequest: Buffer;
+}
+
+export interface RenewCertificateResponse {
+  certificate: string;
+  authorities: string;
+}
+
+export interface ReportRequest {
+  /** On the first request of the stream only. */
+  node: string;
+  /**
+   * Replaces all live connections that the controller knows of the node. The first request has it, and one that follows
+   * lost events.
+   */
+  snapshot:
+    | ConnectionSnapshot
+    | undefined;
+  /** In the order in which they happened. */
+  events: ConnectionEvent[];
+  /** Events that were lost since the last request because something was too slow. */
+  dropped: bigint;
+  /** Kernel counters by name, since the agent started. Sent about once in a second. */
+  counters: { [key: string]: bigint };
+  /** New values of live connections (bytes, RTT), some at a time. Sent about once in 5 s for all that changed. */
+  updates: Connection[];
+}
+
+export interface ReportRequest_CountersEntry {
+  key: string;
+  value: bigint;
+}
+
+export interface ConnectionSnapshot {
+  connections: Connection[];
+}
+
+export interface ReportResponse {
+  /** Cut this connection, by its cookie, if not 0. */
+  cutCookie: bigint;
 }
 
 export interface RegisterNodeRequest {
-  /** name, underlay_address and front_ports are read. */
-  node: Node | undefined;
+  /** name, underlay_address, front_ports, labels and agent_version are read. */
+  node:
+    | Node
+    | undefined;
+  /**
+   * Version of the agent protocol. The controller speaks with its own and the one before; for any other the call ends
+   * with FAILED_PRECONDITION that says which side to upgrade. 0 means 1.
+   */
+  protocolVersion: number;
 }
 
 export interface RegisterNodeResponse {
@@ -104,6 +134,8 @@ export interface SyncHello {
    * left behind.
    */
   attached: EndpointRef[];
+  /** Store that `known` refers to (SyncResponse.store_id); another store's revisions mean nothing. */
+  storeId: string;
 }
 
 export interface EndpointRef {
@@ -114,7 +146,7 @@ export interface EndpointRef {
 
 export interface ResourceVersion {
   kind: ResourceKind;
-  /** Node or network name; "NETWORK/NAME" for an endpoint. */
+  /** Node or network name; "NETWORK/NAME" for an endpoint or a policy. */
   name: string;
   revision: bigint;
 }
@@ -125,7 +157,10 @@ export interface SyncAck {
   error: string;
 }
 
-/** One increment. Nodes: all of the cluster. Networks and endpoints: of the networks in which the node has endpoints. */
+/**
+ * One increment. Nodes: all of the cluster. Networks, endpoints and policies: of the networks in which the node has
+ * endpoints.
+ */
 export interface SyncResponse {
   nonce: bigint;
   /** Everything up to this store revision is included in this and the earlier responses of the stream. */
@@ -135,16 +170,797 @@ export interface SyncResponse {
   endpoints: Endpoint[];
   /** What was deleted, or is no longer needed here; revision is not set. */
   removed: ResourceVersion[];
+  policies: Policy[];
+  /** On the first response of a stream: names the store for as long as it exists. */
+  storeId: string;
+  /** When the set of controllers changed, and on the first response: addresses of all of them, to fail over to. */
+  controllers: string[];
 }
 
+function createBaseEnrollNodeRequest(): EnrollNodeRequest {
+  return { node: "", joinToken: "", certificateRequest: Buffer.alloc(0) };
+}
+
+export const EnrollNodeRequest: MessageFns<EnrollNodeRequest> = {
+  encode(message: EnrollNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.joinToken !== "") {
+      writer.uint32(18).string(message.joinToken);
+    }
+    if (message.certificateRequest.length !== 0) {
+      writer.uint32(26).bytes(message.certificateRequest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnrollNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnrollNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.joinToken = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.certificateRequest = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EnrollNodeRequest {
+    return {
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      joinToken: isSet(object.joinToken)
+        ? globalThis.String(object.joinToken)
+        : isSet(object.join_token)
+        ? globalThis.String(object.join_token)
+        : "",
+      certificateRequest: isSet(object.certificateRequest)
+        ? Buffer.from(bytesFromBase64(object.certificateRequest))
+        : isSet(object.certificate_request)
+        ? Buffer.from(bytesFromBase64(object.certificate_request))
+        : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: EnrollNodeRequest): unknown {
+    const obj: any = {};
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.joinToken !== "") {
+      obj.joinToken = message.joinToken;
+    }
+    if (message.certificateRequest.length !== 0) {
+      obj.certificateRequest = base64FromBytes(message.certificateRequest);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EnrollNodeRequest>): EnrollNodeRequest {
+    return EnrollNodeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnrollNodeRequest>): EnrollNodeRequest {
+    const message = createBaseEnrollNodeRequest();
+    message.node = object.node ?? "";
+    message.joinToken = object.joinToken ?? "";
+    message.certificateRequest = object.certificateRequest ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseEnrollNodeResponse(): EnrollNodeResponse {
+  return { certificate: "", authorities: "" };
+}
+
+export const EnrollNodeResponse: MessageFns<EnrollNodeResponse> = {
+  encode(message: EnrollNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificate !== "") {
+      writer.uint32(10).string(message.certificate);
+    }
+    if (message.authorities !== "") {
+      writer.uint32(18).string(message.authorities);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnrollNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnrollNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificate = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.authorities = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EnrollNodeResponse {
+    return {
+      certificate: isSet(object.certificate) ? globalThis.String(object.certificate) : "",
+      authorities: isSet(object.authorities) ? globalThis.String(object.authorities) : "",
+    };
+  },
+
+  toJSON(message: EnrollNodeResponse): unknown {
+    const obj: any = {};
+    if (message.certificate !== "") {
+      obj.certificate = message.certificate;
+    }
+    if (message.authorities !== "") {
+      obj.authorities = message.authorities;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EnrollNodeResponse>): EnrollNodeResponse {
+    return EnrollNodeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnrollNodeResponse>): EnrollNodeResponse {
+    const message = createBaseEnrollNodeResponse();
+    message.certificate = object.certificate ?? "";
+    message.authorities = object.authorities ?? "";
+    return message;
+  },
+};
+
+function createBaseRenewCertificateRequest(): RenewCertificateRequest {
+  return { certificateRequest: Buffer.alloc(0) };
+}
+
+export const RenewCertificateRequest: MessageFns<RenewCertificateRequest> = {
+  encode(message: RenewCertificateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificateRequest.length !== 0) {
+      writer.uint32(10).bytes(message.certificateRequest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewCertificateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewCertificateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificateRequest = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RenewCertificateRequest {
+    return {
+      certificateRequest: isSet(object.certificateRequest)
+        ? Buffer.from(bytesFromBase64(object.certificateRequest))
+        : isSet(object.certificate_request)
+        ? Buffer.from(bytesFromBase64(object.certificate_request))
+        : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: RenewCertificateRequest): unknown {
+    const obj: any = {};
+    if (message.certificateRequest.length !== 0) {
+      obj.certificateRequest = base64FromBytes(message.certificateRequest);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RenewCertificateRequest>): RenewCertificateRequest {
+    return RenewCertificateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RenewCertificateRequest>): RenewCertificateRequest {
+    const message = createBaseRenewCertificateRequest();
+    message.certificateRequest = object.certificateRequest ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseRenewCertificateResponse(): RenewCertificateResponse {
+  return { certificate: "", authorities: "" };
+}
+
+export const RenewCertificateResponse: MessageFns<RenewCertificateResponse> = {
+  encode(message: RenewCertificateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificate !== "") {
+      writer.uint32(10).string(message.certificate);
+    }
+    if (message.authorities !== "") {
+      writer.uint32(18).string(message.authorities);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewCertificateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewCertificateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificate = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.authorities = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RenewCertificateResponse {
+    return {
+      certificate: isSet(object.certificate) ? globalThis.String(object.certificate) : "",
+      authorities: isSet(object.authorities) ? globalThis.String(object.authorities) : "",
+    };
+  },
+
+  toJSON(message: RenewCertificateResponse): unknown {
+    const obj: any = {};
+    if (message.certificate !== "") {
+      obj.certificate = message.certificate;
+    }
+    if (message.authorities !== "") {
+      obj.authorities = message.authorities;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RenewCertificateResponse>): RenewCertificateResponse {
+    return RenewCertificateResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RenewCertificateResponse>): RenewCertificateResponse {
+    const message = createBaseRenewCertificateResponse();
+    message.certificate = object.certificate ?? "";
+    message.authorities = object.authorities ?? "";
+    return message;
+  },
+};
+
+function createBaseReportRequest(): ReportRequest {
+  return { node: "", snapshot: undefined, events: [], dropped: 0n, counters: {}, updates: [] };
+}
+
+export const ReportRequest: MessageFns<ReportRequest> = {
+  encode(message: ReportRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.snapshot !== undefined) {
+      ConnectionSnapshot.encode(message.snapshot, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.events) {
+      ConnectionEvent.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.dropped !== 0n) {
+      if (BigInt.asUintN(64, message.dropped) !== message.dropped) {
+        throw new globalThis.Error("value provided for field message.dropped of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.dropped);
+    }
+    globalThis.Object.entries(message.counters).forEach(([key, value]: [string, bigint]) => {
+      ReportRequest_CountersEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
+    });
+    for (const v of message.updates) {
+      Connection.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshot = ConnectionSnapshot.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.events.push(ConnectionEvent.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.dropped = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            const entry5 = ReportRequest_CountersEntry.decode(reader, reader.uint32());
+            if (entry5.value !== undefined) {
+              message.counters[entry5.key] = entry5.value;
+            }
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.updates.push(Connection.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReportRequest {
+    return {
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      snapshot: isSet(object.snapshot) ? ConnectionSnapshot.fromJSON(object.snapshot) : undefined,
+      events: globalThis.Array.isArray(object?.events)
+        ? object.events.map((e: any) => ConnectionEvent.fromJSON(e))
+        : [],
+      dropped: isSet(object.dropped) ? BigInt(object.dropped) : 0n,
+      counters: isObject(object.counters)
+        ? (globalThis.Object.entries(object.counters) as [string, any][]).reduce(
+          (acc: { [key: string]: bigint }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: BigInt(value as string | number | bigint | boolean),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      updates: globalThis.Array.isArray(object?.updates) ? object.updates.map((e: any) => Connection.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ReportRequest): unknown {
+    const obj: any = {};
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.snapshot !== undefined) {
+      obj.snapshot = ConnectionSnapshot.toJSON(message.snapshot);
+    }
+    if (message.events?.length) {
+      obj.events = message.events.map((e) => ConnectionEvent.toJSON(e));
+    }
+    if (message.dropped !== 0n) {
+      obj.dropped = message.dropped.toString();
+    }
+    if (message.counters) {
+      const entries = globalThis.Object.entries(message.counters) as [string, bigint][];
+      if (entries.length > 0) {
+        obj.counters = {};
+        entries.forEach(([k, v]) => {
+          obj.counters[k] = v.toString();
+        });
+      }
+    }
+    if (message.updates?.length) {
+      obj.updates = message.updates.map((e) => Connection.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReportRequest>): ReportRequest {
+    return ReportRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReportRequest>): ReportRequest {
+    const message = createBaseReportRequest();
+    message.node = object.node ?? "";
+    message.snapshot = (object.snapshot !== undefined && object.snapshot !== null)
+      ? ConnectionSnapshot.fromPartial(object.snapshot)
+      : undefined;
+    message.events = object.events?.map((e) => ConnectionEvent.fromPartial(e)) || [];
+    message.dropped = (object.dropped !== undefined && object.dropped !== null) ? BigInt(object.dropped) : 0n;
+    message.counters = (globalThis.Object.entries(object.counters ?? {}) as [string, bigint][]).reduce(
+      (acc: { [key: string]: bigint }, [key, value]: [string, bigint]) => {
+        if (value !== undefined) {
+          acc[key] = BigInt(value as string | number | bigint | boolean);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.updates = object.updates?.map((e) => Connection.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReportRequest_CountersEntry(): ReportRequest_CountersEntry {
+  return { key: "", value: 0n };
+}
+
+export const ReportRequest_CountersEntry: MessageFns<ReportRequest_CountersEntry> = {
+  encode(message: ReportRequest_CountersEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0n) {
+      if (BigInt.asUintN(64, message.value) !== message.value) {
+        throw new globalThis.Error("value provided for field message.value of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportRequest_CountersEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportRequest_CountersEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReportRequest_CountersEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? BigInt(object.value) : 0n,
+    };
+  },
+
+  toJSON(message: ReportRequest_CountersEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== 0n) {
+      obj.value = message.value.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReportRequest_CountersEntry>): ReportRequest_CountersEntry {
+    return ReportRequest_CountersEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReportRequest_CountersEntry>): ReportRequest_CountersEntry {
+    const message = createBaseReportRequest_CountersEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null) ? BigInt(object.value) : 0n;
+    return message;
+  },
+};
+
+function createBaseConnectionSnapshot(): ConnectionSnapshot {
+  return { connections: [] };
+}
+
+export const ConnectionSnapshot: MessageFns<ConnectionSnapshot> = {
+  encode(message: ConnectionSnapshot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.connections) {
+      Connection.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConnectionSnapshot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConnectionSnapshot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.connections.push(Connection.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConnectionSnapshot {
+    return {
+      connections: globalThis.Array.isArray(object?.connections)
+        ? object.connections.map((e: any) => Connection.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ConnectionSnapshot): unknown {
+    const obj: any = {};
+    if (message.connections?.length) {
+      obj.connections = message.connections.map((e) => Connection.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ConnectionSnapshot>): ConnectionSnapshot {
+    return ConnectionSnapshot.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConnectionSnapshot>): ConnectionSnapshot {
+    const message = createBaseConnectionSnapshot();
+    message.connections = object.connections?.map((e) => Connection.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReportResponse(): ReportResponse {
+  return { cutCookie: 0n };
+}
+
+export const ReportResponse: MessageFns<ReportResponse> = {
+  encode(message: ReportResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cutCookie !== 0n) {
+      if (BigInt.asUintN(64, message.cutCookie) !== message.cutCookie) {
+        throw new globalThis.Error("value provided for field message.cutCookie of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.cutCookie);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.cutCookie = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReportResponse {
+    return {
+      cutCookie: isSet(object.cutCookie)
+        ? BigInt(object.cutCookie)
+        : isSet(object.cut_cookie)
+        ? BigInt(object.cut_cookie)
+        : 0n,
+    };
+  },
+
+  toJSON(message: ReportResponse): unknown {
+    const obj: any = {};
+    if (message.cutCookie !== 0n) {
+      obj.cutCookie = message.cutCookie.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReportResponse>): ReportResponse {
+    return ReportResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReportResponse>): ReportResponse {
+    const message = createBaseReportResponse();
+    message.cutCookie = (object.cutCookie !== undefined && object.cutCookie !== null) ? BigInt(object.cutCookie) : 0n;
+    return message;
+  },
+};
+
 function createBaseRegisterNodeRequest(): RegisterNodeRequest {
-  return { node: undefined };
+  return { node: undefined, protocolVersion: 0 };
 }
 
 export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
   encode(message: RegisterNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.node !== undefined) {
       Node.encode(message.node, writer.uint32(10).fork()).join();
+    }
+    if (message.protocolVersion !== 0) {
+      writer.uint32(16).uint32(message.protocolVersion);
     }
     return writer;
   },
@@ -170,6 +986,14 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
             message.node = Node.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.protocolVersion = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -183,13 +1007,23 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
   },
 
   fromJSON(object: any): RegisterNodeRequest {
-    return { node: isSet(object.node) ? Node.fromJSON(object.node) : undefined };
+    return {
+      node: isSet(object.node) ? Node.fromJSON(object.node) : undefined,
+      protocolVersion: isSet(object.protocolVersion)
+        ? globalThis.Number(object.protocolVersion)
+        : isSet(object.protocol_version)
+        ? globalThis.Number(object.protocol_version)
+        : 0,
+    };
   },
 
   toJSON(message: RegisterNodeRequest): unknown {
     const obj: any = {};
     if (message.node !== undefined) {
       obj.node = Node.toJSON(message.node);
+    }
+    if (message.protocolVersion !== 0) {
+      obj.protocolVersion = Math.round(message.protocolVersion);
     }
     return obj;
   },
@@ -200,6 +1034,7 @@ export const RegisterNodeRequest: MessageFns<RegisterNodeRequest> = {
   fromPartial(object: DeepPartial<RegisterNodeRequest>): RegisterNodeRequest {
     const message = createBaseRegisterNodeRequest();
     message.node = (object.node !== undefined && object.node !== null) ? Node.fromPartial(object.node) : undefined;
+    message.protocolVersion = object.protocolVersion ?? 0;
     return message;
   },
 };
@@ -708,7 +1543,7 @@ export const SyncRequest: MessageFns<SyncRequest> = {
 };
 
 function createBaseSyncHello(): SyncHello {
-  return { node: "", known: [], attached: [] };
+  return { node: "", known: [], attached: [], storeId: "" };
 }
 
 export const SyncHello: MessageFns<SyncHello> = {
@@ -721,6 +1556,9 @@ export const SyncHello: MessageFns<SyncHello> = {
     }
     for (const v of message.attached) {
       EndpointRef.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.storeId !== "") {
+      writer.uint32(34).string(message.storeId);
     }
     return writer;
   },
@@ -762,6 +1600,14 @@ export const SyncHello: MessageFns<SyncHello> = {
             message.attached.push(EndpointRef.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.storeId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -781,6 +1627,11 @@ export const SyncHello: MessageFns<SyncHello> = {
       attached: globalThis.Array.isArray(object?.attached)
         ? object.attached.map((e: any) => EndpointRef.fromJSON(e))
         : [],
+      storeId: isSet(object.storeId)
+        ? globalThis.String(object.storeId)
+        : isSet(object.store_id)
+        ? globalThis.String(object.store_id)
+        : "",
     };
   },
 
@@ -795,6 +1646,9 @@ export const SyncHello: MessageFns<SyncHello> = {
     if (message.attached?.length) {
       obj.attached = message.attached.map((e) => EndpointRef.toJSON(e));
     }
+    if (message.storeId !== "") {
+      obj.storeId = message.storeId;
+    }
     return obj;
   },
 
@@ -806,6 +1660,7 @@ export const SyncHello: MessageFns<SyncHello> = {
     message.node = object.node ?? "";
     message.known = object.known?.map((e) => ResourceVersion.fromPartial(e)) || [];
     message.attached = object.attached?.map((e) => EndpointRef.fromPartial(e)) || [];
+    message.storeId = object.storeId ?? "";
     return message;
   },
 };
@@ -1104,7 +1959,17 @@ export const SyncAck: MessageFns<SyncAck> = {
 };
 
 function createBaseSyncResponse(): SyncResponse {
-  return { nonce: 0n, revision: 0n, nodes: [], networks: [], endpoints: [], removed: [] };
+  return {
+    nonce: 0n,
+    revision: 0n,
+    nodes: [],
+    networks: [],
+    endpoints: [],
+    removed: [],
+    policies: [],
+    storeId: "",
+    controllers: [],
+  };
 }
 
 export const SyncResponse: MessageFns<SyncResponse> = {
@@ -1132,6 +1997,15 @@ export const SyncResponse: MessageFns<SyncResponse> = {
     }
     for (const v of message.removed) {
       ResourceVersion.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.policies) {
+      Policy.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.storeId !== "") {
+      writer.uint32(66).string(message.storeId);
+    }
+    for (const v of message.controllers) {
+      writer.uint32(74).string(v!);
     }
     return writer;
   },
@@ -1197,6 +2071,30 @@ export const SyncResponse: MessageFns<SyncResponse> = {
             message.removed.push(ResourceVersion.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.policies.push(Policy.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.storeId = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.controllers.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1221,6 +2119,15 @@ export const SyncResponse: MessageFns<SyncResponse> = {
       removed: globalThis.Array.isArray(object?.removed)
         ? object.removed.map((e: any) => ResourceVersion.fromJSON(e))
         : [],
+      policies: globalThis.Array.isArray(object?.policies) ? object.policies.map((e: any) => Policy.fromJSON(e)) : [],
+      storeId: isSet(object.storeId)
+        ? globalThis.String(object.storeId)
+        : isSet(object.store_id)
+        ? globalThis.String(object.store_id)
+        : "",
+      controllers: globalThis.Array.isArray(object?.controllers)
+        ? object.controllers.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -1244,6 +2151,15 @@ export const SyncResponse: MessageFns<SyncResponse> = {
     if (message.removed?.length) {
       obj.removed = message.removed.map((e) => ResourceVersion.toJSON(e));
     }
+    if (message.policies?.length) {
+      obj.policies = message.policies.map((e) => Policy.toJSON(e));
+    }
+    if (message.storeId !== "") {
+      obj.storeId = message.storeId;
+    }
+    if (message.controllers?.length) {
+      obj.controllers = message.controllers;
+    }
     return obj;
   },
 
@@ -1258,11 +2174,51 @@ export const SyncResponse: MessageFns<SyncResponse> = {
     message.networks = object.networks?.map((e) => Network.fromPartial(e)) || [];
     message.endpoints = object.endpoints?.map((e) => Endpoint.fromPartial(e)) || [];
     message.removed = object.removed?.map((e) => ResourceVersion.fromPartial(e)) || [];
+    message.policies = object.policies?.map((e) => Policy.fromPartial(e)) || [];
+    message.storeId = object.storeId ?? "";
+    message.controllers = object.controllers?.map((e) => e) || [];
     return message;
   },
 };
 
-/** What agents ask of a controller. */
+/** How a machine becomes a node: the one service that can be called without a certificate or a token in the metadata. */
+export type EnrollmentServiceDefinition = typeof EnrollmentServiceDefinition;
+export const EnrollmentServiceDefinition = {
+  name: "EnrollmentService",
+  fullName: "slimfast.v1.EnrollmentService",
+  methods: {
+    /** A certificate for the node, against a join token. UNAUTHENTICATED: the token is wrong, used up or expired. */
+    enrollNode: {
+      name: "EnrollNode",
+      requestType: EnrollNodeRequest as typeof EnrollNodeRequest,
+      requestStream: false,
+      responseType: EnrollNodeResponse as typeof EnrollNodeResponse,
+      responseStream: false,
+      options: {},
+    },
+  },
+} as const;
+
+export interface EnrollmentServiceImplementation<CallContextExt = {}> {
+  /** A certificate for the node, against a join token. UNAUTHENTICATED: the token is wrong, used up or expired. */
+  enrollNode(
+    request: EnrollNodeRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<EnrollNodeResponse>>;
+}
+
+export interface EnrollmentServiceClient<CallOptionsExt = {}> {
+  /** A certificate for the node, against a join token. UNAUTHENTICATED: the token is wrong, used up or expired. */
+  enrollNode(
+    request: DeepPartial<EnrollNodeRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<EnrollNodeResponse>;
+}
+
+/**
+ * What agents ask of a controller. Over TLS the caller is the node that its client certificate names, and may speak for
+ * that node only (PERMISSION_DENIED otherwise).
+ */
 export type AgentServiceDefinition = typeof AgentServiceDefinition;
 export const AgentServiceDefinition = {
   name: "AgentService",
@@ -1314,6 +2270,24 @@ export const AgentServiceDefinition = {
       responseStream: true,
       options: {},
     },
+    /** Connections and counters of the node upwards, commands to it downwards, for as long as the stream is open. */
+    report: {
+      name: "Report",
+      requestType: ReportRequest as typeof ReportRequest,
+      requestStream: true,
+      responseType: ReportResponse as typeof ReportResponse,
+      responseStream: true,
+      options: {},
+    },
+    /** A new certificate before the present one ends. PERMISSION_DENIED if the node's certificates have been revoked. */
+    renewCertificate: {
+      name: "RenewCertificate",
+      requestType: RenewCertificateRequest as typeof RenewCertificateRequest,
+      requestStream: false,
+      responseType: RenewCertificateResponse as typeof RenewCertificateResponse,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
 
@@ -1348,6 +2322,16 @@ export interface AgentServiceImplementation<CallContextExt = {}> {
     request: AsyncIterable<SyncRequest>,
     context: CallContext & CallContextExt,
   ): ServerStreamingMethodResult<DeepPartial<SyncResponse>>;
+  /** Connections and counters of the node upwards, commands to it downwards, for as long as the stream is open. */
+  report(
+    request: AsyncIterable<ReportRequest>,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<ReportResponse>>;
+  /** A new certificate before the present one ends. PERMISSION_DENIED if the node's certificates have been revoked. */
+  renewCertificate(
+    request: RenewCertificateRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<RenewCertificateResponse>>;
 }
 
 export interface AgentServiceClient<CallOptionsExt = {}> {
@@ -1381,6 +2365,24 @@ export interface AgentServiceClient<CallOptionsExt = {}> {
     request: AsyncIterable<DeepPartial<SyncRequest>>,
     options?: CallOptions & CallOptionsExt,
   ): AsyncIterable<SyncResponse>;
+  /** Connections and counters of the node upwards, commands to it downwards, for as long as the stream is open. */
+  report(
+    request: AsyncIterable<DeepPartial<ReportRequest>>,
+    options?: CallOptions & CallOptionsExt,
+  ): AsyncIterable<ReportResponse>;
+  /** A new certificate before the present one ends. PERMISSION_DENIED if the node's certificates have been revoked. */
+  renewCertificate(
+    request: DeepPartial<RenewCertificateRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<RenewCertificateResponse>;
+}
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
@@ -1391,6 +2393,10 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
+}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

@@ -7,10 +7,22 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { CallContext, CallOptions } from "nice-grpc-common";
-import { Endpoint, Network, Node, PortReservation } from "./resources.js";
+import { Duration } from "../../google/protobuf/duration.js";
+import { FieldMask } from "../../google/protobuf/field_mask.js";
+import {
+  Endpoint,
+  Network,
+  Node,
+  Policy,
+  PortReservation,
+  ResourceKind,
+  resourceKindFromJSON,
+  resourceKindToJSON,
+} from "./resources.js";
 
 export interface CreateNetworkRequest {
   network: Network | undefined;
+  requestId: string;
 }
 
 export interface CreateNetworkResponse {
@@ -28,15 +40,27 @@ export interface GetNetworkResponse {
 export interface ListNetworksRequest {
   pageSize: number;
   pageToken: string;
+  filter: string;
 }
 
 export interface ListNetworksResponse {
   networks: Network[];
   nextPageToken: string;
+  revision: bigint;
+}
+
+export interface UpdateNetworkRequest {
+  network: Network | undefined;
+  updateMask: string[] | undefined;
+}
+
+export interface UpdateNetworkResponse {
+  network: Network | undefined;
 }
 
 export interface DeleteNetworkRequest {
   name: string;
+  etag: string;
 }
 
 export interface DeleteNetworkResponse {
@@ -53,15 +77,27 @@ export interface GetNodeResponse {
 export interface ListNodesRequest {
   pageSize: number;
   pageToken: string;
+  filter: string;
 }
 
 export interface ListNodesResponse {
   nodes: Node[];
   nextPageToken: string;
+  revision: bigint;
+}
+
+export interface UpdateNodeRequest {
+  node: Node | undefined;
+  updateMask: string[] | undefined;
+}
+
+export interface UpdateNodeResponse {
+  node: Node | undefined;
 }
 
 export interface DeleteNodeRequest {
   name: string;
+  etag: string;
 }
 
 export interface DeleteNodeResponse {
@@ -74,11 +110,31 @@ export interface ListEndpointsRequest {
   network: string;
   /** Only those of this node, if not empty. */
   node: string;
+  filter: string;
+}
+
+export interface GetEndpointRequest {
+  network: string;
+  name: string;
+}
+
+export interface GetEndpointResponse {
+  endpoint: Endpoint | undefined;
+}
+
+export interface UpdateEndpointRequest {
+  endpoint: Endpoint | undefined;
+  updateMask: string[] | undefined;
+}
+
+export interface UpdateEndpointResponse {
+  endpoint: Endpoint | undefined;
 }
 
 export interface ListEndpointsResponse {
   endpoints: Endpoint[];
   nextPageToken: string;
+  revision: bigint;
 }
 
 export interface ListPortReservationsRequest {
@@ -86,21 +142,154 @@ export interface ListPortReservationsRequest {
   pageToken: string;
   /** Only those of this node, if not empty. */
   node: string;
+  filter: string;
 }
 
 export interface ListPortReservationsResponse {
   portReservations: PortReservation[];
   nextPageToken: string;
+  revision: bigint;
+}
+
+export interface CreatePortReservationRequest {
+  /** name, node, ports and description are read. ports.first 0: the controller chooses a free block of ports.count. */
+  portReservation:
+    | PortReservation
+    | undefined;
+  /** How long it holds unless extended: 1 s to 366 days. Not set: for ever. */
+  lease: Duration | undefined;
+  requestId: string;
+}
+
+export interface CreatePortReservationResponse {
+  portReservation: PortReservation | undefined;
+}
+
+export interface GetPortReservationRequest {
+  name: string;
+}
+
+export interface GetPortReservationResponse {
+  portReservation: PortReservation | undefined;
+}
+
+export interface UpdatePortReservationRequest {
+  portReservation: PortReservation | undefined;
+  updateMask:
+    | string[]
+    | undefined;
+  /** If set, the reservation ends this long from now; 0 means never. Not set: as it was. */
+  lease: Duration | undefined;
+}
+
+export interface UpdatePortReservationResponse {
+  portReservation: PortReservation | undefined;
+}
+
+export interface DeletePortReservationRequest {
+  name: string;
+  etag: string;
+}
+
+export interface DeletePortReservationResponse {
+}
+
+export interface CreatePolicyRequest {
+  policy: Policy | undefined;
+  requestId: string;
+}
+
+export interface CreatePolicyResponse {
+  policy: Policy | undefined;
+}
+
+export interface GetPolicyRequest {
+  network: string;
+  name: string;
+}
+
+export interface GetPolicyResponse {
+  policy: Policy | undefined;
+}
+
+export interface ListPoliciesRequest {
+  pageSize: number;
+  pageToken: string;
+  /** Only those of this network, if not empty. */
+  network: string;
+  filter: string;
+}
+
+export interface ListPoliciesResponse {
+  policies: Policy[];
+  nextPageToken: string;
+  revision: bigint;
+}
+
+export interface UpdatePolicyRequest {
+  policy: Policy | undefined;
+  updateMask: string[] | undefined;
+}
+
+export interface UpdatePolicyResponse {
+  policy: Policy | undefined;
+}
+
+export interface DeletePolicyRequest {
+  network: string;
+  name: string;
+  etag: string;
+}
+
+export interface DeletePolicyResponse {
+}
+
+export interface WatchResourcesRequest {
+  /** Kinds that are wanted; none means all. */
+  kinds: ResourceKind[];
+  /**
+   * Begin after this revision, as a list or an earlier answer of a watch gave it. 0: begin with what exists now, each
+   * resource as a change, followed by an answer without changes.
+   */
+  revision: bigint;
+  /** Only networks of this name, and endpoints and policies in them, if not empty. Nodes and reservations are not touched by it. */
+  network: string;
+}
+
+/** What one transaction changed, or a sign of life without changes (at least once in 30 s). */
+export interface WatchResourcesResponse {
+  revision: bigint;
+  changes: ResourceChange[];
+}
+
+export interface ResourceChange {
+  kind: ResourceKind;
+  /**
+   * Node, network or static reservation name; "NETWORK/NAME" for an endpoint or a policy; "NODE/FIRST" for other
+   * reservations.
+   */
+  name: string;
+  /** Not set: it was deleted. */
+  resource:
+    | { $case: "node"; value: Node }
+    | { $case: "network"; value: Network }
+    | { $case: "endpoint"; value: Endpoint }
+    | { $case: "portReservation"; value: PortReservation }
+    | { $case: "policy"; value: Policy }
+    | undefined;
 }
 
 function createBaseCreateNetworkRequest(): CreateNetworkRequest {
-  return { network: undefined };
+  return { network: undefined, requestId: "" };
 }
 
 export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
   encode(message: CreateNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.network !== undefined) {
       Network.encode(message.network, writer.uint32(10).fork()).join();
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
     }
     return writer;
   },
@@ -126,6 +315,14 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
             message.network = Network.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -139,13 +336,23 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
   },
 
   fromJSON(object: any): CreateNetworkRequest {
-    return { network: isSet(object.network) ? Network.fromJSON(object.network) : undefined };
+    return {
+      network: isSet(object.network) ? Network.fromJSON(object.network) : undefined,
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
   },
 
   toJSON(message: CreateNetworkRequest): unknown {
     const obj: any = {};
     if (message.network !== undefined) {
       obj.network = Network.toJSON(message.network);
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
     }
     return obj;
   },
@@ -158,6 +365,7 @@ export const CreateNetworkRequest: MessageFns<CreateNetworkRequest> = {
     message.network = (object.network !== undefined && object.network !== null)
       ? Network.fromPartial(object.network)
       : undefined;
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };
@@ -368,7 +576,7 @@ export const GetNetworkResponse: MessageFns<GetNetworkResponse> = {
 };
 
 function createBaseListNetworksRequest(): ListNetworksRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", filter: "" };
 }
 
 export const ListNetworksRequest: MessageFns<ListNetworksRequest> = {
@@ -378,6 +586,9 @@ export const ListNetworksRequest: MessageFns<ListNetworksRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.filter !== "") {
+      writer.uint32(42).string(message.filter);
     }
     return writer;
   },
@@ -411,6 +622,14 @@ export const ListNetworksRequest: MessageFns<ListNetworksRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -435,6 +654,7 @@ export const ListNetworksRequest: MessageFns<ListNetworksRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      filter: isSet(object.filter) ? globalThis.String(object.filter) : "",
     };
   },
 
@@ -446,6 +666,9 @@ export const ListNetworksRequest: MessageFns<ListNetworksRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.filter !== "") {
+      obj.filter = message.filter;
+    }
     return obj;
   },
 
@@ -456,12 +679,13 @@ export const ListNetworksRequest: MessageFns<ListNetworksRequest> = {
     const message = createBaseListNetworksRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.filter = object.filter ?? "";
     return message;
   },
 };
 
 function createBaseListNetworksResponse(): ListNetworksResponse {
-  return { networks: [], nextPageToken: "" };
+  return { networks: [], nextPageToken: "", revision: 0n };
 }
 
 export const ListNetworksResponse: MessageFns<ListNetworksResponse> = {
@@ -471,6 +695,12 @@ export const ListNetworksResponse: MessageFns<ListNetworksResponse> = {
     }
     if (message.nextPageToken !== "") {
       writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revision);
     }
     return writer;
   },
@@ -504,6 +734,14 @@ export const ListNetworksResponse: MessageFns<ListNetworksResponse> = {
             message.nextPageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -524,6 +762,7 @@ export const ListNetworksResponse: MessageFns<ListNetworksResponse> = {
         : isSet(object.next_page_token)
         ? globalThis.String(object.next_page_token)
         : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
     };
   },
 
@@ -535,6 +774,9 @@ export const ListNetworksResponse: MessageFns<ListNetworksResponse> = {
     if (message.nextPageToken !== "") {
       obj.nextPageToken = message.nextPageToken;
     }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
     return obj;
   },
 
@@ -545,18 +787,182 @@ export const ListNetworksResponse: MessageFns<ListNetworksResponse> = {
     const message = createBaseListNetworksResponse();
     message.networks = object.networks?.map((e) => Network.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    return message;
+  },
+};
+
+function createBaseUpdateNetworkRequest(): UpdateNetworkRequest {
+  return { network: undefined, updateMask: undefined };
+}
+
+export const UpdateNetworkRequest: MessageFns<UpdateNetworkRequest> = {
+  encode(message: UpdateNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== undefined) {
+      Network.encode(message.network, writer.uint32(10).fork()).join();
+    }
+    if (message.updateMask !== undefined) {
+      FieldMask.encode(FieldMask.wrap(message.updateMask), writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateNetworkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateNetworkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = Network.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.updateMask = FieldMask.unwrap(FieldMask.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateNetworkRequest {
+    return {
+      network: isSet(object.network) ? Network.fromJSON(object.network) : undefined,
+      updateMask: isSet(object.updateMask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.updateMask))
+        : isSet(object.update_mask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.update_mask))
+        : undefined,
+    };
+  },
+
+  toJSON(message: UpdateNetworkRequest): unknown {
+    const obj: any = {};
+    if (message.network !== undefined) {
+      obj.network = Network.toJSON(message.network);
+    }
+    if (message.updateMask !== undefined) {
+      obj.updateMask = FieldMask.toJSON(FieldMask.wrap(message.updateMask));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdateNetworkRequest>): UpdateNetworkRequest {
+    return UpdateNetworkRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateNetworkRequest>): UpdateNetworkRequest {
+    const message = createBaseUpdateNetworkRequest();
+    message.network = (object.network !== undefined && object.network !== null)
+      ? Network.fromPartial(object.network)
+      : undefined;
+    message.updateMask = object.updateMask ?? undefined;
+    return message;
+  },
+};
+
+function createBaseUpdateNetworkResponse(): UpdateNetworkResponse {
+  return { network: undefined };
+}
+
+export const UpdateNetworkResponse: MessageFns<UpdateNetworkResponse> = {
+  encode(message: UpdateNetworkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== undefined) {
+      Network.encode(message.network, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateNetworkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateNetworkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = Network.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateNetworkResponse {
+    return { network: isSet(object.network) ? Network.fromJSON(object.network) : undefined };
+  },
+
+  toJSON(message: UpdateNetworkResponse): unknown {
+    const obj: any = {};
+    if (message.network !== undefined) {
+      obj.network = Network.toJSON(message.network);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdateNetworkResponse>): UpdateNetworkResponse {
+    return UpdateNetworkResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateNetworkResponse>): UpdateNetworkResponse {
+    const message = createBaseUpdateNetworkResponse();
+    message.network = (object.network !== undefined && object.network !== null)
+      ? Network.fromPartial(object.network)
+      : undefined;
     return message;
   },
 };
 
 function createBaseDeleteNetworkRequest(): DeleteNetworkRequest {
-  return { name: "" };
+  return { name: "", etag: "" };
 }
 
 export const DeleteNetworkRequest: MessageFns<DeleteNetworkRequest> = {
   encode(message: DeleteNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.etag !== "") {
+      writer.uint32(18).string(message.etag);
     }
     return writer;
   },
@@ -582,6 +988,14 @@ export const DeleteNetworkRequest: MessageFns<DeleteNetworkRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -595,13 +1009,19 @@ export const DeleteNetworkRequest: MessageFns<DeleteNetworkRequest> = {
   },
 
   fromJSON(object: any): DeleteNetworkRequest {
-    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+    };
   },
 
   toJSON(message: DeleteNetworkRequest): unknown {
     const obj: any = {};
     if (message.name !== "") {
       obj.name = message.name;
+    }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
     }
     return obj;
   },
@@ -612,6 +1032,7 @@ export const DeleteNetworkRequest: MessageFns<DeleteNetworkRequest> = {
   fromPartial(object: DeepPartial<DeleteNetworkRequest>): DeleteNetworkRequest {
     const message = createBaseDeleteNetworkRequest();
     message.name = object.name ?? "";
+    message.etag = object.etag ?? "";
     return message;
   },
 };
@@ -803,7 +1224,7 @@ export const GetNodeResponse: MessageFns<GetNodeResponse> = {
 };
 
 function createBaseListNodesRequest(): ListNodesRequest {
-  return { pageSize: 0, pageToken: "" };
+  return { pageSize: 0, pageToken: "", filter: "" };
 }
 
 export const ListNodesRequest: MessageFns<ListNodesRequest> = {
@@ -813,6 +1234,9 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(18).string(message.pageToken);
+    }
+    if (message.filter !== "") {
+      writer.uint32(42).string(message.filter);
     }
     return writer;
   },
@@ -846,6 +1270,14 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -870,6 +1302,7 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      filter: isSet(object.filter) ? globalThis.String(object.filter) : "",
     };
   },
 
@@ -881,6 +1314,9 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.filter !== "") {
+      obj.filter = message.filter;
+    }
     return obj;
   },
 
@@ -891,12 +1327,13 @@ export const ListNodesRequest: MessageFns<ListNodesRequest> = {
     const message = createBaseListNodesRequest();
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.filter = object.filter ?? "";
     return message;
   },
 };
 
 function createBaseListNodesResponse(): ListNodesResponse {
-  return { nodes: [], nextPageToken: "" };
+  return { nodes: [], nextPageToken: "", revision: 0n };
 }
 
 export const ListNodesResponse: MessageFns<ListNodesResponse> = {
@@ -906,6 +1343,12 @@ export const ListNodesResponse: MessageFns<ListNodesResponse> = {
     }
     if (message.nextPageToken !== "") {
       writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revision);
     }
     return writer;
   },
@@ -939,6 +1382,14 @@ export const ListNodesResponse: MessageFns<ListNodesResponse> = {
             message.nextPageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -959,6 +1410,7 @@ export const ListNodesResponse: MessageFns<ListNodesResponse> = {
         : isSet(object.next_page_token)
         ? globalThis.String(object.next_page_token)
         : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
     };
   },
 
@@ -970,6 +1422,9 @@ export const ListNodesResponse: MessageFns<ListNodesResponse> = {
     if (message.nextPageToken !== "") {
       obj.nextPageToken = message.nextPageToken;
     }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
     return obj;
   },
 
@@ -980,18 +1435,178 @@ export const ListNodesResponse: MessageFns<ListNodesResponse> = {
     const message = createBaseListNodesResponse();
     message.nodes = object.nodes?.map((e) => Node.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    return message;
+  },
+};
+
+function createBaseUpdateNodeRequest(): UpdateNodeRequest {
+  return { node: undefined, updateMask: undefined };
+}
+
+export const UpdateNodeRequest: MessageFns<UpdateNodeRequest> = {
+  encode(message: UpdateNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== undefined) {
+      Node.encode(message.node, writer.uint32(10).fork()).join();
+    }
+    if (message.updateMask !== undefined) {
+      FieldMask.encode(FieldMask.wrap(message.updateMask), writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = Node.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.updateMask = FieldMask.unwrap(FieldMask.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateNodeRequest {
+    return {
+      node: isSet(object.node) ? Node.fromJSON(object.node) : undefined,
+      updateMask: isSet(object.updateMask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.updateMask))
+        : isSet(object.update_mask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.update_mask))
+        : undefined,
+    };
+  },
+
+  toJSON(message: UpdateNodeRequest): unknown {
+    const obj: any = {};
+    if (message.node !== undefined) {
+      obj.node = Node.toJSON(message.node);
+    }
+    if (message.updateMask !== undefined) {
+      obj.updateMask = FieldMask.toJSON(FieldMask.wrap(message.updateMask));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdateNodeRequest>): UpdateNodeRequest {
+    return UpdateNodeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateNodeRequest>): UpdateNodeRequest {
+    const message = createBaseUpdateNodeRequest();
+    message.node = (object.node !== undefined && object.node !== null) ? Node.fromPartial(object.node) : undefined;
+    message.updateMask = object.updateMask ?? undefined;
+    return message;
+  },
+};
+
+function createBaseUpdateNodeResponse(): UpdateNodeResponse {
+  return { node: undefined };
+}
+
+export const UpdateNodeResponse: MessageFns<UpdateNodeResponse> = {
+  encode(message: UpdateNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== undefined) {
+      Node.encode(message.node, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = Node.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateNodeResponse {
+    return { node: isSet(object.node) ? Node.fromJSON(object.node) : undefined };
+  },
+
+  toJSON(message: UpdateNodeResponse): unknown {
+    const obj: any = {};
+    if (message.node !== undefined) {
+      obj.node = Node.toJSON(message.node);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdateNodeResponse>): UpdateNodeResponse {
+    return UpdateNodeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateNodeResponse>): UpdateNodeResponse {
+    const message = createBaseUpdateNodeResponse();
+    message.node = (object.node !== undefined && object.node !== null) ? Node.fromPartial(object.node) : undefined;
     return message;
   },
 };
 
 function createBaseDeleteNodeRequest(): DeleteNodeRequest {
-  return { name: "" };
+  return { name: "", etag: "" };
 }
 
 export const DeleteNodeRequest: MessageFns<DeleteNodeRequest> = {
   encode(message: DeleteNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.etag !== "") {
+      writer.uint32(18).string(message.etag);
     }
     return writer;
   },
@@ -1017,6 +1632,14 @@ export const DeleteNodeRequest: MessageFns<DeleteNodeRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1030,13 +1653,19 @@ export const DeleteNodeRequest: MessageFns<DeleteNodeRequest> = {
   },
 
   fromJSON(object: any): DeleteNodeRequest {
-    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+    };
   },
 
   toJSON(message: DeleteNodeRequest): unknown {
     const obj: any = {};
     if (message.name !== "") {
       obj.name = message.name;
+    }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
     }
     return obj;
   },
@@ -1047,6 +1676,7 @@ export const DeleteNodeRequest: MessageFns<DeleteNodeRequest> = {
   fromPartial(object: DeepPartial<DeleteNodeRequest>): DeleteNodeRequest {
     const message = createBaseDeleteNodeRequest();
     message.name = object.name ?? "";
+    message.etag = object.etag ?? "";
     return message;
   },
 };
@@ -1104,7 +1734,7 @@ export const DeleteNodeResponse: MessageFns<DeleteNodeResponse> = {
 };
 
 function createBaseListEndpointsRequest(): ListEndpointsRequest {
-  return { pageSize: 0, pageToken: "", network: "", node: "" };
+  return { pageSize: 0, pageToken: "", network: "", node: "", filter: "" };
 }
 
 export const ListEndpointsRequest: MessageFns<ListEndpointsRequest> = {
@@ -1120,6 +1750,9 @@ export const ListEndpointsRequest: MessageFns<ListEndpointsRequest> = {
     }
     if (message.node !== "") {
       writer.uint32(34).string(message.node);
+    }
+    if (message.filter !== "") {
+      writer.uint32(42).string(message.filter);
     }
     return writer;
   },
@@ -1169,6 +1802,14 @@ export const ListEndpointsRequest: MessageFns<ListEndpointsRequest> = {
             message.node = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1195,6 +1836,7 @@ export const ListEndpointsRequest: MessageFns<ListEndpointsRequest> = {
         : "",
       network: isSet(object.network) ? globalThis.String(object.network) : "",
       node: isSet(object.node) ? globalThis.String(object.node) : "",
+      filter: isSet(object.filter) ? globalThis.String(object.filter) : "",
     };
   },
 
@@ -1212,6 +1854,9 @@ export const ListEndpointsRequest: MessageFns<ListEndpointsRequest> = {
     if (message.node !== "") {
       obj.node = message.node;
     }
+    if (message.filter !== "") {
+      obj.filter = message.filter;
+    }
     return obj;
   },
 
@@ -1224,12 +1869,327 @@ export const ListEndpointsRequest: MessageFns<ListEndpointsRequest> = {
     message.pageToken = object.pageToken ?? "";
     message.network = object.network ?? "";
     message.node = object.node ?? "";
+    message.filter = object.filter ?? "";
+    return message;
+  },
+};
+
+function createBaseGetEndpointRequest(): GetEndpointRequest {
+  return { network: "", name: "" };
+}
+
+export const GetEndpointRequest: MessageFns<GetEndpointRequest> = {
+  encode(message: GetEndpointRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== "") {
+      writer.uint32(10).string(message.network);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetEndpointRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetEndpointRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetEndpointRequest {
+    return {
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: GetEndpointRequest): unknown {
+    const obj: any = {};
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetEndpointRequest>): GetEndpointRequest {
+    return GetEndpointRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetEndpointRequest>): GetEndpointRequest {
+    const message = createBaseGetEndpointRequest();
+    message.network = object.network ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseGetEndpointResponse(): GetEndpointResponse {
+  return { endpoint: undefined };
+}
+
+export const GetEndpointResponse: MessageFns<GetEndpointResponse> = {
+  encode(message: GetEndpointResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.endpoint !== undefined) {
+      Endpoint.encode(message.endpoint, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetEndpointResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetEndpointResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.endpoint = Endpoint.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetEndpointResponse {
+    return { endpoint: isSet(object.endpoint) ? Endpoint.fromJSON(object.endpoint) : undefined };
+  },
+
+  toJSON(message: GetEndpointResponse): unknown {
+    const obj: any = {};
+    if (message.endpoint !== undefined) {
+      obj.endpoint = Endpoint.toJSON(message.endpoint);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetEndpointResponse>): GetEndpointResponse {
+    return GetEndpointResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetEndpointResponse>): GetEndpointResponse {
+    const message = createBaseGetEndpointResponse();
+    message.endpoint = (object.endpoint !== undefined && object.endpoint !== null)
+      ? Endpoint.fromPartial(object.endpoint)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseUpdateEndpointRequest(): UpdateEndpointRequest {
+  return { endpoint: undefined, updateMask: undefined };
+}
+
+export const UpdateEndpointRequest: MessageFns<UpdateEndpointRequest> = {
+  encode(message: UpdateEndpointRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.endpoint !== undefined) {
+      Endpoint.encode(message.endpoint, writer.uint32(10).fork()).join();
+    }
+    if (message.updateMask !== undefined) {
+      FieldMask.encode(FieldMask.wrap(message.updateMask), writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateEndpointRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateEndpointRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.endpoint = Endpoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.updateMask = FieldMask.unwrap(FieldMask.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateEndpointRequest {
+    return {
+      endpoint: isSet(object.endpoint) ? Endpoint.fromJSON(object.endpoint) : undefined,
+      updateMask: isSet(object.updateMask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.updateMask))
+        : isSet(object.update_mask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.update_mask))
+        : undefined,
+    };
+  },
+
+  toJSON(message: UpdateEndpointRequest): unknown {
+    const obj: any = {};
+    if (message.endpoint !== undefined) {
+      obj.endpoint = Endpoint.toJSON(message.endpoint);
+    }
+    if (message.updateMask !== undefined) {
+      obj.updateMask = FieldMask.toJSON(FieldMask.wrap(message.updateMask));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdateEndpointRequest>): UpdateEndpointRequest {
+    return UpdateEndpointRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateEndpointRequest>): UpdateEndpointRequest {
+    const message = createBaseUpdateEndpointRequest();
+    message.endpoint = (object.endpoint !== undefined && object.endpoint !== null)
+      ? Endpoint.fromPartial(object.endpoint)
+      : undefined;
+    message.updateMask = object.updateMask ?? undefined;
+    return message;
+  },
+};
+
+function createBaseUpdateEndpointResponse(): UpdateEndpointResponse {
+  return { endpoint: undefined };
+}
+
+export const UpdateEndpointResponse: MessageFns<UpdateEndpointResponse> = {
+  encode(message: UpdateEndpointResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.endpoint !== undefined) {
+      Endpoint.encode(message.endpoint, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateEndpointResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateEndpointResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.endpoint = Endpoint.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateEndpointResponse {
+    return { endpoint: isSet(object.endpoint) ? Endpoint.fromJSON(object.endpoint) : undefined };
+  },
+
+  toJSON(message: UpdateEndpointResponse): unknown {
+    const obj: any = {};
+    if (message.endpoint !== undefined) {
+      obj.endpoint = Endpoint.toJSON(message.endpoint);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdateEndpointResponse>): UpdateEndpointResponse {
+    return UpdateEndpointResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateEndpointResponse>): UpdateEndpointResponse {
+    const message = createBaseUpdateEndpointResponse();
+    message.endpoint = (object.endpoint !== undefined && object.endpoint !== null)
+      ? Endpoint.fromPartial(object.endpoint)
+      : undefined;
     return message;
   },
 };
 
 function createBaseListEndpointsResponse(): ListEndpointsResponse {
-  return { endpoints: [], nextPageToken: "" };
+  return { endpoints: [], nextPageToken: "", revision: 0n };
 }
 
 export const ListEndpointsResponse: MessageFns<ListEndpointsResponse> = {
@@ -1239,6 +2199,12 @@ export const ListEndpointsResponse: MessageFns<ListEndpointsResponse> = {
     }
     if (message.nextPageToken !== "") {
       writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revision);
     }
     return writer;
   },
@@ -1272,6 +2238,14 @@ export const ListEndpointsResponse: MessageFns<ListEndpointsResponse> = {
             message.nextPageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1294,6 +2268,7 @@ export const ListEndpointsResponse: MessageFns<ListEndpointsResponse> = {
         : isSet(object.next_page_token)
         ? globalThis.String(object.next_page_token)
         : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
     };
   },
 
@@ -1305,6 +2280,9 @@ export const ListEndpointsResponse: MessageFns<ListEndpointsResponse> = {
     if (message.nextPageToken !== "") {
       obj.nextPageToken = message.nextPageToken;
     }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
     return obj;
   },
 
@@ -1315,12 +2293,13 @@ export const ListEndpointsResponse: MessageFns<ListEndpointsResponse> = {
     const message = createBaseListEndpointsResponse();
     message.endpoints = object.endpoints?.map((e) => Endpoint.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     return message;
   },
 };
 
 function createBaseListPortReservationsRequest(): ListPortReservationsRequest {
-  return { pageSize: 0, pageToken: "", node: "" };
+  return { pageSize: 0, pageToken: "", node: "", filter: "" };
 }
 
 export const ListPortReservationsRequest: MessageFns<ListPortReservationsRequest> = {
@@ -1333,6 +2312,9 @@ export const ListPortReservationsRequest: MessageFns<ListPortReservationsRequest
     }
     if (message.node !== "") {
       writer.uint32(26).string(message.node);
+    }
+    if (message.filter !== "") {
+      writer.uint32(42).string(message.filter);
     }
     return writer;
   },
@@ -1374,6 +2356,14 @@ export const ListPortReservationsRequest: MessageFns<ListPortReservationsRequest
             message.node = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1399,6 +2389,7 @@ export const ListPortReservationsRequest: MessageFns<ListPortReservationsRequest
         ? globalThis.String(object.page_token)
         : "",
       node: isSet(object.node) ? globalThis.String(object.node) : "",
+      filter: isSet(object.filter) ? globalThis.String(object.filter) : "",
     };
   },
 
@@ -1413,6 +2404,9 @@ export const ListPortReservationsRequest: MessageFns<ListPortReservationsRequest
     if (message.node !== "") {
       obj.node = message.node;
     }
+    if (message.filter !== "") {
+      obj.filter = message.filter;
+    }
     return obj;
   },
 
@@ -1424,12 +2418,13 @@ export const ListPortReservationsRequest: MessageFns<ListPortReservationsRequest
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
     message.node = object.node ?? "";
+    message.filter = object.filter ?? "";
     return message;
   },
 };
 
 function createBaseListPortReservationsResponse(): ListPortReservationsResponse {
-  return { portReservations: [], nextPageToken: "" };
+  return { portReservations: [], nextPageToken: "", revision: 0n };
 }
 
 export const ListPortReservationsResponse: MessageFns<ListPortReservationsResponse> = {
@@ -1439,6 +2434,12 @@ export const ListPortReservationsResponse: MessageFns<ListPortReservationsRespon
     }
     if (message.nextPageToken !== "") {
       writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revision);
     }
     return writer;
   },
@@ -1472,6 +2473,14 @@ export const ListPortReservationsResponse: MessageFns<ListPortReservationsRespon
             message.nextPageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1496,6 +2505,7 @@ export const ListPortReservationsResponse: MessageFns<ListPortReservationsRespon
         : isSet(object.next_page_token)
         ? globalThis.String(object.next_page_token)
         : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
     };
   },
 
@@ -1507,6 +2517,9 @@ export const ListPortReservationsResponse: MessageFns<ListPortReservationsRespon
     if (message.nextPageToken !== "") {
       obj.nextPageToken = message.nextPageToken;
     }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
     return obj;
   },
 
@@ -1517,15 +2530,1943 @@ export const ListPortReservationsResponse: MessageFns<ListPortReservationsRespon
     const message = createBaseListPortReservationsResponse();
     message.portReservations = object.portReservations?.map((e) => PortReservation.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    return message;
+  },
+};
+
+function createBaseCreatePortReservationRequest(): CreatePortReservationRequest {
+  return { portReservation: undefined, lease: undefined, requestId: "" };
+}
+
+export const CreatePortReservationRequest: MessageFns<CreatePortReservationRequest> = {
+  encode(message: CreatePortReservationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.portReservation !== undefined) {
+      PortReservation.encode(message.portReservation, writer.uint32(10).fork()).join();
+    }
+    if (message.lease !== undefined) {
+      Duration.encode(message.lease, writer.uint32(18).fork()).join();
+    }
+    if (message.requestId !== "") {
+      writer.uint32(26).string(message.requestId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreatePortReservationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreatePortReservationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.portReservation = PortReservation.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.lease = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreatePortReservationRequest {
+    return {
+      portReservation: isSet(object.portReservation)
+        ? PortReservation.fromJSON(object.portReservation)
+        : isSet(object.port_reservation)
+        ? PortReservation.fromJSON(object.port_reservation)
+        : undefined,
+      lease: isSet(object.lease) ? Duration.fromJSON(object.lease) : undefined,
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
+  },
+
+  toJSON(message: CreatePortReservationRequest): unknown {
+    const obj: any = {};
+    if (message.portReservation !== undefined) {
+      obj.portReservation = PortReservation.toJSON(message.portReservation);
+    }
+    if (message.lease !== undefined) {
+      obj.lease = Duration.toJSON(message.lease);
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreatePortReservationRequest>): CreatePortReservationRequest {
+    return CreatePortReservationRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreatePortReservationRequest>): CreatePortReservationRequest {
+    const message = createBaseCreatePortReservationRequest();
+    message.portReservation = (object.portReservation !== undefined && object.portReservation !== null)
+      ? PortReservation.fromPartial(object.portReservation)
+      : undefined;
+    message.lease = (object.lease !== undefined && object.lease !== null)
+      ? Duration.fromPartial(object.lease)
+      : undefined;
+    message.requestId = object.requestId ?? "";
+    return message;
+  },
+};
+
+function createBaseCreatePortReservationResponse(): CreatePortReservationResponse {
+  return { portReservation: undefined };
+}
+
+export const CreatePortReservationResponse: MessageFns<CreatePortReservationResponse> = {
+  encode(message: CreatePortReservationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.portReservation !== undefined) {
+      PortReservation.encode(message.portReservation, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreatePortReservationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreatePortReservationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.portReservation = PortReservation.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreatePortReservationResponse {
+    return {
+      portReservation: isSet(object.portReservation)
+        ? PortReservation.fromJSON(object.portReservation)
+        : isSet(object.port_reservation)
+        ? PortReservation.fromJSON(object.port_reservation)
+        : undefined,
+    };
+  },
+
+  toJSON(message: CreatePortReservationResponse): unknown {
+    const obj: any = {};
+    if (message.portReservation !== undefined) {
+      obj.portReservation = PortReservation.toJSON(message.portReservation);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreatePortReservationResponse>): CreatePortReservationResponse {
+    return CreatePortReservationResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreatePortReservationResponse>): CreatePortReservationResponse {
+    const message = createBaseCreatePortReservationResponse();
+    message.portReservation = (object.portReservation !== undefined && object.portReservation !== null)
+      ? PortReservation.fromPartial(object.portReservation)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGetPortReservationRequest(): GetPortReservationRequest {
+  return { name: "" };
+}
+
+export const GetPortReservationRequest: MessageFns<GetPortReservationRequest> = {
+  encode(message: GetPortReservationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetPortReservationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetPortReservationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetPortReservationRequest {
+    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+  },
+
+  toJSON(message: GetPortReservationRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetPortReservationRequest>): GetPortReservationRequest {
+    return GetPortReservationRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetPortReservationRequest>): GetPortReservationRequest {
+    const message = createBaseGetPortReservationRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseGetPortReservationResponse(): GetPortReservationResponse {
+  return { portReservation: undefined };
+}
+
+export const GetPortReservationResponse: MessageFns<GetPortReservationResponse> = {
+  encode(message: GetPortReservationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.portReservation !== undefined) {
+      PortReservation.encode(message.portReservation, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetPortReservationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetPortReservationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.portReservation = PortReservation.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetPortReservationResponse {
+    return {
+      portReservation: isSet(object.portReservation)
+        ? PortReservation.fromJSON(object.portReservation)
+        : isSet(object.port_reservation)
+        ? PortReservation.fromJSON(object.port_reservation)
+        : undefined,
+    };
+  },
+
+  toJSON(message: GetPortReservationResponse): unknown {
+    const obj: any = {};
+    if (message.portReservation !== undefined) {
+      obj.portReservation = PortReservation.toJSON(message.portReservation);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetPortReservationResponse>): GetPortReservationResponse {
+    return GetPortReservationResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetPortReservationResponse>): GetPortReservationResponse {
+    const message = createBaseGetPortReservationResponse();
+    message.portReservation = (object.portReservation !== undefined && object.portReservation !== null)
+      ? PortReservation.fromPartial(object.portReservation)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseUpdatePortReservationRequest(): UpdatePortReservationRequest {
+  return { portReservation: undefined, updateMask: undefined, lease: undefined };
+}
+
+export const UpdatePortReservationRequest: MessageFns<UpdatePortReservationRequest> = {
+  encode(message: UpdatePortReservationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.portReservation !== undefined) {
+      PortReservation.encode(message.portReservation, writer.uint32(10).fork()).join();
+    }
+    if (message.updateMask !== undefined) {
+      FieldMask.encode(FieldMask.wrap(message.updateMask), writer.uint32(18).fork()).join();
+    }
+    if (message.lease !== undefined) {
+      Duration.encode(message.lease, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdatePortReservationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdatePortReservationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.portReservation = PortReservation.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.updateMask = FieldMask.unwrap(FieldMask.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lease = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdatePortReservationRequest {
+    return {
+      portReservation: isSet(object.portReservation)
+        ? PortReservation.fromJSON(object.portReservation)
+        : isSet(object.port_reservation)
+        ? PortReservation.fromJSON(object.port_reservation)
+        : undefined,
+      updateMask: isSet(object.updateMask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.updateMask))
+        : isSet(object.update_mask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.update_mask))
+        : undefined,
+      lease: isSet(object.lease) ? Duration.fromJSON(object.lease) : undefined,
+    };
+  },
+
+  toJSON(message: UpdatePortReservationRequest): unknown {
+    const obj: any = {};
+    if (message.portReservation !== undefined) {
+      obj.portReservation = PortReservation.toJSON(message.portReservation);
+    }
+    if (message.updateMask !== undefined) {
+      obj.updateMask = FieldMask.toJSON(FieldMask.wrap(message.updateMask));
+    }
+    if (message.lease !== undefined) {
+      obj.lease = Duration.toJSON(message.lease);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdatePortReservationRequest>): UpdatePortReservationRequest {
+    return UpdatePortReservationRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdatePortReservationRequest>): UpdatePortReservationRequest {
+    const message = createBaseUpdatePortReservationRequest();
+    message.portReservation = (object.portReservation !== undefined && object.portReservation !== null)
+      ? PortReservation.fromPartial(object.portReservation)
+      : undefined;
+    message.updateMask = object.updateMask ?? undefined;
+    message.lease = (object.lease !== undefined && object.lease !== null)
+      ? Duration.fromPartial(object.lease)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseUpdatePortReservationResponse(): UpdatePortReservationResponse {
+  return { portReservation: undefined };
+}
+
+export const UpdatePortReservationResponse: MessageFns<UpdatePortReservationResponse> = {
+  encode(message: UpdatePortReservationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.portReservation !== undefined) {
+      PortReservation.encode(message.portReservation, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdatePortReservationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdatePortReservationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.portReservation = PortReservation.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdatePortReservationResponse {
+    return {
+      portReservation: isSet(object.portReservation)
+        ? PortReservation.fromJSON(object.portReservation)
+        : isSet(object.port_reservation)
+        ? PortReservation.fromJSON(object.port_reservation)
+        : undefined,
+    };
+  },
+
+  toJSON(message: UpdatePortReservationResponse): unknown {
+    const obj: any = {};
+    if (message.portReservation !== undefined) {
+      obj.portReservation = PortReservation.toJSON(message.portReservation);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdatePortReservationResponse>): UpdatePortReservationResponse {
+    return UpdatePortReservationResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdatePortReservationResponse>): UpdatePortReservationResponse {
+    const message = createBaseUpdatePortReservationResponse();
+    message.portReservation = (object.portReservation !== undefined && object.portReservation !== null)
+      ? PortReservation.fromPartial(object.portReservation)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeletePortReservationRequest(): DeletePortReservationRequest {
+  return { name: "", etag: "" };
+}
+
+export const DeletePortReservationRequest: MessageFns<DeletePortReservationRequest> = {
+  encode(message: DeletePortReservationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.etag !== "") {
+      writer.uint32(18).string(message.etag);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletePortReservationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletePortReservationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeletePortReservationRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+    };
+  },
+
+  toJSON(message: DeletePortReservationRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DeletePortReservationRequest>): DeletePortReservationRequest {
+    return DeletePortReservationRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeletePortReservationRequest>): DeletePortReservationRequest {
+    const message = createBaseDeletePortReservationRequest();
+    message.name = object.name ?? "";
+    message.etag = object.etag ?? "";
+    return message;
+  },
+};
+
+function createBaseDeletePortReservationResponse(): DeletePortReservationResponse {
+  return {};
+}
+
+export const DeletePortReservationResponse: MessageFns<DeletePortReservationResponse> = {
+  encode(_: DeletePortReservationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletePortReservationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletePortReservationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): DeletePortReservationResponse {
+    return {};
+  },
+
+  toJSON(_: DeletePortReservationResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<DeletePortReservationResponse>): DeletePortReservationResponse {
+    return DeletePortReservationResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DeletePortReservationResponse>): DeletePortReservationResponse {
+    const message = createBaseDeletePortReservationResponse();
+    return message;
+  },
+};
+
+function createBaseCreatePolicyRequest(): CreatePolicyRequest {
+  return { policy: undefined, requestId: "" };
+}
+
+export const CreatePolicyRequest: MessageFns<CreatePolicyRequest> = {
+  encode(message: CreatePolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(10).fork()).join();
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreatePolicyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreatePolicyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreatePolicyRequest {
+    return {
+      policy: isSet(object.policy) ? Policy.fromJSON(object.policy) : undefined,
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
+  },
+
+  toJSON(message: CreatePolicyRequest): unknown {
+    const obj: any = {};
+    if (message.policy !== undefined) {
+      obj.policy = Policy.toJSON(message.policy);
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreatePolicyRequest>): CreatePolicyRequest {
+    return CreatePolicyRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreatePolicyRequest>): CreatePolicyRequest {
+    const message = createBaseCreatePolicyRequest();
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? Policy.fromPartial(object.policy)
+      : undefined;
+    message.requestId = object.requestId ?? "";
+    return message;
+  },
+};
+
+function createBaseCreatePolicyResponse(): CreatePolicyResponse {
+  return { policy: undefined };
+}
+
+export const CreatePolicyResponse: MessageFns<CreatePolicyResponse> = {
+  encode(message: CreatePolicyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreatePolicyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreatePolicyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreatePolicyResponse {
+    return { policy: isSet(object.policy) ? Policy.fromJSON(object.policy) : undefined };
+  },
+
+  toJSON(message: CreatePolicyResponse): unknown {
+    const obj: any = {};
+    if (message.policy !== undefined) {
+      obj.policy = Policy.toJSON(message.policy);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CreatePolicyResponse>): CreatePolicyResponse {
+    return CreatePolicyResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreatePolicyResponse>): CreatePolicyResponse {
+    const message = createBaseCreatePolicyResponse();
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? Policy.fromPartial(object.policy)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGetPolicyRequest(): GetPolicyRequest {
+  return { network: "", name: "" };
+}
+
+export const GetPolicyRequest: MessageFns<GetPolicyRequest> = {
+  encode(message: GetPolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== "") {
+      writer.uint32(10).string(message.network);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetPolicyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetPolicyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetPolicyRequest {
+    return {
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: GetPolicyRequest): unknown {
+    const obj: any = {};
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetPolicyRequest>): GetPolicyRequest {
+    return GetPolicyRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetPolicyRequest>): GetPolicyRequest {
+    const message = createBaseGetPolicyRequest();
+    message.network = object.network ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseGetPolicyResponse(): GetPolicyResponse {
+  return { policy: undefined };
+}
+
+export const GetPolicyResponse: MessageFns<GetPolicyResponse> = {
+  encode(message: GetPolicyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetPolicyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetPolicyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetPolicyResponse {
+    return { policy: isSet(object.policy) ? Policy.fromJSON(object.policy) : undefined };
+  },
+
+  toJSON(message: GetPolicyResponse): unknown {
+    const obj: any = {};
+    if (message.policy !== undefined) {
+      obj.policy = Policy.toJSON(message.policy);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetPolicyResponse>): GetPolicyResponse {
+    return GetPolicyResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetPolicyResponse>): GetPolicyResponse {
+    const message = createBaseGetPolicyResponse();
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? Policy.fromPartial(object.policy)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListPoliciesRequest(): ListPoliciesRequest {
+  return { pageSize: 0, pageToken: "", network: "", filter: "" };
+}
+
+export const ListPoliciesRequest: MessageFns<ListPoliciesRequest> = {
+  encode(message: ListPoliciesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageSize !== 0) {
+      writer.uint32(8).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
+    }
+    if (message.network !== "") {
+      writer.uint32(26).string(message.network);
+    }
+    if (message.filter !== "") {
+      writer.uint32(42).string(message.filter);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPoliciesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPoliciesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListPoliciesRequest {
+    return {
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+      filter: isSet(object.filter) ? globalThis.String(object.filter) : "",
+    };
+  },
+
+  toJSON(message: ListPoliciesRequest): unknown {
+    const obj: any = {};
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    if (message.filter !== "") {
+      obj.filter = message.filter;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListPoliciesRequest>): ListPoliciesRequest {
+    return ListPoliciesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListPoliciesRequest>): ListPoliciesRequest {
+    const message = createBaseListPoliciesRequest();
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    message.network = object.network ?? "";
+    message.filter = object.filter ?? "";
+    return message;
+  },
+};
+
+function createBaseListPoliciesResponse(): ListPoliciesResponse {
+  return { policies: [], nextPageToken: "", revision: 0n };
+}
+
+export const ListPoliciesResponse: MessageFns<ListPoliciesResponse> = {
+  encode(message: ListPoliciesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.policies) {
+      Policy.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.revision);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPoliciesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPoliciesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.policies.push(Policy.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListPoliciesResponse {
+    return {
+      policies: globalThis.Array.isArray(object?.policies) ? object.policies.map((e: any) => Policy.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+    };
+  },
+
+  toJSON(message: ListPoliciesResponse): unknown {
+    const obj: any = {};
+    if (message.policies?.length) {
+      obj.policies = message.policies.map((e) => Policy.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListPoliciesResponse>): ListPoliciesResponse {
+    return ListPoliciesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListPoliciesResponse>): ListPoliciesResponse {
+    const message = createBaseListPoliciesResponse();
+    message.policies = object.policies?.map((e) => Policy.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    return message;
+  },
+};
+
+function createBaseUpdatePolicyRequest(): UpdatePolicyRequest {
+  return { policy: undefined, updateMask: undefined };
+}
+
+export const UpdatePolicyRequest: MessageFns<UpdatePolicyRequest> = {
+  encode(message: UpdatePolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(10).fork()).join();
+    }
+    if (message.updateMask !== undefined) {
+      FieldMask.encode(FieldMask.wrap(message.updateMask), writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdatePolicyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdatePolicyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.updateMask = FieldMask.unwrap(FieldMask.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdatePolicyRequest {
+    return {
+      policy: isSet(object.policy) ? Policy.fromJSON(object.policy) : undefined,
+      updateMask: isSet(object.updateMask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.updateMask))
+        : isSet(object.update_mask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.update_mask))
+        : undefined,
+    };
+  },
+
+  toJSON(message: UpdatePolicyRequest): unknown {
+    const obj: any = {};
+    if (message.policy !== undefined) {
+      obj.policy = Policy.toJSON(message.policy);
+    }
+    if (message.updateMask !== undefined) {
+      obj.updateMask = FieldMask.toJSON(FieldMask.wrap(message.updateMask));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdatePolicyRequest>): UpdatePolicyRequest {
+    return UpdatePolicyRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdatePolicyRequest>): UpdatePolicyRequest {
+    const message = createBaseUpdatePolicyRequest();
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? Policy.fromPartial(object.policy)
+      : undefined;
+    message.updateMask = object.updateMask ?? undefined;
+    return message;
+  },
+};
+
+function createBaseUpdatePolicyResponse(): UpdatePolicyResponse {
+  return { policy: undefined };
+}
+
+export const UpdatePolicyResponse: MessageFns<UpdatePolicyResponse> = {
+  encode(message: UpdatePolicyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdatePolicyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdatePolicyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdatePolicyResponse {
+    return { policy: isSet(object.policy) ? Policy.fromJSON(object.policy) : undefined };
+  },
+
+  toJSON(message: UpdatePolicyResponse): unknown {
+    const obj: any = {};
+    if (message.policy !== undefined) {
+      obj.policy = Policy.toJSON(message.policy);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UpdatePolicyResponse>): UpdatePolicyResponse {
+    return UpdatePolicyResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdatePolicyResponse>): UpdatePolicyResponse {
+    const message = createBaseUpdatePolicyResponse();
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? Policy.fromPartial(object.policy)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeletePolicyRequest(): DeletePolicyRequest {
+  return { network: "", name: "", etag: "" };
+}
+
+export const DeletePolicyRequest: MessageFns<DeletePolicyRequest> = {
+  encode(message: DeletePolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== "") {
+      writer.uint32(10).string(message.network);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.etag !== "") {
+      writer.uint32(26).string(message.etag);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletePolicyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletePolicyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeletePolicyRequest {
+    return {
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+    };
+  },
+
+  toJSON(message: DeletePolicyRequest): unknown {
+    const obj: any = {};
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DeletePolicyRequest>): DeletePolicyRequest {
+    return DeletePolicyRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeletePolicyRequest>): DeletePolicyRequest {
+    const message = createBaseDeletePolicyRequest();
+    message.network = object.network ?? "";
+    message.name = object.name ?? "";
+    message.etag = object.etag ?? "";
+    return message;
+  },
+};
+
+function createBaseDeletePolicyResponse(): DeletePolicyResponse {
+  return {};
+}
+
+export const DeletePolicyResponse: MessageFns<DeletePolicyResponse> = {
+  encode(_: DeletePolicyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletePolicyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletePolicyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): DeletePolicyResponse {
+    return {};
+  },
+
+  toJSON(_: DeletePolicyResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<DeletePolicyResponse>): DeletePolicyResponse {
+    return DeletePolicyResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DeletePolicyResponse>): DeletePolicyResponse {
+    const message = createBaseDeletePolicyResponse();
+    return message;
+  },
+};
+
+function createBaseWatchResourcesRequest(): WatchResourcesRequest {
+  return { kinds: [], revision: 0n, network: "" };
+}
+
+export const WatchResourcesRequest: MessageFns<WatchResourcesRequest> = {
+  encode(message: WatchResourcesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kinds.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.kinds) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.revision);
+    }
+    if (message.network !== "") {
+      writer.uint32(26).string(message.network);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchResourcesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchResourcesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.kinds.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.kinds.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchResourcesRequest {
+    return {
+      kinds: globalThis.Array.isArray(object?.kinds) ? object.kinds.map((e: any) => resourceKindFromJSON(e)) : [],
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+    };
+  },
+
+  toJSON(message: WatchResourcesRequest): unknown {
+    const obj: any = {};
+    if (message.kinds?.length) {
+      obj.kinds = message.kinds.map((e) => resourceKindToJSON(e));
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchResourcesRequest>): WatchResourcesRequest {
+    return WatchResourcesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchResourcesRequest>): WatchResourcesRequest {
+    const message = createBaseWatchResourcesRequest();
+    message.kinds = object.kinds?.map((e) => e) || [];
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.network = object.network ?? "";
+    return message;
+  },
+};
+
+function createBaseWatchResourcesResponse(): WatchResourcesResponse {
+  return { revision: 0n, changes: [] };
+}
+
+export const WatchResourcesResponse: MessageFns<WatchResourcesResponse> = {
+  encode(message: WatchResourcesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.revision);
+    }
+    for (const v of message.changes) {
+      ResourceChange.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchResourcesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchResourcesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.changes.push(ResourceChange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchResourcesResponse {
+    return {
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      changes: globalThis.Array.isArray(object?.changes)
+        ? object.changes.map((e: any) => ResourceChange.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: WatchResourcesResponse): unknown {
+    const obj: any = {};
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => ResourceChange.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WatchResourcesResponse>): WatchResourcesResponse {
+    return WatchResourcesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchResourcesResponse>): WatchResourcesResponse {
+    const message = createBaseWatchResourcesResponse();
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.changes = object.changes?.map((e) => ResourceChange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseResourceChange(): ResourceChange {
+  return { kind: 0, name: "", resource: undefined };
+}
+
+export const ResourceChange: MessageFns<ResourceChange> = {
+  encode(message: ResourceChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    switch (message.resource?.$case) {
+      case "node":
+        Node.encode(message.resource.value, writer.uint32(26).fork()).join();
+        break;
+      case "network":
+        Network.encode(message.resource.value, writer.uint32(34).fork()).join();
+        break;
+      case "endpoint":
+        Endpoint.encode(message.resource.value, writer.uint32(42).fork()).join();
+        break;
+      case "portReservation":
+        PortReservation.encode(message.resource.value, writer.uint32(50).fork()).join();
+        break;
+      case "policy":
+        Policy.encode(message.resource.value, writer.uint32(58).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourceChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourceChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resource = { $case: "node", value: Node.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.resource = { $case: "network", value: Network.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.resource = { $case: "endpoint", value: Endpoint.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.resource = { $case: "portReservation", value: PortReservation.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.resource = { $case: "policy", value: Policy.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResourceChange {
+    return {
+      kind: isSet(object.kind) ? resourceKindFromJSON(object.kind) : 0,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      resource: isSet(object.node)
+        ? { $case: "node", value: Node.fromJSON(object.node) }
+        : isSet(object.network)
+        ? { $case: "network", value: Network.fromJSON(object.network) }
+        : isSet(object.endpoint)
+        ? { $case: "endpoint", value: Endpoint.fromJSON(object.endpoint) }
+        : isSet(object.portReservation)
+        ? { $case: "portReservation", value: PortReservation.fromJSON(object.portReservation) }
+        : isSet(object.port_reservation)
+        ? { $case: "portReservation", value: PortReservation.fromJSON(object.port_reservation) }
+        : isSet(object.policy)
+        ? { $case: "policy", value: Policy.fromJSON(object.policy) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: ResourceChange): unknown {
+    const obj: any = {};
+    if (message.kind !== 0) {
+      obj.kind = resourceKindToJSON(message.kind);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.resource?.$case === "node") {
+      obj.node = Node.toJSON(message.resource.value);
+    } else if (message.resource?.$case === "network") {
+      obj.network = Network.toJSON(message.resource.value);
+    } else if (message.resource?.$case === "endpoint") {
+      obj.endpoint = Endpoint.toJSON(message.resource.value);
+    } else if (message.resource?.$case === "portReservation") {
+      obj.portReservation = PortReservation.toJSON(message.resource.value);
+    } else if (message.resource?.$case === "policy") {
+      obj.policy = Policy.toJSON(message.resource.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResourceChange>): ResourceChange {
+    return ResourceChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResourceChange>): ResourceChange {
+    const message = createBaseResourceChange();
+    message.kind = object.kind ?? 0;
+    message.name = object.name ?? "";
+    switch (object.resource?.$case) {
+      case "node": {
+        if (object.resource?.value !== undefined && object.resource?.value !== null) {
+          message.resource = { $case: "node", value: Node.fromPartial(object.resource.value) };
+        }
+        break;
+      }
+      case "network": {
+        if (object.resource?.value !== undefined && object.resource?.value !== null) {
+          message.resource = { $case: "network", value: Network.fromPartial(object.resource.value) };
+        }
+        break;
+      }
+      case "endpoint": {
+        if (object.resource?.value !== undefined && object.resource?.value !== null) {
+          message.resource = { $case: "endpoint", value: Endpoint.fromPartial(object.resource.value) };
+        }
+        break;
+      }
+      case "portReservation": {
+        if (object.resource?.value !== undefined && object.resource?.value !== null) {
+          message.resource = { $case: "portReservation", value: PortReservation.fromPartial(object.resource.value) };
+        }
+        break;
+      }
+      case "policy": {
+        if (object.resource?.value !== undefined && object.resource?.value !== null) {
+          message.resource = { $case: "policy", value: Policy.fromPartial(object.resource.value) };
+        }
+        break;
+      }
+    }
     return message;
   },
 };
 
 /**
- * What people and orchestrators ask of a controller.
+ * The desired state of the cluster: what orchestrators, and people through the command line and the console, ask of a
+ * controller. Reading needs the role viewer, changing the role operator.
  *
- * Lists are paged: page_size is at most 1000 (0 means 100); next_page_token is empty on the last page. Errors carry
- * google.rpc details: BadRequest names the field, ResourceInfo the missing or conflicting resource.
+ * Lists are paged (AIP-158): page_size is at most 1000 (0 means 100); next_page_token is empty on the last page.
+ * `filter` (AIP-160): comparisons of fields with = != < > : joined by AND, OR, NOT and parentheses, for example
+ * `node = "node-1" AND labels.app = "web"`. `revision` in a list's answer is where a watch may begin. Updates change
+ * the fields of update_mask (AIP-134; absent or empty: all that can be changed). `request_id` (AIP-155): at most 64
+ * printable ASCII characters; a creation that is repeated with the same one within an hour is answered as the first
+ * was. Errors carry google.rpc details: BadRequest names the field, ResourceInfo the missing or conflicting resource
+ * and its owner.
  */
 export type ClusterServiceDefinition = typeof ClusterServiceDefinition;
 export const ClusterServiceDefinition = {
@@ -1557,7 +4498,16 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
-    /** FAILED_PRECONDITION while it has endpoints. */
+    /** Mutable: description, labels, default_deny. */
+    updateNetwork: {
+      name: "UpdateNetwork",
+      requestType: UpdateNetworkRequest as typeof UpdateNetworkRequest,
+      requestStream: false,
+      responseType: UpdateNetworkResponse as typeof UpdateNetworkResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "IDEMPOTENT" },
+    },
+    /** FAILED_PRECONDITION while it has endpoints. Its policies are deleted with it. */
     deleteNetwork: {
       name: "DeleteNetwork",
       requestType: DeleteNetworkRequest as typeof DeleteNetworkRequest,
@@ -1582,6 +4532,15 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
+    /** Mutable: state (drain and its undoing), labels. */
+    updateNode: {
+      name: "UpdateNode",
+      requestType: UpdateNodeRequest as typeof UpdateNodeRequest,
+      requestStream: false,
+      responseType: UpdateNodeResponse as typeof UpdateNodeResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "IDEMPOTENT" },
+    },
     /** Forgets a node that is gone, with its endpoints and reservations. FAILED_PRECONDITION while its agent is connected. */
     deleteNode: {
       name: "DeleteNode",
@@ -1591,6 +4550,14 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: {},
     },
+    getEndpoint: {
+      name: "GetEndpoint",
+      requestType: GetEndpointRequest as typeof GetEndpointRequest,
+      requestStream: false,
+      responseType: GetEndpointResponse as typeof GetEndpointResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
     listEndpoints: {
       name: "ListEndpoints",
       requestType: ListEndpointsRequest as typeof ListEndpointsRequest,
@@ -1599,12 +4566,113 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
+    /** Mutable: labels. */
+    updateEndpoint: {
+      name: "UpdateEndpoint",
+      requestType: UpdateEndpointRequest as typeof UpdateEndpointRequest,
+      requestStream: false,
+      responseType: UpdateEndpointResponse as typeof UpdateEndpointResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "IDEMPOTENT" },
+    },
+    /**
+     * A static reservation. ALREADY_EXISTS: the name or a port is taken; ResourceInfo says by whom, and a
+     * google.rpc.ErrorInfo with reason PORTS_TAKEN has `free_first` in its metadata, the nearest free block of that size.
+     */
+    createPortReservation: {
+      name: "CreatePortReservation",
+      requestType: CreatePortReservationRequest as typeof CreatePortReservationRequest,
+      requestStream: false,
+      responseType: CreatePortReservationResponse as typeof CreatePortReservationResponse,
+      responseStream: false,
+      options: {},
+    },
+    getPortReservation: {
+      name: "GetPortReservation",
+      requestType: GetPortReservationRequest as typeof GetPortReservationRequest,
+      requestStream: false,
+      responseType: GetPortReservationResponse as typeof GetPortReservationResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
+    /** Static ones only. Mutable: ports, description, and with `lease` the lease. */
+    updatePortReservation: {
+      name: "UpdatePortReservation",
+      requestType: UpdatePortReservationRequest as typeof UpdatePortReservationRequest,
+      requestStream: false,
+      responseType: UpdatePortReservationResponse as typeof UpdatePortReservationResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Static ones only. */
+    deletePortReservation: {
+      name: "DeletePortReservation",
+      requestType: DeletePortReservationRequest as typeof DeletePortReservationRequest,
+      requestStream: false,
+      responseType: DeletePortReservationResponse as typeof DeletePortReservationResponse,
+      responseStream: false,
+      options: {},
+    },
     listPortReservations: {
       name: "ListPortReservations",
       requestType: ListPortReservationsRequest as typeof ListPortReservationsRequest,
       requestStream: false,
       responseType: ListPortReservationsResponse as typeof ListPortReservationsResponse,
       responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
+    createPolicy: {
+      name: "CreatePolicy",
+      requestType: CreatePolicyRequest as typeof CreatePolicyRequest,
+      requestStream: false,
+      responseType: CreatePolicyResponse as typeof CreatePolicyResponse,
+      responseStream: false,
+      options: {},
+    },
+    getPolicy: {
+      name: "GetPolicy",
+      requestType: GetPolicyRequest as typeof GetPolicyRequest,
+      requestStream: false,
+      responseType: GetPolicyResponse as typeof GetPolicyResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
+    listPolicies: {
+      name: "ListPolicies",
+      requestType: ListPoliciesRequest as typeof ListPoliciesRequest,
+      requestStream: false,
+      responseType: ListPoliciesResponse as typeof ListPoliciesResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
+    /** Mutable: all but name and network. */
+    updatePolicy: {
+      name: "UpdatePolicy",
+      requestType: UpdatePolicyRequest as typeof UpdatePolicyRequest,
+      requestStream: false,
+      responseType: UpdatePolicyResponse as typeof UpdatePolicyResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "IDEMPOTENT" },
+    },
+    deletePolicy: {
+      name: "DeletePolicy",
+      requestType: DeletePolicyRequest as typeof DeletePolicyRequest,
+      requestStream: false,
+      responseType: DeletePolicyResponse as typeof DeletePolicyResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * Every change after `revision`, in order, without gaps or duplicates. OUT_OF_RANGE with google.rpc.ErrorInfo reason
+     * REVISION_EXPIRED: the changes since are not kept any more; list again. RESOURCE_EXHAUSTED: too many watches, or this
+     * one was too slow.
+     */
+    watchResources: {
+      name: "WatchResources",
+      requestType: WatchResourcesRequest as typeof WatchResourcesRequest,
+      requestStream: false,
+      responseType: WatchResourcesResponse as typeof WatchResourcesResponse,
+      responseStream: true,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
   },
@@ -1624,26 +4692,94 @@ export interface ClusterServiceImplementation<CallContextExt = {}> {
     request: ListNetworksRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListNetworksResponse>>;
-  /** FAILED_PRECONDITION while it has endpoints. */
+  /** Mutable: description, labels, default_deny. */
+  updateNetwork(
+    request: UpdateNetworkRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<UpdateNetworkResponse>>;
+  /** FAILED_PRECONDITION while it has endpoints. Its policies are deleted with it. */
   deleteNetwork(
     request: DeleteNetworkRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<DeleteNetworkResponse>>;
   getNode(request: GetNodeRequest, context: CallContext & CallContextExt): Promise<DeepPartial<GetNodeResponse>>;
   listNodes(request: ListNodesRequest, context: CallContext & CallContextExt): Promise<DeepPartial<ListNodesResponse>>;
+  /** Mutable: state (drain and its undoing), labels. */
+  updateNode(
+    request: UpdateNodeRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<UpdateNodeResponse>>;
   /** Forgets a node that is gone, with its endpoints and reservations. FAILED_PRECONDITION while its agent is connected. */
   deleteNode(
     request: DeleteNodeRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<DeleteNodeResponse>>;
+  getEndpoint(
+    request: GetEndpointRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<GetEndpointResponse>>;
   listEndpoints(
     request: ListEndpointsRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListEndpointsResponse>>;
+  /** Mutable: labels. */
+  updateEndpoint(
+    request: UpdateEndpointRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<UpdateEndpointResponse>>;
+  /**
+   * A static reservation. ALREADY_EXISTS: the name or a port is taken; ResourceInfo says by whom, and a
+   * google.rpc.ErrorInfo with reason PORTS_TAKEN has `free_first` in its metadata, the nearest free block of that size.
+   */
+  createPortReservation(
+    request: CreatePortReservationRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<CreatePortReservationResponse>>;
+  getPortReservation(
+    request: GetPortReservationRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<GetPortReservationResponse>>;
+  /** Static ones only. Mutable: ports, description, and with `lease` the lease. */
+  updatePortReservation(
+    request: UpdatePortReservationRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<UpdatePortReservationResponse>>;
+  /** Static ones only. */
+  deletePortReservation(
+    request: DeletePortReservationRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<DeletePortReservationResponse>>;
   listPortReservations(
     request: ListPortReservationsRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListPortReservationsResponse>>;
+  createPolicy(
+    request: CreatePolicyRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<CreatePolicyResponse>>;
+  getPolicy(request: GetPolicyRequest, context: CallContext & CallContextExt): Promise<DeepPartial<GetPolicyResponse>>;
+  listPolicies(
+    request: ListPoliciesRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListPoliciesResponse>>;
+  /** Mutable: all but name and network. */
+  updatePolicy(
+    request: UpdatePolicyRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<UpdatePolicyResponse>>;
+  deletePolicy(
+    request: DeletePolicyRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<DeletePolicyResponse>>;
+  /**
+   * Every change after `revision`, in order, without gaps or duplicates. OUT_OF_RANGE with google.rpc.ErrorInfo reason
+   * REVISION_EXPIRED: the changes since are not kept any more; list again. RESOURCE_EXHAUSTED: too many watches, or this
+   * one was too slow.
+   */
+  watchResources(
+    request: WatchResourcesRequest,
+    context: CallContext & CallContextExt,
+  ): ServerStreamingMethodResult<DeepPartial<WatchResourcesResponse>>;
 }
 
 export interface ClusterServiceClient<CallOptionsExt = {}> {
@@ -1660,26 +4796,94 @@ export interface ClusterServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<ListNetworksRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListNetworksResponse>;
-  /** FAILED_PRECONDITION while it has endpoints. */
+  /** Mutable: description, labels, default_deny. */
+  updateNetwork(
+    request: DeepPartial<UpdateNetworkRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<UpdateNetworkResponse>;
+  /** FAILED_PRECONDITION while it has endpoints. Its policies are deleted with it. */
   deleteNetwork(
     request: DeepPartial<DeleteNetworkRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<DeleteNetworkResponse>;
   getNode(request: DeepPartial<GetNodeRequest>, options?: CallOptions & CallOptionsExt): Promise<GetNodeResponse>;
   listNodes(request: DeepPartial<ListNodesRequest>, options?: CallOptions & CallOptionsExt): Promise<ListNodesResponse>;
+  /** Mutable: state (drain and its undoing), labels. */
+  updateNode(
+    request: DeepPartial<UpdateNodeRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<UpdateNodeResponse>;
   /** Forgets a node that is gone, with its endpoints and reservations. FAILED_PRECONDITION while its agent is connected. */
   deleteNode(
     request: DeepPartial<DeleteNodeRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<DeleteNodeResponse>;
+  getEndpoint(
+    request: DeepPartial<GetEndpointRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<GetEndpointResponse>;
   listEndpoints(
     request: DeepPartial<ListEndpointsRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListEndpointsResponse>;
+  /** Mutable: labels. */
+  updateEndpoint(
+    request: DeepPartial<UpdateEndpointRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<UpdateEndpointResponse>;
+  /**
+   * A static reservation. ALREADY_EXISTS: the name or a port is taken; ResourceInfo says by whom, and a
+   * google.rpc.ErrorInfo with reason PORTS_TAKEN has `free_first` in its metadata, the nearest free block of that size.
+   */
+  createPortReservation(
+    request: DeepPartial<CreatePortReservationRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<CreatePortReservationResponse>;
+  getPortReservation(
+    request: DeepPartial<GetPortReservationRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<GetPortReservationResponse>;
+  /** Static ones only. Mutable: ports, description, and with `lease` the lease. */
+  updatePortReservation(
+    request: DeepPartial<UpdatePortReservationRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<UpdatePortReservationResponse>;
+  /** Static ones only. */
+  deletePortReservation(
+    request: DeepPartial<DeletePortReservationRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<DeletePortReservationResponse>;
   listPortReservations(
     request: DeepPartial<ListPortReservationsRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListPortReservationsResponse>;
+  createPolicy(
+    request: DeepPartial<CreatePolicyRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<CreatePolicyResponse>;
+  getPolicy(request: DeepPartial<GetPolicyRequest>, options?: CallOptions & CallOptionsExt): Promise<GetPolicyResponse>;
+  listPolicies(
+    request: DeepPartial<ListPoliciesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListPoliciesResponse>;
+  /** Mutable: all but name and network. */
+  updatePolicy(
+    request: DeepPartial<UpdatePolicyRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<UpdatePolicyResponse>;
+  deletePolicy(
+    request: DeepPartial<DeletePolicyRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<DeletePolicyResponse>;
+  /**
+   * Every change after `revision`, in order, without gaps or duplicates. OUT_OF_RANGE with google.rpc.ErrorInfo reason
+   * REVISION_EXPIRED: the changes since are not kept any more; list again. RESOURCE_EXHAUSTED: too many watches, or this
+   * one was too slow.
+   */
+  watchResources(
+    request: DeepPartial<WatchResourcesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): AsyncIterable<WatchResourcesResponse>;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
@@ -1694,6 +4898,8 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
+
+export type ServerStreamingMethodResult<Response> = { [Symbol.asyncIterator](): AsyncIterator<Response, void> };
 
 interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

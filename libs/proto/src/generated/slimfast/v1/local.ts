@@ -24,6 +24,8 @@ export interface GetStatusResponse {
   version: string;
   /** Path of the socket for OCI runtimes (linux.seccomp.listenerPath) and for the launcher. */
   seccompSocket: string;
+  /** The controller that the agent talks to, or tries to. */
+  controller: string;
 }
 
 export interface GetStatusResponse_CountersEntry {
@@ -166,6 +168,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     pid: 0,
     version: "",
     seccompSocket: "",
+    controller: "",
   };
 }
 
@@ -197,6 +200,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.seccompSocket !== "") {
       writer.uint32(66).string(message.seccompSocket);
+    }
+    if (message.controller !== "") {
+      writer.uint32(74).string(message.controller);
     }
     return writer;
   },
@@ -281,6 +287,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.seccompSocket = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.controller = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -332,6 +346,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
         : isSet(object.seccomp_socket)
         ? globalThis.String(object.seccomp_socket)
         : "",
+      controller: isSet(object.controller) ? globalThis.String(object.controller) : "",
     };
   },
 
@@ -367,6 +382,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     if (message.seccompSocket !== "") {
       obj.seccompSocket = message.seccompSocket;
     }
+    if (message.controller !== "") {
+      obj.controller = message.controller;
+    }
     return obj;
   },
 
@@ -393,6 +411,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.pid = object.pid ?? 0;
     message.version = object.version ?? "";
     message.seccompSocket = object.seccompSocket ?? "";
+    message.controller = object.controller ?? "";
     return message;
   },
 };

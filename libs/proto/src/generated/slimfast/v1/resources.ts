@@ -8,6 +8,104 @@
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Timestamp } from "../../google/protobuf/timestamp.js";
 
+export enum ResourceKind {
+  RESOURCE_KIND_UNSPECIFIED = 0,
+  RESOURCE_KIND_NODE = 1,
+  RESOURCE_KIND_NETWORK = 2,
+  RESOURCE_KIND_ENDPOINT = 3,
+  RESOURCE_KIND_POLICY = 4,
+  RESOURCE_KIND_PORT_RESERVATION = 5,
+  UNRECOGNIZED = -1,
+}
+
+export function resourceKindFromJSON(object: any): ResourceKind {
+  switch (object) {
+    case 0:
+    case "RESOURCE_KIND_UNSPECIFIED":
+      return ResourceKind.RESOURCE_KIND_UNSPECIFIED;
+    case 1:
+    case "RESOURCE_KIND_NODE":
+      return ResourceKind.RESOURCE_KIND_NODE;
+    case 2:
+    case "RESOURCE_KIND_NETWORK":
+      return ResourceKind.RESOURCE_KIND_NETWORK;
+    case 3:
+    case "RESOURCE_KIND_ENDPOINT":
+      return ResourceKind.RESOURCE_KIND_ENDPOINT;
+    case 4:
+    case "RESOURCE_KIND_POLICY":
+      return ResourceKind.RESOURCE_KIND_POLICY;
+    case 5:
+    case "RESOURCE_KIND_PORT_RESERVATION":
+      return ResourceKind.RESOURCE_KIND_PORT_RESERVATION;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ResourceKind.UNRECOGNIZED;
+  }
+}
+
+export function resourceKindToJSON(object: ResourceKind): string {
+  switch (object) {
+    case ResourceKind.RESOURCE_KIND_UNSPECIFIED:
+      return "RESOURCE_KIND_UNSPECIFIED";
+    case ResourceKind.RESOURCE_KIND_NODE:
+      return "RESOURCE_KIND_NODE";
+    case ResourceKind.RESOURCE_KIND_NETWORK:
+      return "RESOURCE_KIND_NETWORK";
+    case ResourceKind.RESOURCE_KIND_ENDPOINT:
+      return "RESOURCE_KIND_ENDPOINT";
+    case ResourceKind.RESOURCE_KIND_POLICY:
+      return "RESOURCE_KIND_POLICY";
+    case ResourceKind.RESOURCE_KIND_PORT_RESERVATION:
+      return "RESOURCE_KIND_PORT_RESERVATION";
+    case ResourceKind.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** What a node is used for. */
+export enum NodeState {
+  NODE_STATE_UNSPECIFIED = 0,
+  NODE_STATE_ACTIVE = 1,
+  /** NODE_STATE_DRAINING - No new endpoint may be created on it; those that are there stay. Set and unset by operators. */
+  NODE_STATE_DRAINING = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function nodeStateFromJSON(object: any): NodeState {
+  switch (object) {
+    case 0:
+    case "NODE_STATE_UNSPECIFIED":
+      return NodeState.NODE_STATE_UNSPECIFIED;
+    case 1:
+    case "NODE_STATE_ACTIVE":
+      return NodeState.NODE_STATE_ACTIVE;
+    case 2:
+    case "NODE_STATE_DRAINING":
+      return NodeState.NODE_STATE_DRAINING;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return NodeState.UNRECOGNIZED;
+  }
+}
+
+export function nodeStateToJSON(object: NodeState): string {
+  switch (object) {
+    case NodeState.NODE_STATE_UNSPECIFIED:
+      return "NODE_STATE_UNSPECIFIED";
+    case NodeState.NODE_STATE_ACTIVE:
+      return "NODE_STATE_ACTIVE";
+    case NodeState.NODE_STATE_DRAINING:
+      return "NODE_STATE_DRAINING";
+    case NodeState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Why a host port is taken. */
 export enum PortPurpose {
   PORT_PURPOSE_UNSPECIFIED = 0,
@@ -15,6 +113,8 @@ export enum PortPurpose {
   PORT_PURPOSE_FRONT = 1,
   /** PORT_PURPOSE_PUBLISHED - Published for an endpoint. */
   PORT_PURPOSE_PUBLISHED = 2,
+  /** PORT_PURPOSE_STATIC - Reserved by an operator or an orchestrator for something else. */
+  PORT_PURPOSE_STATIC = 3,
   UNRECOGNIZED = -1,
 }
 
@@ -29,6 +129,9 @@ export function portPurposeFromJSON(object: any): PortPurpose {
     case 2:
     case "PORT_PURPOSE_PUBLISHED":
       return PortPurpose.PORT_PURPOSE_PUBLISHED;
+    case 3:
+    case "PORT_PURPOSE_STATIC":
+      return PortPurpose.PORT_PURPOSE_STATIC;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -44,7 +147,48 @@ export function portPurposeToJSON(object: PortPurpose): string {
       return "PORT_PURPOSE_FRONT";
     case PortPurpose.PORT_PURPOSE_PUBLISHED:
       return "PORT_PURPOSE_PUBLISHED";
+    case PortPurpose.PORT_PURPOSE_STATIC:
+      return "PORT_PURPOSE_STATIC";
     case PortPurpose.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export enum PolicyAction {
+  POLICY_ACTION_UNSPECIFIED = 0,
+  POLICY_ACTION_ALLOW = 1,
+  POLICY_ACTION_DENY = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function policyActionFromJSON(object: any): PolicyAction {
+  switch (object) {
+    case 0:
+    case "POLICY_ACTION_UNSPECIFIED":
+      return PolicyAction.POLICY_ACTION_UNSPECIFIED;
+    case 1:
+    case "POLICY_ACTION_ALLOW":
+      return PolicyAction.POLICY_ACTION_ALLOW;
+    case 2:
+    case "POLICY_ACTION_DENY":
+      return PolicyAction.POLICY_ACTION_DENY;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return PolicyAction.UNRECOGNIZED;
+  }
+}
+
+export function policyActionToJSON(object: PolicyAction): string {
+  switch (object) {
+    case PolicyAction.POLICY_ACTION_UNSPECIFIED:
+      return "POLICY_ACTION_UNSPECIFIED";
+    case PolicyAction.POLICY_ACTION_ALLOW:
+      return "POLICY_ACTION_ALLOW";
+    case PolicyAction.POLICY_ACTION_DENY:
+      return "POLICY_ACTION_DENY";
+    case PolicyAction.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
   }
@@ -141,7 +285,7 @@ export enum ConnectionEventKind {
   CONNECTION_EVENT_KIND_ACCEPTED = 2,
   /** CONNECTION_EVENT_KIND_CLOSED - An established connection ended. */
   CONNECTION_EVENT_KIND_CLOSED = 3,
-  /** CONNECTION_EVENT_KIND_REFUSED - A connection was not established: nobody listens, no such address, time-out, or not allowed. */
+  /** CONNECTION_EVENT_KIND_REFUSED - A connection was not established: nobody listens, no such address, time-out, or denied by policy (error EPERM). */
   CONNECTION_EVENT_KIND_REFUSED = 4,
   UNRECOGNIZED = -1,
 }
@@ -188,6 +332,46 @@ export function connectionEventKindToJSON(object: ConnectionEventKind): string {
   }
 }
 
+/** What the policies said about a connection. */
+export enum Verdict {
+  VERDICT_UNSPECIFIED = 0,
+  VERDICT_ALLOWED = 1,
+  VERDICT_DENIED = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function verdictFromJSON(object: any): Verdict {
+  switch (object) {
+    case 0:
+    case "VERDICT_UNSPECIFIED":
+      return Verdict.VERDICT_UNSPECIFIED;
+    case 1:
+    case "VERDICT_ALLOWED":
+      return Verdict.VERDICT_ALLOWED;
+    case 2:
+    case "VERDICT_DENIED":
+      return Verdict.VERDICT_DENIED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return Verdict.UNRECOGNIZED;
+  }
+}
+
+export function verdictToJSON(object: Verdict): string {
+  switch (object) {
+    case Verdict.VERDICT_UNSPECIFIED:
+      return "VERDICT_UNSPECIFIED";
+    case Verdict.VERDICT_ALLOWED:
+      return "VERDICT_ALLOWED";
+    case Verdict.VERDICT_DENIED:
+      return "VERDICT_DENIED";
+    case Verdict.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** A host that runs an agent. */
 export interface Node {
   /** Unique in the cluster; a DNS label (RFC 1123): [a-z0-9]([-a-z0-9]*[a-z0-9])?, at most 63 characters. */
@@ -198,10 +382,22 @@ export interface Node {
   frontPorts:
     | PortRange
     | undefined;
-  /** Whether the agent's Sync stream is open now. */
+  /** Whether the agent's Sync stream is open now, on any controller. */
   connected: boolean;
   createTime: Date | undefined;
   revision: bigint;
+  state: NodeState;
+  labels: { [key: string]: string };
+  etag: string;
+  /** As the agent announced it: its version, for people. */
+  agentVersion: string;
+  /** When the node's current certificate ends; not set where the agent came over a unix socket or without TLS. */
+  certificateExpireTime: Date | undefined;
+}
+
+export interface Node_LabelsEntry {
+  key: string;
+  value: string;
 }
 
 /** Ports first .. first + count - 1. */
@@ -225,6 +421,22 @@ export interface Network {
   prefix: string;
   createTime: Date | undefined;
   revision: bigint;
+  /** For people; at most 500 characters. */
+  description: string;
+  labels: { [key: string]: string };
+  /** Whether a connection that no policy allows is denied. Otherwise it is allowed. */
+  defaultDeny: boolean;
+  /**
+   * If not 0: every node gets a subnet of this length (prefix length + 1 to 30) for its endpoints when its first one is
+   * created. Fixed at creation.
+   */
+  nodeSubnetLength: number;
+  etag: string;
+}
+
+export interface Network_LabelsEntry {
+  key: string;
+  value: string;
 }
 
 /** One container's attachment to one network. */
@@ -248,6 +460,7 @@ export interface Endpoint {
   revision: bigint;
   /** VNI of the network, for the agent's convenience. Output only. */
   vni: number;
+  etag: string;
 }
 
 export interface Endpoint_LabelsEntry {
@@ -267,9 +480,56 @@ export interface PortReservation {
   node: string;
   ports: PortRange | undefined;
   purpose: PortPurpose;
-  /** "node/NAME" for front ports, "endpoint/NETWORK/NAME" for published ones. */
+  /** "node/NAME" for front ports, "endpoint/NETWORK/NAME" for published ones, "reservation/NAME" for static ones. */
   owner: string;
   revision: bigint;
+  /** Static ones only: unique in the cluster; a DNS label. */
+  name: string;
+  /** Static ones only: what for, for people; at most 500 characters. */
+  description: string;
+  /** Static ones only: when the reservation ends by itself; not set: never. Output only. */
+  expireTime: Date | undefined;
+  createTime: Date | undefined;
+  etag: string;
+}
+
+/** Which endpoints of a network are meant. An empty one means all. */
+export interface EndpointSelector {
+  /** All of them must be on the endpoint, with these values. */
+  labels: { [key: string]: string };
+  /** IPv4 prefix in CIDR notation that the endpoint's address must lie in, if not empty. */
+  prefix: string;
+  /** Name of the endpoint, if not empty. */
+  endpoint: string;
+}
+
+export interface EndpointSelector_LabelsEntry {
+  key: string;
+  value: string;
+}
+
+/**
+ * Who may connect to whom in one network. Both ends enforce it: the connecting node answers connect(2) with EPERM, the
+ * listening node answers a SYN that came all the same with a reset. Of the policies that match a connection, one that
+ * denies wins over those that allow; if none matches, the network's default_deny decides. Established connections that a
+ * changed policy no longer allows are cut.
+ */
+export interface Policy {
+  /** Unique in its network; a DNS label. */
+  name: string;
+  network: string;
+  action: PolicyAction;
+  /** The endpoints that connect: any of these. At least 1, at most 64. */
+  from: EndpointSelector[];
+  /** The endpoints that listen: any of these. At least 1, at most 64. */
+  to: EndpointSelector[];
+  /** Destination TCP ports; none means all. At most 64 ranges. */
+  ports: PortRange[];
+  /** For people; at most 500 characters. */
+  description: string;
+  createTime: Date | undefined;
+  revision: bigint;
+  etag: string;
 }
 
 /** An overlay or outside transport address. */
@@ -310,6 +570,9 @@ export interface Connection {
   durationUs: bigint;
   /** Time that the handshake took in microseconds, outbound only. */
   setupUs: number;
+  verdict: Verdict;
+  /** Name of the policy that decided; empty if the network's default did. */
+  policy: string;
 }
 
 export interface ConnectionEvent {
@@ -344,6 +607,11 @@ function createBaseNode(): Node {
     connected: false,
     createTime: undefined,
     revision: 0n,
+    state: 0,
+    labels: {},
+    etag: "",
+    agentVersion: "",
+    certificateExpireTime: undefined,
   };
 }
 
@@ -369,6 +637,21 @@ export const Node: MessageFns<Node> = {
         throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
       }
       writer.uint32(48).uint64(message.revision);
+    }
+    if (message.state !== 0) {
+      writer.uint32(56).int32(message.state);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      Node_LabelsEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
+    });
+    if (message.etag !== "") {
+      writer.uint32(74).string(message.etag);
+    }
+    if (message.agentVersion !== "") {
+      writer.uint32(82).string(message.agentVersion);
+    }
+    if (message.certificateExpireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.certificateExpireTime), writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -434,6 +717,49 @@ export const Node: MessageFns<Node> = {
             message.revision = reader.uint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            const entry8 = Node_LabelsEntry.decode(reader, reader.uint32());
+            if (entry8.value !== undefined) {
+              message.labels[entry8.key] = entry8.value;
+            }
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.agentVersion = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.certificateExpireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -466,6 +792,32 @@ export const Node: MessageFns<Node> = {
         ? fromJsonTimestamp(object.create_time)
         : undefined,
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      state: isSet(object.state) ? nodeStateFromJSON(object.state) : 0,
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+      agentVersion: isSet(object.agentVersion)
+        ? globalThis.String(object.agentVersion)
+        : isSet(object.agent_version)
+        ? globalThis.String(object.agent_version)
+        : "",
+      certificateExpireTime: isSet(object.certificateExpireTime)
+        ? fromJsonTimestamp(object.certificateExpireTime)
+        : isSet(object.certificate_expire_time)
+        ? fromJsonTimestamp(object.certificate_expire_time)
+        : undefined,
     };
   },
 
@@ -489,6 +841,27 @@ export const Node: MessageFns<Node> = {
     if (message.revision !== 0n) {
       obj.revision = message.revision.toString();
     }
+    if (message.state !== 0) {
+      obj.state = nodeStateToJSON(message.state);
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
+    }
+    if (message.agentVersion !== "") {
+      obj.agentVersion = message.agentVersion;
+    }
+    if (message.certificateExpireTime !== undefined) {
+      obj.certificateExpireTime = message.certificateExpireTime.toISOString();
+    }
     return obj;
   },
 
@@ -505,6 +878,104 @@ export const Node: MessageFns<Node> = {
     message.connected = object.connected ?? false;
     message.createTime = object.createTime ?? undefined;
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.state = object.state ?? 0;
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.etag = object.etag ?? "";
+    message.agentVersion = object.agentVersion ?? "";
+    message.certificateExpireTime = object.certificateExpireTime ?? undefined;
+    return message;
+  },
+};
+
+function createBaseNode_LabelsEntry(): Node_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const Node_LabelsEntry: MessageFns<Node_LabelsEntry> = {
+  encode(message: Node_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Node_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNode_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Node_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: Node_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Node_LabelsEntry>): Node_LabelsEntry {
+    return Node_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Node_LabelsEntry>): Node_LabelsEntry {
+    const message = createBaseNode_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -595,7 +1066,18 @@ export const PortRange: MessageFns<PortRange> = {
 };
 
 function createBaseNetwork(): Network {
-  return { name: "", vni: 0, prefix: "", createTime: undefined, revision: 0n };
+  return {
+    name: "",
+    vni: 0,
+    prefix: "",
+    createTime: undefined,
+    revision: 0n,
+    description: "",
+    labels: {},
+    defaultDeny: false,
+    nodeSubnetLength: 0,
+    etag: "",
+  };
 }
 
 export const Network: MessageFns<Network> = {
@@ -617,6 +1099,21 @@ export const Network: MessageFns<Network> = {
         throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
       }
       writer.uint32(40).uint64(message.revision);
+    }
+    if (message.description !== "") {
+      writer.uint32(50).string(message.description);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      Network_LabelsEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
+    });
+    if (message.defaultDeny !== false) {
+      writer.uint32(64).bool(message.defaultDeny);
+    }
+    if (message.nodeSubnetLength !== 0) {
+      writer.uint32(72).uint32(message.nodeSubnetLength);
+    }
+    if (message.etag !== "") {
+      writer.uint32(82).string(message.etag);
     }
     return writer;
   },
@@ -674,6 +1171,49 @@ export const Network: MessageFns<Network> = {
             message.revision = reader.uint64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            const entry7 = Network_LabelsEntry.decode(reader, reader.uint32());
+            if (entry7.value !== undefined) {
+              message.labels[entry7.key] = entry7.value;
+            }
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.defaultDeny = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.nodeSubnetLength = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -697,6 +1237,32 @@ export const Network: MessageFns<Network> = {
         ? fromJsonTimestamp(object.create_time)
         : undefined,
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      defaultDeny: isSet(object.defaultDeny)
+        ? globalThis.Boolean(object.defaultDeny)
+        : isSet(object.default_deny)
+        ? globalThis.Boolean(object.default_deny)
+        : false,
+      nodeSubnetLength: isSet(object.nodeSubnetLength)
+        ? globalThis.Number(object.nodeSubnetLength)
+        : isSet(object.node_subnet_length)
+        ? globalThis.Number(object.node_subnet_length)
+        : 0,
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
     };
   },
 
@@ -717,6 +1283,27 @@ export const Network: MessageFns<Network> = {
     if (message.revision !== 0n) {
       obj.revision = message.revision.toString();
     }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    if (message.defaultDeny !== false) {
+      obj.defaultDeny = message.defaultDeny;
+    }
+    if (message.nodeSubnetLength !== 0) {
+      obj.nodeSubnetLength = Math.round(message.nodeSubnetLength);
+    }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
+    }
     return obj;
   },
 
@@ -730,6 +1317,104 @@ export const Network: MessageFns<Network> = {
     message.prefix = object.prefix ?? "";
     message.createTime = object.createTime ?? undefined;
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.description = object.description ?? "";
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.defaultDeny = object.defaultDeny ?? false;
+    message.nodeSubnetLength = object.nodeSubnetLength ?? 0;
+    message.etag = object.etag ?? "";
+    return message;
+  },
+};
+
+function createBaseNetwork_LabelsEntry(): Network_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const Network_LabelsEntry: MessageFns<Network_LabelsEntry> = {
+  encode(message: Network_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Network_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetwork_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Network_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: Network_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Network_LabelsEntry>): Network_LabelsEntry {
+    return Network_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Network_LabelsEntry>): Network_LabelsEntry {
+    const message = createBaseNetwork_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -746,6 +1431,7 @@ function createBaseEndpoint(): Endpoint {
     createTime: undefined,
     revision: 0n,
     vni: 0,
+    etag: "",
   };
 }
 
@@ -783,6 +1469,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     }
     if (message.vni !== 0) {
       writer.uint32(80).uint32(message.vni);
+    }
+    if (message.etag !== "") {
+      writer.uint32(90).string(message.etag);
     }
     return writer;
   },
@@ -883,6 +1572,14 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.vni = reader.uint32();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -928,6 +1625,7 @@ export const Endpoint: MessageFns<Endpoint> = {
         : undefined,
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
       vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
     };
   },
 
@@ -969,6 +1667,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     if (message.vni !== 0) {
       obj.vni = Math.round(message.vni);
     }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
+    }
     return obj;
   },
 
@@ -995,6 +1696,7 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.createTime = object.createTime ?? undefined;
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.vni = object.vni ?? 0;
+    message.etag = object.etag ?? "";
     return message;
   },
 };
@@ -1178,7 +1880,18 @@ export const PublishedPort: MessageFns<PublishedPort> = {
 };
 
 function createBasePortReservation(): PortReservation {
-  return { node: "", ports: undefined, purpose: 0, owner: "", revision: 0n };
+  return {
+    node: "",
+    ports: undefined,
+    purpose: 0,
+    owner: "",
+    revision: 0n,
+    name: "",
+    description: "",
+    expireTime: undefined,
+    createTime: undefined,
+    etag: "",
+  };
 }
 
 export const PortReservation: MessageFns<PortReservation> = {
@@ -1200,6 +1913,21 @@ export const PortReservation: MessageFns<PortReservation> = {
         throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
       }
       writer.uint32(40).uint64(message.revision);
+    }
+    if (message.name !== "") {
+      writer.uint32(50).string(message.name);
+    }
+    if (message.description !== "") {
+      writer.uint32(58).string(message.description);
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(66).fork()).join();
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(74).fork()).join();
+    }
+    if (message.etag !== "") {
+      writer.uint32(82).string(message.etag);
     }
     return writer;
   },
@@ -1257,6 +1985,46 @@ export const PortReservation: MessageFns<PortReservation> = {
             message.revision = reader.uint64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1276,6 +2044,19 @@ export const PortReservation: MessageFns<PortReservation> = {
       purpose: isSet(object.purpose) ? portPurposeFromJSON(object.purpose) : 0,
       owner: isSet(object.owner) ? globalThis.String(object.owner) : "",
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      expireTime: isSet(object.expireTime)
+        ? fromJsonTimestamp(object.expireTime)
+        : isSet(object.expire_time)
+        ? fromJsonTimestamp(object.expire_time)
+        : undefined,
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
     };
   },
 
@@ -1296,6 +2077,21 @@ export const PortReservation: MessageFns<PortReservation> = {
     if (message.revision !== 0n) {
       obj.revision = message.revision.toString();
     }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.expireTime !== undefined) {
+      obj.expireTime = message.expireTime.toISOString();
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = message.createTime.toISOString();
+    }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
+    }
     return obj;
   },
 
@@ -1311,6 +2107,458 @@ export const PortReservation: MessageFns<PortReservation> = {
     message.purpose = object.purpose ?? 0;
     message.owner = object.owner ?? "";
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.name = object.name ?? "";
+    message.description = object.description ?? "";
+    message.expireTime = object.expireTime ?? undefined;
+    message.createTime = object.createTime ?? undefined;
+    message.etag = object.etag ?? "";
+    return message;
+  },
+};
+
+function createBaseEndpointSelector(): EndpointSelector {
+  return { labels: {}, prefix: "", endpoint: "" };
+}
+
+export const EndpointSelector: MessageFns<EndpointSelector> = {
+  encode(message: EndpointSelector, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      EndpointSelector_LabelsEntry.encode({ key: key as any, value }, writer.uint32(10).fork()).join();
+    });
+    if (message.prefix !== "") {
+      writer.uint32(18).string(message.prefix);
+    }
+    if (message.endpoint !== "") {
+      writer.uint32(26).string(message.endpoint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndpointSelector {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpointSelector();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            const entry1 = EndpointSelector_LabelsEntry.decode(reader, reader.uint32());
+            if (entry1.value !== undefined) {
+              message.labels[entry1.key] = entry1.value;
+            }
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.endpoint = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EndpointSelector {
+    return {
+      labels: isObject(object.labels)
+        ? (globalThis.Object.entries(object.labels) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      prefix: isSet(object.prefix) ? globalThis.String(object.prefix) : "",
+      endpoint: isSet(object.endpoint) ? globalThis.String(object.endpoint) : "",
+    };
+  },
+
+  toJSON(message: EndpointSelector): unknown {
+    const obj: any = {};
+    if (message.labels) {
+      const entries = globalThis.Object.entries(message.labels) as [string, string][];
+      if (entries.length > 0) {
+        obj.labels = {};
+        entries.forEach(([k, v]) => {
+          obj.labels[k] = v;
+        });
+      }
+    }
+    if (message.prefix !== "") {
+      obj.prefix = message.prefix;
+    }
+    if (message.endpoint !== "") {
+      obj.endpoint = message.endpoint;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EndpointSelector>): EndpointSelector {
+    return EndpointSelector.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EndpointSelector>): EndpointSelector {
+    const message = createBaseEndpointSelector();
+    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.prefix = object.prefix ?? "";
+    message.endpoint = object.endpoint ?? "";
+    return message;
+  },
+};
+
+function createBaseEndpointSelector_LabelsEntry(): EndpointSelector_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const EndpointSelector_LabelsEntry: MessageFns<EndpointSelector_LabelsEntry> = {
+  encode(message: EndpointSelector_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndpointSelector_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpointSelector_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EndpointSelector_LabelsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: EndpointSelector_LabelsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EndpointSelector_LabelsEntry>): EndpointSelector_LabelsEntry {
+    return EndpointSelector_LabelsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EndpointSelector_LabelsEntry>): EndpointSelector_LabelsEntry {
+    const message = createBaseEndpointSelector_LabelsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBasePolicy(): Policy {
+  return {
+    name: "",
+    network: "",
+    action: 0,
+    from: [],
+    to: [],
+    ports: [],
+    description: "",
+    createTime: undefined,
+    revision: 0n,
+    etag: "",
+  };
+}
+
+export const Policy: MessageFns<Policy> = {
+  encode(message: Policy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.network !== "") {
+      writer.uint32(18).string(message.network);
+    }
+    if (message.action !== 0) {
+      writer.uint32(24).int32(message.action);
+    }
+    for (const v of message.from) {
+      EndpointSelector.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.to) {
+      EndpointSelector.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.ports) {
+      PortRange.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.description !== "") {
+      writer.uint32(58).string(message.description);
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(66).fork()).join();
+    }
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.revision);
+    }
+    if (message.etag !== "") {
+      writer.uint32(82).string(message.etag);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Policy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePolicy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.action = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.from.push(EndpointSelector.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.to.push(EndpointSelector.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.ports.push(PortRange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Policy {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      network: isSet(object.network) ? globalThis.String(object.network) : "",
+      action: isSet(object.action) ? policyActionFromJSON(object.action) : 0,
+      from: globalThis.Array.isArray(object?.from) ? object.from.map((e: any) => EndpointSelector.fromJSON(e)) : [],
+      to: globalThis.Array.isArray(object?.to) ? object.to.map((e: any) => EndpointSelector.fromJSON(e)) : [],
+      ports: globalThis.Array.isArray(object?.ports) ? object.ports.map((e: any) => PortRange.fromJSON(e)) : [],
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+      revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+    };
+  },
+
+  toJSON(message: Policy): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.network !== "") {
+      obj.network = message.network;
+    }
+    if (message.action !== 0) {
+      obj.action = policyActionToJSON(message.action);
+    }
+    if (message.from?.length) {
+      obj.from = message.from.map((e) => EndpointSelector.toJSON(e));
+    }
+    if (message.to?.length) {
+      obj.to = message.to.map((e) => EndpointSelector.toJSON(e));
+    }
+    if (message.ports?.length) {
+      obj.ports = message.ports.map((e) => PortRange.toJSON(e));
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = message.createTime.toISOString();
+    }
+    if (message.revision !== 0n) {
+      obj.revision = message.revision.toString();
+    }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Policy>): Policy {
+    return Policy.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Policy>): Policy {
+    const message = createBasePolicy();
+    message.name = object.name ?? "";
+    message.network = object.network ?? "";
+    message.action = object.action ?? 0;
+    message.from = object.from?.map((e) => EndpointSelector.fromPartial(e)) || [];
+    message.to = object.to?.map((e) => EndpointSelector.fromPartial(e)) || [];
+    message.ports = object.ports?.map((e) => PortRange.fromPartial(e)) || [];
+    message.description = object.description ?? "";
+    message.createTime = object.createTime ?? undefined;
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.etag = object.etag ?? "";
     return message;
   },
 };
@@ -1419,6 +2667,8 @@ function createBaseConnection(): Connection {
     rttUs: 0,
     durationUs: 0n,
     setupUs: 0,
+    verdict: 0,
+    policy: "",
   };
 }
 
@@ -1486,6 +2736,12 @@ export const Connection: MessageFns<Connection> = {
     }
     if (message.setupUs !== 0) {
       writer.uint32(136).uint32(message.setupUs);
+    }
+    if (message.verdict !== 0) {
+      writer.uint32(144).int32(message.verdict);
+    }
+    if (message.policy !== "") {
+      writer.uint32(154).string(message.policy);
     }
     return writer;
   },
@@ -1639,6 +2895,22 @@ export const Connection: MessageFns<Connection> = {
             message.setupUs = reader.uint32();
             continue;
           }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.verdict = reader.int32() as any;
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.policy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1702,6 +2974,8 @@ export const Connection: MessageFns<Connection> = {
         : isSet(object.setup_us)
         ? globalThis.Number(object.setup_us)
         : 0,
+      verdict: isSet(object.verdict) ? verdictFromJSON(object.verdict) : 0,
+      policy: isSet(object.policy) ? globalThis.String(object.policy) : "",
     };
   },
 
@@ -1758,6 +3032,12 @@ export const Connection: MessageFns<Connection> = {
     if (message.setupUs !== 0) {
       obj.setupUs = Math.round(message.setupUs);
     }
+    if (message.verdict !== 0) {
+      obj.verdict = verdictToJSON(message.verdict);
+    }
+    if (message.policy !== "") {
+      obj.policy = message.policy;
+    }
     return obj;
   },
 
@@ -1795,6 +3075,8 @@ export const Connection: MessageFns<Connection> = {
       ? BigInt(object.durationUs)
       : 0n;
     message.setupUs = object.setupUs ?? 0;
+    message.verdict = object.verdict ?? 0;
+    message.policy = object.policy ?? "";
     return message;
   },
 };

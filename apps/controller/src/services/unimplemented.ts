@@ -1,0 +1,15 @@
+/** Answers the methods that a service does not have yet with UNIMPLEMENTED. */
+import { type CallContext, ServerError, Status } from "nice-grpc";
+
+export function withUnimplemented<Implementation extends object>(
+  definition: { readonly methods: Readonly<Record<string, object>> },
+  implementation: Partial<Implementation>,
+): Implementation {
+  const methods = Object.keys(definition.methods).map((name) => [
+    name,
+    (_request: unknown, _context: CallContext): never => {
+      throw new ServerError(Status.UNIMPLEMENTED, `${name} is not implemented`);
+    },
+  ]);
+  return { ...Object.fromEntries(methods), ...implementation };
+}
