@@ -88,6 +88,8 @@ export interface ConnectionRecord {
 }
 
 export interface WatchOverviewRequest {
+  /** Only what this controller knows by itself; used between controllers. */
+  localOnly: boolean;
 }
 
 export interface WatchOverviewResponse {
@@ -97,8 +99,9 @@ export interface WatchOverviewResponse {
   networks: number;
   endpoints: number;
   liveConnections: number;
-  /** Since the last snapshot. */
+  /** Since the last snapshot; 0 in the first. */
   openedPerSecond: number;
+  /** Not established, for whatever reason; denied by policy: those of them that a policy did not allow. */
   refusedPerSecond: number;
   deniedPerSecond: number;
   closedPerSecond: number;
@@ -115,6 +118,13 @@ export interface SetupTimes {
   p50Us: number;
   p90Us: number;
   p99Us: number;
+  /** With local_only: how many fell into each bucket, so that other controllers can merge. Bucket i > 0 is up to 2^(i/16) us. */
+  buckets: { [key: number]: number };
+}
+
+export interface SetupTimes_BucketsEntry {
+  key: number;
+  value: number;
 }
 
 export interface NodeOverview {
@@ -152,11 +162,18 @@ export interface TailConnectionsResponse {
   events: ConnectionRecord[];
   /** Events of this tail that were dropped so far, because it or an agent was too slow. */
   dropped: bigint;
+  /**
+   * Nodes whose live connections were learnt anew or forgotten since the last response (an agent came, went or lost
+   * events; "" stands for all): who keeps a list of live connections lists these again.
+   */
+  relearnedNodes: string[];
 }
 
 export interface CutConnectionRequest {
   /** ConnectionRecord.id */
   id: string;
+  /** Only if its node reports to this controller; used between controllers. */
+  localOnly: boolean;
 }
 
 export interface CutConnectionResponse {
@@ -167,6 +184,8 @@ export interface WatchTrafficRequest {
   /** For LABEL. */
   labelKey: string;
   filter: string;
+  /** Only what this controller knows by itself; used between controllers. */
+  localOnly: boolean;
 }
 
 export interface WatchTrafficResponse {
@@ -181,6 +200,7 @@ export interface TrafficEdge {
   to: string;
   liveConnections: number;
   openedPerSecond: number;
+  /** In both directions together. */
   bytesPerSecond: number;
   refusedPerSecond: number;
 }
@@ -192,6 +212,8 @@ export interface TryPolicyRequest {
     | undefined;
   /** Not set: what would be without the policy of this name. */
   deleted: boolean;
+  /** Only with what this controller knows by itself; used between controllers. */
+  localOnly: boolean;
 }
 
 export interface TryPolicyResponse {
@@ -200,6 +222,7 @@ export interface TryPolicyResponse {
   newlyAllowed: number;
   /** At most 200 of those that change. */
   effects: PolicyEffect[];
+  /** How far back the recent connections go. */
   window: Duration | undefined;
 }
 
@@ -369,11 +392,14 @@ export const ConnectionRecord: MessageFns<ConnectionRecord> = {
 };
 
 function createBaseWatchOverviewRequest(): WatchOverviewRequest {
-  return {};
+  return { localOnly: false };
 }
 
 export const WatchOverviewRequest: MessageFns<WatchOverviewRequest> = {
-  encode(_: WatchOverviewRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: WatchOverviewRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.localOnly !== false) {
+      writer.uint32(8).bool(message.localOnly);
+    }
     return writer;
   },
 
@@ -390,6 +416,14 @@ export const WatchOverviewRequest: MessageFns<WatchOverviewRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.localOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -402,20 +436,30 @@ export const WatchOverviewRequest: MessageFns<WatchOverviewRequest> = {
     }
   },
 
-  fromJSON(_: any): WatchOverviewRequest {
-    return {};
+  fromJSON(object: any): WatchOverviewRequest {
+    return {
+      localOnly: isSet(object.localOnly)
+        ? globalThis.Boolean(object.localOnly)
+        : isSet(object.local_only)
+        ? globalThis.Boolean(object.local_only)
+        : false,
+    };
   },
 
-  toJSON(_: WatchOverviewRequest): unknown {
+  toJSON(message: WatchOverviewRequest): unknown {
     const obj: any = {};
+    if (message.localOnly !== false) {
+      obj.localOnly = message.localOnly;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<WatchOverviewRequest>): WatchOverviewRequest {
     return WatchOverviewRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<WatchOverviewRequest>): WatchOverviewRequest {
+  fromPartial(object: DeepPartial<WatchOverviewRequest>): WatchOverviewRequest {
     const message = createBaseWatchOverviewRequest();
+    message.localOnly = object.localOnly ?? false;
     return message;
   },
 };
@@ -737,7 +781,7 @@ export const WatchOverviewResponse: MessageFns<WatchOverviewResponse> = {
 };
 
 function createBaseSetupTimes(): SetupTimes {
-  return { tier: 0, count: 0, p50Us: 0, p90Us: 0, p99Us: 0 };
+  return { tier: 0, count: 0, p50Us: 0, p90Us: 0, p99Us: 0, buckets: {} };
 }
 
 export const SetupTimes: MessageFns<SetupTimes> = {
@@ -757,6 +801,9 @@ export const SetupTimes: MessageFns<SetupTimes> = {
     if (message.p99Us !== 0) {
       writer.uint32(40).uint32(message.p99Us);
     }
+    globalThis.Object.entries(message.buckets).forEach(([key, value]: [string, number]) => {
+      SetupTimes_BucketsEntry.encode({ key: key as any, value }, writer.uint32(50).fork()).join();
+    });
     return writer;
   },
 
@@ -813,6 +860,17 @@ export const SetupTimes: MessageFns<SetupTimes> = {
             message.p99Us = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            const entry6 = SetupTimes_BucketsEntry.decode(reader, reader.uint32());
+            if (entry6.value !== undefined) {
+              message.buckets[entry6.key] = entry6.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -844,6 +902,20 @@ export const SetupTimes: MessageFns<SetupTimes> = {
         : isSet(object.p99_us)
         ? globalThis.Number(object.p99_us)
         : 0,
+      buckets: isObject(object.buckets)
+        ? (globalThis.Object.entries(object.buckets) as [string, any][]).reduce(
+          (acc: { [key: number]: number }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, globalThis.Number(key), {
+              value: globalThis.Number(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
     };
   },
 
@@ -864,6 +936,15 @@ export const SetupTimes: MessageFns<SetupTimes> = {
     if (message.p99Us !== 0) {
       obj.p99Us = Math.round(message.p99Us);
     }
+    if (message.buckets) {
+      const entries = globalThis.Object.entries(message.buckets) as [string, number][];
+      if (entries.length > 0) {
+        obj.buckets = {};
+        entries.forEach(([k, v]) => {
+          obj.buckets[k] = Math.round(v);
+        });
+      }
+    }
     return obj;
   },
 
@@ -877,6 +958,100 @@ export const SetupTimes: MessageFns<SetupTimes> = {
     message.p50Us = object.p50Us ?? 0;
     message.p90Us = object.p90Us ?? 0;
     message.p99Us = object.p99Us ?? 0;
+    message.buckets = (globalThis.Object.entries(object.buckets ?? {}) as [string, number][]).reduce(
+      (acc: { [key: number]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[globalThis.Number(key)] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseSetupTimes_BucketsEntry(): SetupTimes_BucketsEntry {
+  return { key: 0, value: 0 };
+}
+
+export const SetupTimes_BucketsEntry: MessageFns<SetupTimes_BucketsEntry> = {
+  encode(message: SetupTimes_BucketsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== 0) {
+      writer.uint32(8).uint32(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint32(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetupTimes_BucketsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetupTimes_BucketsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.key = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetupTimes_BucketsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.Number(object.key) : 0,
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
+    };
+  },
+
+  toJSON(message: SetupTimes_BucketsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== 0) {
+      obj.key = Math.round(message.key);
+    }
+    if (message.value !== 0) {
+      obj.value = Math.round(message.value);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SetupTimes_BucketsEntry>): SetupTimes_BucketsEntry {
+    return SetupTimes_BucketsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetupTimes_BucketsEntry>): SetupTimes_BucketsEntry {
+    const message = createBaseSetupTimes_BucketsEntry();
+    message.key = object.key ?? 0;
+    message.value = object.value ?? 0;
     return message;
   },
 };
@@ -1406,7 +1581,7 @@ export const TailConnectionsRequest: MessageFns<TailConnectionsRequest> = {
 };
 
 function createBaseTailConnectionsResponse(): TailConnectionsResponse {
-  return { events: [], dropped: 0n };
+  return { events: [], dropped: 0n, relearnedNodes: [] };
 }
 
 export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
@@ -1419,6 +1594,9 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
         throw new globalThis.Error("value provided for field message.dropped of type uint64 too large");
       }
       writer.uint32(16).uint64(message.dropped);
+    }
+    for (const v of message.relearnedNodes) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -1452,6 +1630,14 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
             message.dropped = reader.uint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.relearnedNodes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1470,6 +1656,11 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
         ? object.events.map((e: any) => ConnectionRecord.fromJSON(e))
         : [],
       dropped: isSet(object.dropped) ? BigInt(object.dropped) : 0n,
+      relearnedNodes: globalThis.Array.isArray(object?.relearnedNodes)
+        ? object.relearnedNodes.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.relearned_nodes)
+        ? object.relearned_nodes.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -1481,6 +1672,9 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
     if (message.dropped !== 0n) {
       obj.dropped = message.dropped.toString();
     }
+    if (message.relearnedNodes?.length) {
+      obj.relearnedNodes = message.relearnedNodes;
+    }
     return obj;
   },
 
@@ -1491,18 +1685,22 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
     const message = createBaseTailConnectionsResponse();
     message.events = object.events?.map((e) => ConnectionRecord.fromPartial(e)) || [];
     message.dropped = (object.dropped !== undefined && object.dropped !== null) ? BigInt(object.dropped) : 0n;
+    message.relearnedNodes = object.relearnedNodes?.map((e) => e) || [];
     return message;
   },
 };
 
 function createBaseCutConnectionRequest(): CutConnectionRequest {
-  return { id: "" };
+  return { id: "", localOnly: false };
 }
 
 export const CutConnectionRequest: MessageFns<CutConnectionRequest> = {
   encode(message: CutConnectionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.localOnly !== false) {
+      writer.uint32(16).bool(message.localOnly);
     }
     return writer;
   },
@@ -1528,6 +1726,14 @@ export const CutConnectionRequest: MessageFns<CutConnectionRequest> = {
             message.id = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.localOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1541,13 +1747,23 @@ export const CutConnectionRequest: MessageFns<CutConnectionRequest> = {
   },
 
   fromJSON(object: any): CutConnectionRequest {
-    return { id: isSet(object.id) ? globalThis.String(object.id) : "" };
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      localOnly: isSet(object.localOnly)
+        ? globalThis.Boolean(object.localOnly)
+        : isSet(object.local_only)
+        ? globalThis.Boolean(object.local_only)
+        : false,
+    };
   },
 
   toJSON(message: CutConnectionRequest): unknown {
     const obj: any = {};
     if (message.id !== "") {
       obj.id = message.id;
+    }
+    if (message.localOnly !== false) {
+      obj.localOnly = message.localOnly;
     }
     return obj;
   },
@@ -1558,6 +1774,7 @@ export const CutConnectionRequest: MessageFns<CutConnectionRequest> = {
   fromPartial(object: DeepPartial<CutConnectionRequest>): CutConnectionRequest {
     const message = createBaseCutConnectionRequest();
     message.id = object.id ?? "";
+    message.localOnly = object.localOnly ?? false;
     return message;
   },
 };
@@ -1615,7 +1832,7 @@ export const CutConnectionResponse: MessageFns<CutConnectionResponse> = {
 };
 
 function createBaseWatchTrafficRequest(): WatchTrafficRequest {
-  return { grouping: 0, labelKey: "", filter: "" };
+  return { grouping: 0, labelKey: "", filter: "", localOnly: false };
 }
 
 export const WatchTrafficRequest: MessageFns<WatchTrafficRequest> = {
@@ -1628,6 +1845,9 @@ export const WatchTrafficRequest: MessageFns<WatchTrafficRequest> = {
     }
     if (message.filter !== "") {
       writer.uint32(26).string(message.filter);
+    }
+    if (message.localOnly !== false) {
+      writer.uint32(32).bool(message.localOnly);
     }
     return writer;
   },
@@ -1669,6 +1889,14 @@ export const WatchTrafficRequest: MessageFns<WatchTrafficRequest> = {
             message.filter = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.localOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1690,6 +1918,11 @@ export const WatchTrafficRequest: MessageFns<WatchTrafficRequest> = {
         ? globalThis.String(object.label_key)
         : "",
       filter: isSet(object.filter) ? globalThis.String(object.filter) : "",
+      localOnly: isSet(object.localOnly)
+        ? globalThis.Boolean(object.localOnly)
+        : isSet(object.local_only)
+        ? globalThis.Boolean(object.local_only)
+        : false,
     };
   },
 
@@ -1704,6 +1937,9 @@ export const WatchTrafficRequest: MessageFns<WatchTrafficRequest> = {
     if (message.filter !== "") {
       obj.filter = message.filter;
     }
+    if (message.localOnly !== false) {
+      obj.localOnly = message.localOnly;
+    }
     return obj;
   },
 
@@ -1715,6 +1951,7 @@ export const WatchTrafficRequest: MessageFns<WatchTrafficRequest> = {
     message.grouping = object.grouping ?? 0;
     message.labelKey = object.labelKey ?? "";
     message.filter = object.filter ?? "";
+    message.localOnly = object.localOnly ?? false;
     return message;
   },
 };
@@ -1970,7 +2207,7 @@ export const TrafficEdge: MessageFns<TrafficEdge> = {
 };
 
 function createBaseTryPolicyRequest(): TryPolicyRequest {
-  return { policy: undefined, deleted: false };
+  return { policy: undefined, deleted: false, localOnly: false };
 }
 
 export const TryPolicyRequest: MessageFns<TryPolicyRequest> = {
@@ -1980,6 +2217,9 @@ export const TryPolicyRequest: MessageFns<TryPolicyRequest> = {
     }
     if (message.deleted !== false) {
       writer.uint32(16).bool(message.deleted);
+    }
+    if (message.localOnly !== false) {
+      writer.uint32(24).bool(message.localOnly);
     }
     return writer;
   },
@@ -2013,6 +2253,14 @@ export const TryPolicyRequest: MessageFns<TryPolicyRequest> = {
             message.deleted = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.localOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2029,6 +2277,11 @@ export const TryPolicyRequest: MessageFns<TryPolicyRequest> = {
     return {
       policy: isSet(object.policy) ? Policy.fromJSON(object.policy) : undefined,
       deleted: isSet(object.deleted) ? globalThis.Boolean(object.deleted) : false,
+      localOnly: isSet(object.localOnly)
+        ? globalThis.Boolean(object.localOnly)
+        : isSet(object.local_only)
+        ? globalThis.Boolean(object.local_only)
+        : false,
     };
   },
 
@@ -2039,6 +2292,9 @@ export const TryPolicyRequest: MessageFns<TryPolicyRequest> = {
     }
     if (message.deleted !== false) {
       obj.deleted = message.deleted;
+    }
+    if (message.localOnly !== false) {
+      obj.localOnly = message.localOnly;
     }
     return obj;
   },
@@ -2052,6 +2308,7 @@ export const TryPolicyRequest: MessageFns<TryPolicyRequest> = {
       ? Policy.fromPartial(object.policy)
       : undefined;
     message.deleted = object.deleted ?? false;
+    message.localOnly = object.localOnly ?? false;
     return message;
   },
 };
@@ -2472,6 +2729,10 @@ function fromJsonTimestamp(o: any): Date {
   } else {
     return fromTimestamp(Timestamp.fromJSON(o));
   }
+}
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function isSet(value: any): boolean {
