@@ -1,4 +1,4 @@
-/** Everything that is generated from the .proto files, one flat name space per file. */
+/** Everything that is generated from the .proto files, one flat name space per file, and the meaning of policies. */
 
 export * from "./generated/slimfast/v1/access.js";
 // Declared in every generated file that has a server-streaming method; one has to be named.
@@ -8,3 +8,4 @@ export * from "./generated/slimfast/v1/cluster.js";
 export * from "./generated/slimfast/v1/local.js";
 export * from "./generated/slimfast/v1/operations.js";
 export * from "./generated/slimfast/v1/resources.js";
+export * from "./policy.js";

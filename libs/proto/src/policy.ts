@@ -1,0 +1,112 @@
+/**
+ * Who may connect to whom in one network: the meaning of Policy, for everybody who has to judge by it (agents, which
+ * compile it for the kernel; the controller, which tries policies out; the console). Pure, and without dependencies but
+ * the messages.
+ *
+ * Always holds: of the policies that match, one that denies wins; the order of the policies does not matter; nothing that
+ * cannot be understood opens a connection (an unknown action denies, a malformed prefix is an error).
+ */
+import {
+  type Endpoint,
+  type EndpointSelector,
+  type Network,
+  type Policy,
+  PolicyAction,
+  type PortRange,
+  Verdict,
+} from "./generated/slimfast/v1/resources.js";
+
+/** What a selector looks at. */
+export type SelectableEndpoint = Pick<Endpoint, "name" | "address" | "labels">;
+
+/** What decides in a policy. Those of other networks have no say. */
+export type DecidingPolicy = Pick<Policy, "name" | "network" | "action" | "from" | "to" | "ports">;
+
+export interface PolicyDecision {
+  readonly verdict: Verdict.VERDICT_ALLOWED | Verdict.VERDICT_DENIED;
+  /** The policy that decided, the first by name where several agree; empty if the network's default did. */
+  readonly policy: string;
+}
+
+export type EndpointMatcher = (endpoint: SelectableEndpoint) => boolean;
+
+/**
+ * Decides about a connection of `from` to port `port` of `to`, both in `network`.
+ *
+ * @throws RangeError if a prefix is malformed.
+ */
+export function evaluatePolicies(
+  network: Pick<Network, "name" | "defaultDeny">,
+  policies: Iterable<DecidingPolicy>,
+  from: SelectableEndpoint,
+  to: SelectableEndpoint,
+  port: number,
+): PolicyDecision {
+  let denying: string | undefined;
+  let allowing: string | undefined;
+  for (const policy of policies) {
+    if (policy.network !== network.name || !coversPort(policy.ports, port)) continue;
+    if (!endpointMatcher(policy.from)(from) || !endpointMatcher(policy.to)(to)) continue;
+    if (isDenying(policy)) denying = firstByName(denying, policy.name);
+    else allowing = firstByName(allowing, policy.name);
+  }
+  if (denying !== undefined) return { verdict: Verdict.VERDICT_DENIED, policy: denying };
+  if (allowing !== undefined) return { verdict: Verdict.VERDICT_ALLOWED, policy: allowing };
+  return { verdict: network.defaultDeny ? Verdict.VERDICT_DENIED : Verdict.VERDICT_ALLOWED, policy: "" };
+}
+
+/** An action that is not known yet denies. */
+export function isDenying({ action }: Pick<Policy, "action">): boolean {
+  return action !== PolicyAction.POLICY_ACTION_ALLOW;
+}
+
+/** Whether one of the ranges has the port; none of them means all ports. */
+export function coversPort(ranges: readonly PortRange[], port: number): boolean {
+  return ranges.length === 0 || ranges.some(({ first, count }) => port >= first && port < first + count);
+}
+
+/**
+ * Whether any of the selectors means an endpoint, prepared for being asked often. No selector means none.
+ *
+ * @throws RangeError if a prefix is malformed.
+ */
+export function endpointMatcher(selectors: readonly EndpointSelector[]): EndpointMatcher {
+  const matchers = selectors.map(selectorMatcher);
+  return (endpoint) => matchers.some((matches) => matches(endpoint));
+}
+
+function selectorMatcher({ labels, prefix, endpoint: name }: EndpointSelector): EndpointMatcher {
+  const wanted = Object.entries(labels);
+  const isInside = prefix === "" ? () => true : prefixMatcher(prefix);
+  return (endpoint) =>
+    (name === "" || endpoint.name === name) &&
+    wanted.every(([key, value]) => Object.hasOwn(endpoint.labels, key) && endpoint.labels[key] === value) &&
+    isInside(endpoint.address);
+}
+
+/** Bits of the prefix beyond its length do not count. */
+function prefixMatcher(prefix: string): (address: string) => boolean {
+  const [text = "", length = "", ...rest] = prefix.split("/");
+  const base = ipv4Number(text);
+  const bits = Number(length);
+  if (base === undefined || rest.length > 0 || !/^\d{1,2}$/.test(length) || bits > 32) {
+    throw new RangeError(`${JSON.stringify(prefix)} is not an IPv4 prefix in CIDR notation`);
+  }
+  const size = 2 ** (32 - bits);
+  const block = Math.floor(base / size);
+  return (address) => {
+    const number = ipv4Number(address);
+    return number !== undefined && Math.floor(number / size) === block;
+  };
+}
+
+function ipv4Number(text: string): number | undefined {
+  const parts = text.split(".");
+  if (parts.length !== 4 || parts.some((part) => !/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255))
+    return undefined;
+  return parts.reduce((value, part) => value * 256 + Number(part), 0);
+}
+
+function firstByName(left: string | undefined, right: string): string {
+  return left !== undefined && left < right ? left : right;
+}
