@@ -33,7 +33,11 @@ describe("networks", () => {
     expect(network).toMatchObject({ name: "blue", vni: 77, prefix: "10.32.0.0/16" });
     expect(network?.createTime).toBeInstanceOf(Date);
     expect((await client.cluster.getNetwork({ name: "blue" })).network).toEqual(network);
-    expect(await client.cluster.listNetworks({})).toEqual({ networks: [network], nextPageToken: "" });
+    expect(await client.cluster.listNetworks({})).toEqual({
+      networks: [network],
+      nextPageToken: "",
+      revision: network?.revision,
+    });
     await client.cluster.deleteNetwork({ name: "blue" });
     expect((await client.cluster.listNetworks({})).networks).toEqual([]);
   });
@@ -156,7 +160,11 @@ describe("endpoints", () => {
     const { endpoint, knownToPeers } = await client.agent.createEndpoint({ endpoint: wanted });
     expect(knownToPeers).toBe(false);
     expect(endpoint).toMatchObject({ ...wanted, address: "10.32.0.1", id: 1, vni: 1 });
-    expect(await client.cluster.listEndpoints({})).toEqual({ endpoints: [endpoint], nextPageToken: "" });
+    expect(await client.cluster.listEndpoints({})).toEqual({
+      endpoints: [endpoint],
+      nextPageToken: "",
+      revision: endpoint?.revision,
+    });
     const { portReservations } = await client.cluster.listPortReservations({});
     expect(portReservations[1]).toMatchObject({
       ports: { first: 8_080, count: 1 },
