@@ -9,6 +9,7 @@
 #define SLIMFAST_CONNECT_BPF_H
 
 #include "events.bpf.h"
+#include "policy.bpf.h"
 
 /* An IPv4 destination: what was asked for, then what the kernel is to use. */
 struct target {
@@ -68,6 +69,9 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
         record->flags |= SF_OVERLAY;
         id = peer->id;
         via = peer->node;
+        /* connect(2): EPERM, the connection request failed because of a local firewall rule. */
+        if (!is_allowed(key.vni, record->owner.id, id, port_of(target->port)))
+            return refuse_connect(record, EPERM, SF_COUNTER_connects_denied_policy);
         count(SF_COUNTER_connects_overlay);
     } else {
         network = bpf_map_lookup_elem(&networks, &key.vni);

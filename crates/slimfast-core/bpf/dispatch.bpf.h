@@ -9,6 +9,7 @@
 #define SLIMFAST_DISPATCH_BPF_H
 
 #include "events.bpf.h"
+#include "policy.bpf.h"
 
 struct ip_header {
     __u8 version_length;
@@ -217,8 +218,8 @@ static __always_inline int refuse_stranger(enum sf_counter counter) {
     return SK_DROP;
 }
 
-/* A SYN that dispatch understood and nobody takes. */
-static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, const struct sf_flow *flow,
+/* A SYN that dispatch understood and that is not let in. Whatever the reason, the other end sees ECONNREFUSED. */
+static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, const struct sf_flow *flow, int errno,
                                           enum sf_counter counter) {
     const struct sf_endpoint *endpoint = bpf_map_lookup_elem(&endpoints, key);
     struct sf_connection *event;
@@ -236,7 +237,7 @@ static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, con
         event->local_port = bpf_htons(flow->destination_port);
         event->peer_address = flow->source_address;
         event->peer_port = flow->source_port;
-        event->error = ECONNREFUSED; /* what the other end sees */
+        event->error = errno;
         submit(event);
     }
     return SK_DROP;
@@ -254,7 +255,7 @@ static __always_inline int to_endpoint(struct bpf_sk_lookup *ctx, const struct s
     int assigned;
 
     if (!port)
-        return refuse_inbound(endpoint, flow, SF_COUNTER_refused_no_listener);
+        return refuse_inbound(endpoint, flow, ECONNREFUSED, SF_COUNTER_refused_no_listener);
     /* The more specific address first, then IPv4 before dual-stack: net/ipv4/inet_hashtables.c, compute_score. */
     assigned = assign(ctx, port, &key,
                       loopback & SF_OPTION_LOOPBACK6 ? SF_BIND_LOOPBACK6
@@ -268,7 +269,8 @@ static __always_inline int to_endpoint(struct bpf_sk_lookup *ctx, const struct s
         count(flow ? SF_COUNTER_dispatched : SF_COUNTER_dispatched_published);
         return SK_PASS;
     }
-    return refuse_inbound(endpoint, flow, assigned ? SF_COUNTER_refused_assign : SF_COUNTER_refused_no_listener);
+    return refuse_inbound(endpoint, flow, ECONNREFUSED,
+                          assigned ? SF_COUNTER_refused_assign : SF_COUNTER_refused_no_listener);
 }
 
 static __always_inline bool is_from_loopback6(const struct bpf_sk_lookup *ctx) {
@@ -300,7 +302,11 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
         if (!flow)
             return refuse_stranger(SF_COUNTER_refused_no_flow);
         endpoint = flow->destination;
-        verdict = to_endpoint(ctx, &endpoint, flow->destination_port, flow->flags, flow);
+        if (flow->flags ||
+            is_allowed_from(endpoint.vni, flow->source_address, key.source, endpoint.id, flow->destination_port))
+            verdict = to_endpoint(ctx, &endpoint, flow->destination_port, flow->flags, flow);
+        else
+            verdict = refuse_inbound(&endpoint, flow, EPERM, SF_COUNTER_refused_policy);
         if (verdict == SK_DROP)
             bpf_map_delete_elem(&flows, &key);
         return verdict;

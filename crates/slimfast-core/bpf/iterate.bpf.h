@@ -7,9 +7,10 @@
 #define SLIMFAST_ITERATE_BPF_H
 
 #include "events.bpf.h"
+#include "policy.bpf.h"
 
-/* For sf_cut: whose sockets to destroy. */
-struct sf_endpoint_key cut_owner = {};
+/* For sf_cut. */
+struct sf_cut_order cut = {};
 
 extern int bpf_sock_destroy(struct sock_common *sk) __ksym;
 
@@ -44,8 +45,28 @@ int sf_list(struct bpf_iter__tcp *ctx) {
     return 0;
 }
 
-/* Resets every connection and listener of one endpoint: its processes may be alive, its address is not theirs any more.
- */
+static __always_inline bool is_denied(const struct sf_socket *record, __be16 real_port) {
+    if (!(record->flags & SF_OVERLAY) || record->flags & (SF_LOOPBACK | SF_LOOPBACK6))
+        return false;
+    if (record->flags & SF_ACCEPTED)
+        return !is_allowed_from(record->owner.vni, record->peer_address, 0, record->owner.id,
+                                port_of(record->local_port ? record->local_port : real_port));
+    return !is_allowed(record->owner.vni, record->owner.id, record->peer_id, port_of(record->peer_port));
+}
+
+static __always_inline bool is_to_cut(const struct sf_socket *record, struct tcp_sock *tcp, __be16 real_port) {
+    switch (cut.what) {
+    case SF_CUT_OWNER: /* its processes may be alive, its address is not theirs any more */
+        return record->owner.vni == cut.owner.vni && record->owner.id == cut.owner.id;
+    case SF_CUT_COOKIE:
+        return bpf_get_socket_cookie(tcp) == cut.cookie;
+    case SF_CUT_DENIED:
+        return record->owner.vni == cut.owner.vni && is_denied(record, real_port);
+    default:
+        return false;
+    }
+}
+
 SEC("iter/tcp")
 int sf_cut(struct bpf_iter__tcp *ctx) {
     struct sock_common *common = ctx->sk_common;
@@ -58,8 +79,8 @@ int sf_cut(struct bpf_iter__tcp *ctx) {
     if (!tcp)
         return 0;
     record = bpf_sk_storage_get(&sockets, tcp, 0, 0);
-    if (record && record->owner.vni == cut_owner.vni && record->owner.id == cut_owner.id)
-        bpf_sock_destroy(common);
+    if (record && is_to_cut(record, tcp, bpf_htons(common->skc_num)) && !bpf_sock_destroy(common))
+        cut.done++;
     return 0;
 }
 

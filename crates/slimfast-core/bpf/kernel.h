@@ -20,6 +20,7 @@
 #define SOCK_DONE 1
 
 /* include/uapi/asm-generic/errno*.h */
+#define EPERM         1
 #define EADDRINUSE    98
 #define EADDRNOTAVAIL 99
 #define ENETDOWN      100

@@ -70,6 +70,32 @@ struct {
     __type(value, struct sf_published);
 } published SEC(".maps");
 
+/* By VNI: networks that have policies or a default to deny. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_NETWORKS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, __u32);
+    __type(value, struct sf_policy);
+} policies SEC(".maps");
+
+/* Endpoints of these networks. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_PEERS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_endpoint_key);
+    __type(value, __u32);
+} identities SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(max_entries, SF_MAX_VERDICTS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_verdict_key);
+    __type(value, __u8);
+} verdicts SEC(".maps");
+
 /* ---- the socket mapping table ---------------------------------------------------------------------------------------
  */
 
@@ -156,6 +182,7 @@ const enum sf_event_kind sf_unused_event_kind = 0;
 const enum sf_socket_flags sf_unused_socket_flags = 0;
 const enum sf_bind_class sf_unused_bind_class = 0;
 const enum sf_counter sf_unused_counter = 0;
+const enum sf_cut_what sf_unused_cut_what = 0;
 
 /* ---- inline functions
  * --------------------------------------------------------------------------------------------------- */

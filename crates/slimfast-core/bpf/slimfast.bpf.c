@@ -3,6 +3,7 @@
  * SlimFast's data path in the kernel, one object: each part is a header of its own, so that they share maps and inline
  * functions without a linker.
  *
+ *   policy.bpf.h    who may connect to whom
  *   connect.bpf.h   connect(2): where a connection goes
  *   bind.bpf.h      bind(2), close(2): what is bound to which port of which endpoint
  *   names.bpf.h     getsockname(2), getpeername(2), accept(2)
@@ -13,6 +14,7 @@
 #include "maps.bpf.h"
 #include "events.bpf.h"
 #include "bind.bpf.h"
+#include "policy.bpf.h"
 #include "connect.bpf.h"
 #include "names.bpf.h"
 #include "sockops.bpf.h"

@@ -29,6 +29,8 @@
 /* Listening sockets. */
 #define SF_MAX_LISTENERS 65536
 #define SF_MAX_PUBLISHED 4096
+/* Verdicts of all networks: one for each prefix of ports of each pair of identities that a policy speaks of. */
+#define SF_MAX_VERDICTS 262144
 /* Sockets that share one (address, port) by SO_REUSEPORT: one bit each in sf_port.slots. */
 #define SF_MAX_REUSEPORT 64
 /* Bytes of the ring of events; a power of two, and small enough to stay in the cache: each connection writes twice. */
@@ -113,6 +115,46 @@ struct sf_published {
     struct sf_endpoint_key endpoint;
     __u16 port;
     __u16 pad;
+};
+
+/* What is done in a network that has policies when none of them speaks of a connection. */
+struct sf_policy {
+    __u32 is_default_deny;
+};
+
+/* Bits of struct sf_verdict_key behind prefix_length. */
+#define SF_VERDICT_BITS 112
+
+/*
+ * Of a longest-prefix-match trie: `prefix_length` is 96 (all ports) to 112 (one port). Endpoints that all policies
+ * treat alike share an identity. The value is 1 for allowed, 0 for denied.
+ */
+struct sf_verdict_key {
+    __u32 prefix_length;
+    __u32 vni;
+    __u32 from;
+    __u32 to;
+    __be16 port;
+} __attribute__((packed));
+
+/* Which sockets sf_cut destroys. */
+enum sf_cut_what {
+    SF_CUT_NONE,
+    /* All of `owner`. */
+    SF_CUT_OWNER,
+    /* The one with `cookie`. */
+    SF_CUT_COOKIE,
+    /* The connections in network `owner.vni` that its policies do not allow. */
+    SF_CUT_DENIED,
+};
+
+struct sf_cut_order {
+    __u64 cookie;
+    struct sf_endpoint_key owner;
+    /* enum sf_cut_what */
+    __u32 what;
+    /* Written by the program: how many were destroyed. */
+    __u32 done;
 };
 
 /* ---- the socket mapping table --------------------------------------------------------------------------------------
@@ -266,6 +308,7 @@ struct sf_connection {
     X(connects_outside)                                                                                                \
     X(connects_no_address)                                                                                             \
     X(connects_denied)                                                                                                 \
+    X(connects_denied_policy)                                                                                          \
     X(options_written)                                                                                                 \
     X(options_no_space)                                                                                                \
     X(syns_seen)                                                                                                       \
@@ -278,6 +321,7 @@ struct sf_connection {
     X(refused_no_listener)                                                                                             \
     X(refused_hidden)                                                                                                  \
     X(refused_assign)                                                                                                  \
+    X(refused_policy)                                                                                                  \
     X(binds)                                                                                                           \
     X(binds_in_use)                                                                                                    \
     X(binds_not_available)                                                                                             \

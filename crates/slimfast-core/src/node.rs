@@ -30,8 +30,9 @@ use self::attach::Attached;
 use self::state::State;
 use crate::admission::{Admission, AdmissionEvent};
 use crate::datapath::events::EventReader;
-use crate::datapath::listing::{Connection, Listener, Listing};
+use crate::datapath::listing::{Connection, Cut, Listener, Listing};
 use crate::datapath::loader::{Loaded, NodeConstants};
+use crate::datapath::policies::{NetworkPolicy, Policies};
 use crate::datapath::sockets::HostSockets;
 use crate::datapath::tables::{HostAddresses, Tables};
 use crate::error::{Error, Result};
@@ -82,6 +83,7 @@ struct Parts {
     listing: Listing,
     sockets: Arc<HostSockets>,
     tables: Tables,
+    policies: Policies,
     loaded: Loaded,
 }
 
@@ -163,6 +165,30 @@ impl Node {
 
     pub fn listeners(&self) -> Result<Vec<Listener>> {
         self.with(|inner| inner.namespace.run(|| inner.parts.listing.listeners()))
+    }
+
+    /// Replaces a network's policies and resets the connections that they do not allow; says how many those were.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a network that is not in the applied state, [`Error::Invalid`] as [`Policies::set`].
+    pub fn set_policy(&self, policy: &NetworkPolicy) -> Result<u32> {
+        self.with(|inner| {
+            if inner.state.network(policy.vni).is_none() {
+                return Err(Error::NotFound { what: format!("network {}", policy.vni) });
+            }
+            inner.parts.policies.set(policy)?;
+            inner.cut(Cut::Denied { vni: policy.vni })
+        })
+    }
+
+    /// Everything is allowed in the network from now on. Idempotent.
+    pub fn remove_policy(&self, vni: u32) -> Result<()> {
+        self.with(|inner| inner.parts.policies.remove(vni))
+    }
+
+    /// Resets the connection with this socket cookie; false if there is none.
+    pub fn cut_connection(&self, cookie: u64) -> Result<bool> {
+        self.with(|inner| Ok(inner.cut(Cut::Cookie(cookie))? > 0))
     }
 
     /// Counters of the BPF programs and of the hand-out of sockets, by name; they grow from 0 while the node is open.
@@ -248,6 +274,7 @@ impl Parts {
         };
         let loaded = Loaded::load(constants, cgroup.directory())?;
         let tables = Tables::new(&loaded)?;
+        let policies = Policies::new(&loaded)?;
         // Its own containers reach their loopback before any state has come.
         tables.set_node(config.underlay, config.front_first, config.front_count)?;
         let mut host_addresses = HostAddresses::new(&loaded)?;
@@ -271,7 +298,7 @@ impl Parts {
         let sources: Arc<dyn SocketSources> = Arc::clone(&sockets) as _;
         let idle_watch = watch_admission(admitted, Arc::clone(queue))?;
         let admission = Admission::start(&config.run_dir.join(SECCOMP_SOCKET), Box::new(lookup), sources, sender)?;
-        Ok(Self { admission, idle_watch, address_watch, reader, listing, sockets, tables, loaded })
+        Ok(Self { admission, idle_watch, address_watch, reader, listing, sockets, tables, policies, loaded })
     }
 
     fn stop(self) {
@@ -285,6 +312,11 @@ impl Parts {
 }
 
 impl Inner {
+    /// The iterators walk the sockets of the namespace that they are read in.
+    fn cut(&self, which: Cut) -> Result<u32> {
+        self.namespace.run(|| self.parts.listing.cut(which))
+    }
+
     fn close(mut self) -> Result<()> {
         let mut outcome = Ok(());
         let keys: Vec<_> = self.attached.keys().copied().collect();

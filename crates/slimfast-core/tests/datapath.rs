@@ -12,8 +12,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use slimfast_core::datapath::events::{ConnectionEvent, EventKind, EventReader};
-use slimfast_core::datapath::listing::{Direction, Listing};
+use slimfast_core::datapath::listing::{Cut, Direction, Listing};
 use slimfast_core::datapath::loader::{Loaded, NodeConstants};
+use slimfast_core::datapath::policies::{NetworkPolicy, Policies, Verdict};
 use slimfast_core::datapath::sockets::HostSockets;
 use slimfast_core::datapath::tables::{HostAddresses, Tables};
 use slimfast_core::owner::{EndpointKey, Family, SocketSources, Tier};
@@ -43,6 +44,7 @@ struct Node {
     tables: Tables,
     sockets: HostSockets,
     listing: Listing,
+    policies: Mutex<Policies>,
     events: Receiver<Vec<ConnectionEvent>>,
     host_addresses: Mutex<HostAddresses>,
     _reader: EventReader,
@@ -87,6 +89,7 @@ impl Node {
         let tables = Tables::new(&loaded).expect("open the maps");
         let sockets = HostSockets::new(loaded.map("sockets").expect("the map of sockets"));
         let listing = Listing::new(&loaded).expect("attach the iterators");
+        let policies = Policies::new(&loaded).expect("open the maps of policies");
         let (sender, events) = channel();
         let reader = EventReader::start(
             loaded.map("events").expect("the ring"),
@@ -107,6 +110,7 @@ impl Node {
             tables,
             sockets,
             listing,
+            policies: Mutex::new(policies),
             events,
             host_addresses: Mutex::new(host_addresses),
             _reader: reader,
@@ -487,7 +491,7 @@ fn cuts_an_endpoint_off() {
     let other = node.listener(A, any(80));
     let mut client = node.connect(A, v4(B_ADDRESS, 80)).expect("connect");
     let (_accepted, _) = listener.accept().expect("accept");
-    node.listing.cut(B).expect("cut");
+    assert!(node.listing.cut(Cut::Endpoint(B)).expect("cut") > 0);
     assert_eq!(client.read(&mut [0]).expect_err("reset").kind(), ErrorKind::ConnectionReset);
     assert_eq!(node.connect(A, v4(B_ADDRESS, 80)).expect_err("no listener").kind(), ErrorKind::ConnectionRefused);
     let to_a = node.connect(B, v4(A_ADDRESS, 80)).expect("the other endpoint is untouched");
@@ -514,4 +518,147 @@ fn leaves_sockets_without_a_record_alone() {
     assert_eq!(client.peer_addr().expect("getpeername"), address);
     assert_eq!(SockRef::from(&client).local_addr().ok().and_then(|a| a.as_socket()), client.local_addr().ok());
     assert_eq!(node.counter("connects_outside"), 0);
+}
+
+/// A policy of network 42 in which A has identity 1 and B identity 2.
+fn policy(is_default_deny: bool, verdicts: &[(u32, u32, u16, u16, bool)]) -> NetworkPolicy {
+    NetworkPolicy {
+        vni: A.vni,
+        is_default_deny,
+        identities: vec![(A.id, 1), (B.id, 2)],
+        verdicts: verdicts
+            .iter()
+            .map(|&(from, to, first, last, is_allowed)| Verdict { from, to, ports: first..=last, is_allowed })
+            .collect(),
+    }
+}
+
+impl Node {
+    fn set_policy(&self, policy: &NetworkPolicy) -> u32 {
+        self.policies.lock().expect("the policies").set(policy).expect("set the policy");
+        self.listing.cut(Cut::Denied { vni: policy.vni }).expect("cut what is denied")
+    }
+
+    fn connect_error(&self, owner: EndpointKey, to: SocketAddr) -> Option<i32> {
+        self.connect(owner, to).err().and_then(|error| error.raw_os_error())
+    }
+}
+
+#[test]
+fn policies_decide_who_may_connect() {
+    let node = Node::start();
+    let _listeners = [80, 443, 8080].map(|port| node.listener(B, any(port)));
+    let _elsewhere = node.listener(C, any(80));
+    let _back = node.listener(A, any(80));
+    let to = |port| v4(B_ADDRESS, port);
+
+    node.set_policy(&policy(false, &[(1, 2, 400, 500, false)]));
+    assert_eq!(node.connect_error(A, to(443)), Some(libc::EPERM), "denied by a range of ports");
+    assert_eq!(node.connect_error(A, mapped(B_ADDRESS, 443)), Some(libc::EPERM), "v4-mapped");
+    for allowed in [to(80), to(8080)] {
+        node.connect(A, allowed).expect("what no policy denies");
+    }
+    node.connect(B, v4(A_ADDRESS, 80)).expect("the other direction");
+    node.connect(C, v4(B_ADDRESS, 80)).expect("another network");
+
+    node.set_policy(&policy(true, &[(1, 2, 80, 80, true)]));
+    node.connect(A, to(80)).expect("what a policy allows");
+    assert_eq!(node.connect_error(A, to(8080)), Some(libc::EPERM), "denied by default");
+    assert_eq!(node.connect_error(B, v4(A_ADDRESS, 80)), Some(libc::EPERM));
+    for own in [v4(B_ADDRESS, 8080), v4(Ipv4Addr::LOCALHOST, 8080)] {
+        node.connect(B, own).expect("within the container");
+    }
+    node.connect(C, v4(B_ADDRESS, 80)).expect("another network");
+    let mut stranger = policy(true, &[(1, 2, 80, 80, true)]);
+    stranger.identities.truncate(1);
+    node.set_policy(&stranger);
+    assert_eq!(node.connect_error(A, to(80)), Some(libc::EPERM), "somebody that the policy does not know");
+
+    assert_eq!(node.counter("connects_denied_policy"), 5);
+    node.policies.lock().expect("the policies").remove(A.vni).expect("remove the policy");
+    node.connect(A, to(8080)).expect("no policy any more");
+    for map in ["policies", "identities", "verdicts"] {
+        assert_eq!(node.entries(map), 0, "{map}");
+    }
+    let denied: Vec<_> = node.events().into_iter().filter(|event| event.errno == Some(libc::EPERM)).collect();
+    assert_eq!(denied.len(), 5);
+    assert!(denied.iter().all(|event| event.connection.direction == Direction::Outbound));
+}
+
+/// The connecting end has been told of no policy for its own id; the listening end knows better.
+#[test]
+fn policies_hold_at_the_listening_end() {
+    let node = Node::start();
+    let _listener = node.listener(B, any(80));
+    node.set_policy(&policy(false, &[(2, 1, 80, 80, false)]));
+    node.connect(A, v4(B_ADDRESS, 80)).expect("what no policy denies");
+    // Somebody that the listening node does not know, or knows on another node.
+    node.tables.remove_peer(A.vni, A_ADDRESS).expect("remove a peer");
+    assert_eq!(node.connect_error(A, v4(B_ADDRESS, 80)), Some(libc::ECONNREFUSED), "an unknown peer");
+    node.tables.set_peer(A, A_ADDRESS, Ipv4Addr::new(192, 0, 2, 1)).expect("set a peer");
+    assert_eq!(node.connect_error(A, v4(B_ADDRESS, 80)), Some(libc::ECONNREFUSED), "a peer of another node");
+    // The address has become that of somebody whom the policy denies, and the connecting node has not heard of it.
+    let denied = EndpointKey { vni: A.vni, id: 3 };
+    let policy = NetworkPolicy {
+        identities: vec![(A.id, 1), (B.id, 2), (denied.id, 3)],
+        ..policy(false, &[(3, 2, 1, 65_535, false)])
+    };
+    node.set_policy(&policy);
+    node.tables.set_peer(denied, A_ADDRESS, NODE).expect("set a peer");
+    assert_eq!(node.connect_error(A, v4(B_ADDRESS, 80)), Some(libc::ECONNREFUSED), "a denied identity");
+    assert_eq!(node.counter("refused_policy"), 3);
+    let refused: Vec<_> = node.events().into_iter().filter(|event| event.errno == Some(libc::EPERM)).collect();
+    assert_eq!(refused.len(), 3);
+    assert!(refused.iter().all(|event| event.connection.direction == Direction::Inbound));
+}
+
+#[test]
+fn cuts_what_a_policy_no_longer_allows_and_single_connections() {
+    let node = Node::start();
+    let listener = node.listener(B, any(80));
+    let other = node.listener(B, any(81));
+    let open = |listener: &Socket, port| {
+        let client = node.connect(A, v4(B_ADDRESS, port)).expect("connect");
+        let (accepted, _) = listener.accept().expect("accept");
+        (client, accepted)
+    };
+    let (mut denied, mut denied_end) = open(&listener, 80);
+    let (mut kept, mut kept_end) = open(&other, 81);
+    let mut byte = [0];
+    // One end or both: the reset of the first may have ended the other before its turn.
+    assert!(matches!(node.set_policy(&policy(false, &[(1, 2, 80, 80, false)])), 1 | 2));
+    for end in [&mut denied, &mut denied_end] {
+        let error = end.read(&mut byte).expect_err("cut").raw_os_error();
+        assert!(matches!(error, Some(libc::ECONNABORTED | libc::ECONNRESET)), "{error:?}");
+    }
+    listener.set_nonblocking(true).expect("O_NONBLOCK");
+    assert_eq!(listener.accept().expect_err("still listening").kind(), ErrorKind::WouldBlock);
+    kept.write_all(&[1]).expect("write");
+    kept_end.read_exact(&mut byte).expect("read");
+    assert_eq!(node.set_policy(&policy(false, &[(1, 2, 80, 80, false)])), 0, "nothing is left to cut");
+
+    let connections = node.listing.connections().expect("list");
+    let cookie = connections.iter().find(|one| one.direction == Direction::Outbound).expect("the client").cookie;
+    assert_eq!(node.listing.cut(Cut::Cookie(cookie)).expect("cut"), 1);
+    assert_eq!(kept.read(&mut byte).expect_err("cut").raw_os_error(), Some(libc::ECONNABORTED));
+    assert_eq!(kept_end.read(&mut byte).expect_err("reset").raw_os_error(), Some(libc::ECONNRESET));
+    assert_eq!(node.listing.cut(Cut::Cookie(cookie)).expect("cut"), 0);
+}
+
+#[test]
+fn refuses_policies_that_make_no_sense() {
+    let node = Node::start();
+    let mut policies = node.policies.lock().expect("the policies");
+    let overlapping = policy(false, &[(1, 2, 80, 90, true), (1, 2, 85, 85, false)]);
+    let nobody = NetworkPolicy { identities: vec![(A.id, 0)], ..policy(true, &[]) };
+    let too_many = NetworkPolicy {
+        verdicts: (0..262_145).map(|to| Verdict { from: 1, to, ports: 80..=80, is_allowed: true }).collect(),
+        ..policy(false, &[])
+    };
+    for wrong in [overlapping, nobody, too_many] {
+        policies.set(&wrong).expect_err("a policy that makes no sense");
+        for map in ["policies", "identities", "verdicts"] {
+            assert_eq!(node.entries(map), 0, "{map}");
+        }
+    }
 }

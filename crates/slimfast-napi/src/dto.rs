@@ -6,6 +6,7 @@ use napi::bindgen_prelude::{BigInt, Either3};
 use napi_derive::napi;
 use slimfast_core::datapath::events::{ConnectionEvent, EventKind};
 use slimfast_core::datapath::listing::{Connection, Direction, Listener};
+use slimfast_core::datapath::policies::{self, Verdict};
 use slimfast_core::error::{Error, Result};
 use slimfast_core::node;
 use slimfast_core::owner::{EndpointKey, Tier};
@@ -58,6 +59,29 @@ pub struct StateChange {
     pub removed_endpoints: Vec<Key>,
     pub removed_networks: Vec<u32>,
     pub removed_nodes: Vec<String>,
+}
+
+#[napi(object)]
+pub struct EndpointIdentity {
+    pub endpoint_id: u32,
+    pub identity: u32,
+}
+
+#[napi(object)]
+pub struct PolicyVerdict {
+    pub from: u32,
+    pub to: u32,
+    pub port_first: u32,
+    pub port_last: u32,
+    pub is_allowed: bool,
+}
+
+#[napi(object)]
+pub struct NetworkPolicy {
+    pub vni: u32,
+    pub is_default_deny: bool,
+    pub identities: Vec<EndpointIdentity>,
+    pub verdicts: Vec<PolicyVerdict>,
 }
 
 #[napi(object)]
@@ -249,6 +273,28 @@ impl TryFrom<StateChange> for node::StateChange {
             removed_endpoints: change.removed_endpoints.iter().map(EndpointKey::from).collect(),
             removed_networks: change.removed_networks,
             removed_nodes: change.removed_nodes,
+        })
+    }
+}
+
+impl TryFrom<PolicyVerdict> for Verdict {
+    type Error = Error;
+
+    fn try_from(verdict: PolicyVerdict) -> Result<Self> {
+        let ports = port("portFirst", verdict.port_first)?..=port("portLast", verdict.port_last)?;
+        Ok(Self { from: verdict.from, to: verdict.to, ports, is_allowed: verdict.is_allowed })
+    }
+}
+
+impl TryFrom<NetworkPolicy> for policies::NetworkPolicy {
+    type Error = Error;
+
+    fn try_from(policy: NetworkPolicy) -> Result<Self> {
+        Ok(Self {
+            vni: policy.vni,
+            is_default_deny: policy.is_default_deny,
+            identities: policy.identities.iter().map(|one| (one.endpoint_id, one.identity)).collect(),
+            verdicts: each(policy.verdicts)?,
         })
     }
 }

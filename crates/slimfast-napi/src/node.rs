@@ -64,6 +64,27 @@ impl NativeNode {
         job(move || node.detach((&key).into()))
     }
 
+    /// Resolves with how many connections were cut.
+    #[napi]
+    pub fn set_network_policy(&self, policy: dto::NetworkPolicy) -> AsyncTask<Job<u32>> {
+        let node = Arc::clone(&self.node);
+        job(move || node.set_policy(&policy.try_into()?))
+    }
+
+    #[napi]
+    pub fn remove_network_policy(&self, vni: u32) -> AsyncTask<Job<()>> {
+        let node = Arc::clone(&self.node);
+        job(move || node.remove_policy(vni))
+    }
+
+    /// Whether there was one.
+    #[napi]
+    pub fn cut_connection(&self, cookie: BigInt) -> AsyncTask<Job<bool>> {
+        let node = Arc::clone(&self.node);
+        let (_, cookie, _) = cookie.get_u64();
+        job(move || node.cut_connection(cookie))
+    }
+
     #[napi]
     pub fn attached(&self) -> napi::Result<Vec<dto::AttachedState>> {
         let states = self.node.attached().map_err(|error| to_js(&error))?;

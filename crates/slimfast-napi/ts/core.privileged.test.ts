@@ -57,6 +57,16 @@ describe("a node", () => {
     expect(Object.keys(counters).length).toBeGreaterThan(0);
     for (const value of Object.values(counters)) expect(value).toBeTypeOf("bigint");
     expect(node.traces()).toContain(`sf-${node.name}-web`);
+    const policy = {
+      vni: 7,
+      isDefaultDeny: true,
+      identities: [{ endpointId: 1, identity: 1 }],
+      verdicts: [{ from: 1, to: 1, portFirst: 80, portLast: 443, isAllowed: true }],
+    };
+    expect(await node.call("setNetworkPolicy", policy)).toBe(0);
+    await expect(node.call("setNetworkPolicy", { ...policy, vni: 8 })).rejects.toMatchObject({ kind: "not_found" });
+    await node.call("removeNetworkPolicy", 7);
+    expect(await node.call("cutConnection", 1n)).toBe(false);
     await node.call("detachEndpoint", { vni: 7, id: 1 });
     await node.call("detachEndpoint", { vni: 7, id: 1 });
     expect(await node.call("attached")).toEqual([]);

@@ -15,6 +15,7 @@ import type {
   EndpointKey,
   EventBatch,
   ListenerState,
+  NetworkPolicy,
   StateChange,
 } from "./types.js";
 
@@ -61,6 +62,18 @@ class CoreHandle implements Core {
 
   detachEndpoint(key: EndpointKey): Promise<void> {
     return later(() => this.#node.detachEndpoint(key));
+  }
+
+  setNetworkPolicy(policy: NetworkPolicy): Promise<number> {
+    return later(() => this.#node.setNetworkPolicy(policy));
+  }
+
+  removeNetworkPolicy(vni: number): Promise<void> {
+    return later(() => this.#node.removeNetworkPolicy(vni));
+  }
+
+  cutConnection(cookie: bigint): Promise<boolean> {
+    return later(() => this.#node.cutConnection(cookie));
   }
 
   attached(): AttachedState[] {

@@ -57,6 +57,33 @@ export interface StateChange {
   removedNodes: string[];
 }
 
+/** What the policies of one network come to. */
+export interface NetworkPolicy {
+  vni: number;
+  /** What holds where no verdict does. */
+  isDefaultDeny: boolean;
+  /** Every endpoint of the network. Endpoints that all policies treat alike may share an identity; it is at least 1. */
+  identities: EndpointIdentity[];
+  /** At most one for each (from, to, port): ranges of a pair do not overlap. */
+  verdicts: PolicyVerdict[];
+}
+
+export interface EndpointIdentity {
+  endpointId: number;
+  identity: number;
+}
+
+export interface PolicyVerdict {
+  /** Identity of the endpoints that connect. */
+  from: number;
+  /** Identity of the endpoints that listen. */
+  to: number;
+  /** Destination ports, first and last included: 0 to 65535. */
+  portFirst: number;
+  portLast: number;
+  isAllowed: boolean;
+}
+
 export interface AttachRequest {
   /** Network namespace name to create under /run/netns. */
   netnsName: string;
@@ -159,6 +186,18 @@ export interface Core {
   attachEndpoint(request: AttachRequest): Promise<AttachResult>;
   /** Idempotent. */
   detachEndpoint(key: EndpointKey): Promise<void>;
+  /**
+   * Replaces what was set for the network, and cuts the connections of this node's endpoints that it does not allow.
+   * An identity that is in use keeps its meaning from one call to the next: that is what makes the exchange safe.
+   * Fails with `not_found` for a network that is not in the applied state, with `invalid` for too many verdicts (262,144
+   * on a node; a range of ports takes 1 to 30) and nothing is changed then.
+   * Resolves with the number of sockets that were cut.
+   */
+  setNetworkPolicy(policy: NetworkPolicy): Promise<number>;
+  /** Everything is allowed in the network from now on. Idempotent. */
+  removeNetworkPolicy(vni: number): Promise<void>;
+  /** Resets one connection; false if there is none with this cookie. */
+  cutConnection(cookie: bigint): Promise<boolean>;
   attached(): AttachedState[];
   connections(): Promise<ConnectionState[]>;
   listeners(): Promise<ListenerState[]>;

@@ -13,11 +13,20 @@ import {
   type EndpointKey,
   type EventBatch,
   type ListenerState,
+  type NetworkPolicy,
   type StateChange,
 } from "@slimfast/core";
 import { Faults } from "./faults.js";
 
-export type CoreMethod = "applyState" | "attachEndpoint" | "detachEndpoint" | "attached" | "connections" | "close";
+export type CoreMethod =
+  | "applyState"
+  | "attachEndpoint"
+  | "detachEndpoint"
+  | "setNetworkPolicy"
+  | "removeNetworkPolicy"
+  | "attached"
+  | "connections"
+  | "close";
 
 export class FakeCore implements Core {
   /** Calls in order, such as `attachEndpoint 7:1`. Reading calls are not recorded. */
@@ -28,6 +37,7 @@ export class FakeCore implements Core {
   /** Keys of what is in the applied state, `VNI:ID`. */
   readonly known = new Set<string>();
   readonly networks = new Set<number>();
+  readonly policies = new Map<number, NetworkPolicy>();
   readonly held = new Map<string, AttachedState>();
   readonly currentConnections: ConnectionState[] = [];
   readonly currentListeners: ListenerState[] = [];
@@ -69,6 +79,25 @@ export class FakeCore implements Core {
     await this.faults.pass("detachEndpoint");
     this.#mustBeOpen();
     this.held.delete(text(key));
+  }
+
+  async setNetworkPolicy(policy: NetworkPolicy): Promise<number> {
+    this.calls.push(`setNetworkPolicy ${policy.vni}`);
+    await this.faults.pass("setNetworkPolicy");
+    this.#mustBeOpen();
+    this.policies.set(policy.vni, policy);
+    return 0;
+  }
+
+  async removeNetworkPolicy(vni: number): Promise<void> {
+    this.calls.push(`removeNetworkPolicy ${vni}`);
+    await this.faults.pass("removeNetworkPolicy");
+    this.policies.delete(vni);
+  }
+
+  async cutConnection(cookie: bigint): Promise<boolean> {
+    this.calls.push(`cutConnection ${cookie}`);
+    return this.currentConnections.some((connection) => connection.cookie === cookie);
   }
 
   attached(): AttachedState[] {

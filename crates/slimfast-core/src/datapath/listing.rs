@@ -1,4 +1,4 @@
-//! Connections and listeners as the kernel has them, read through BPF iterators; and cutting an endpoint's.
+//! Connections and listeners as the kernel has them, read through BPF iterators; and cutting some of them.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle};
 
 use super::loader::Loaded;
-use super::records::{bytes_of, read_record, sf_bind_class, sf_connection, sf_endpoint_key, sf_socket_flags};
+use super::records::{
+    bytes_of, read_record, sf_bind_class, sf_connection, sf_cut_order, sf_cut_what, sf_endpoint_key, sf_socket_flags,
+};
 use super::{bpf_error, ipv4};
 use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, Tier};
@@ -130,6 +132,17 @@ impl Listener {
     }
 }
 
+/// Which sockets to reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// All connections and listeners of an endpoint.
+    Endpoint(EndpointKey),
+    /// The connection with this socket cookie.
+    Cookie(u64),
+    /// The connections of a network that its policies do not allow.
+    Denied { vni: u32 },
+}
+
 /// The iterator programs, attached once.
 pub struct Listing {
     list: Link,
@@ -166,12 +179,24 @@ impl Listing {
         Ok(records.iter().filter(|record| record.state == TCP_LISTEN).map(Listener::from_record).collect())
     }
 
-    /// Resets all connections and listeners of an endpoint. Calls must not overlap.
-    pub fn cut(&self, owner: EndpointKey) -> Result<()> {
+    /// Resets sockets and says how many. Calls must not overlap.
+    pub fn cut(&self, which: Cut) -> Result<u32> {
+        let nobody = EndpointKey { vni: 0, id: 0 };
+        let (what, owner, cookie) = match which {
+            Cut::Endpoint(owner) => (sf_cut_what::SF_CUT_OWNER, owner, 0),
+            Cut::Cookie(cookie) => (sf_cut_what::SF_CUT_COOKIE, nobody, cookie),
+            Cut::Denied { vni } => (sf_cut_what::SF_CUT_DENIED, EndpointKey { vni, id: 0 }, 0),
+        };
+        let order = sf_cut_order { cookie, owner: sf_endpoint_key::from(owner), what: what.0, done: 0 };
         self.globals
-            .update(&0u32.to_ne_bytes(), bytes_of(&sf_endpoint_key::from(owner)), MapFlags::ANY)
-            .map_err(|error| bpf_error("name the endpoint to cut", &error))?;
-        run(&self.cut, "cut an endpoint's sockets").map(drop)
+            .update(&0u32.to_ne_bytes(), bytes_of(&order), MapFlags::ANY)
+            .map_err(|error| bpf_error("say which sockets to cut", &error))?;
+        run(&self.cut, "cut sockets")?;
+        let done = self
+            .globals
+            .lookup(&0u32.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|error| bpf_error("read how many sockets were cut", &error))?;
+        Ok(done.as_deref().and_then(read_record::<sf_cut_order>).map_or(0, |order| order.done))
     }
 }
 

@@ -6,12 +6,14 @@
 //! sockets   host sockets with their owner's record
 //! events    the ring of connection events, read by one thread
 //! listing   connections and listeners out of the kernel's own tables; cutting an endpoint's
+//! policies  who may connect to whom, into the maps
 //! records   the C header's records in Rust
 //! ```
 
 pub mod events;
 pub mod listing;
 pub mod loader;
+pub mod policies;
 pub mod records;
 pub mod sockets;
 pub mod tables;

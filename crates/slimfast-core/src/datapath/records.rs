@@ -36,6 +36,9 @@ records! {
     sf_socket: 48,
     sf_connection: 96,
     sf_option: 20,
+    sf_policy: 4,
+    sf_verdict_key: 18,
+    sf_cut_order: 24,
 }
 
 /// The record's bytes, as the kernel wants them.

@@ -158,13 +158,13 @@ fn put<K: Record, V: Record>(map: &MapHandle, key: &K, value: &V) -> Result<()> 
     put_bytes(map, bytes_of(key), bytes_of(value))
 }
 
-fn put_bytes(map: &MapHandle, key: &[u8], value: &[u8]) -> Result<()> {
+pub(super) fn put_bytes(map: &MapHandle, key: &[u8], value: &[u8]) -> Result<()> {
     map.update(key, value, MapFlags::ANY)
         .map_err(|error| bpf_error(format!("write to BPF map {}", map.name().to_string_lossy()), &error))
 }
 
 /// Idempotent.
-fn remove(map: &MapHandle, key: &[u8]) -> Result<()> {
+pub(super) fn remove(map: &MapHandle, key: &[u8]) -> Result<()> {
     match map.delete(key) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(bpf_error(format!("delete from BPF map {}", map.name().to_string_lossy()), &error))

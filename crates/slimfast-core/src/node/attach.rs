@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use super::Inner;
+use crate::datapath::listing::Cut;
 use crate::error::{Error, Result};
-use crate::host::netns::NetNs;
 use crate::host::overlay::{LocalEndpoint, Router, RouterConfig};
 use crate::host::ports::{PortHold, PortRange};
 use crate::owner::EndpointKey;
@@ -128,13 +128,8 @@ impl Inner {
             drop(hold);
         }
         outcome = outcome.and(self.parts.tables.remove_endpoint(key));
-        outcome = outcome.and(in_namespace(&self.namespace, || self.parts.listing.cut(key)));
+        outcome = outcome.and(self.cut(Cut::Endpoint(key)).map(drop));
         let detached = self.routers.get_mut(&key.vni).map_or(Ok(()), |router| router.detach(key.id));
         outcome.and(detached).and(self.drop_unused_router(key.vni))
     }
-}
-
-/// The iterators walk the sockets of the namespace that they are read in.
-fn in_namespace<T: Send>(namespace: &NetNs, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    namespace.run(work)
 }

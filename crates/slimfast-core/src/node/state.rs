@@ -167,6 +167,7 @@ impl Inner {
             });
         }
         self.state.networks.remove(&vni);
+        self.parts.policies.remove(vni)?;
         self.parts.tables.remove_network(vni)
     }
 
