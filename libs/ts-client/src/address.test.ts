@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { channelTarget } from "./address.js";
+import { parseAddress } from "./address.js";
 import { SlimFastError } from "./errors.js";
 
-describe("channelTarget", () => {
+describe("parseAddress", () => {
   it.each([
     ["unix:/run/slimfast/controller.sock", "unix:///run/slimfast/controller.sock"],
     ["unix:///run/slimfast/controller.sock", "unix:///run/slimfast/controller.sock"],
@@ -11,7 +11,7 @@ describe("channelTarget", () => {
     ["localhost:1", "localhost:1"],
     ["[::1]:65535", "[::1]:65535"],
   ])("reads %j", (address, target) => {
-    expect(channelTarget(address)).toBe(target);
+    expect(parseAddress(address).target).toBe(target);
   });
 
   it.each([
@@ -27,7 +27,7 @@ describe("channelTarget", () => {
     "http://a:1",
   ])("refuses %j", (address) => {
     try {
-      channelTarget(address);
+      parseAddress(address);
     } catch (error) {
       if (!(error instanceof SlimFastError)) throw error;
       expect(error.code).toBe("invalid_argument");

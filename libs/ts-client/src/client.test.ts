@@ -185,10 +185,32 @@ describe("retries", () => {
       getNode: 3,
       registerNode: 3,
       deleteEndpoint: 3,
-      createNetwork: 1,
+      // Its request id makes a repetition recognisable.
+      createNetwork: 3,
       deleteNode: 1,
       createEndpoint: 1,
     });
+  });
+
+  it("of a creation have one request id, and another creation has another", async () => {
+    const ids: string[] = [];
+    const client = await withServer({
+      cluster: {
+        createPolicy: async ({ requestId }) => {
+          ids.push(requestId);
+          if (ids.length < 3) throw new ServerError(Status.UNAVAILABLE, "for now");
+          return {};
+        },
+      },
+    });
+    await client.cluster.createPolicy({ policy: { name: "a" } });
+    await client.cluster.createPolicy({ policy: { name: "b" } });
+    await client.cluster.createPolicy({ policy: { name: "c" }, requestId: "mine" });
+    expect(ids).toHaveLength(5);
+    expect(ids[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(new Set(ids.slice(0, 3)).size).toBe(1);
+    expect(new Set(ids).size).toBe(3);
+    expect(ids[4]).toBe("mine");
   });
 
   it("are not made for errors that will come again", async () => {

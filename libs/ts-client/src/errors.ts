@@ -3,7 +3,7 @@
  *
  * Callers decide by `code` and `details`; the message is for people and may change.
  */
-import { ClientError, Status } from "nice-grpc";
+import { ClientError, Status } from "nice-grpc-common";
 import { RichClientError } from "nice-grpc-error-details";
 
 /** What went wrong, without regard to the transport. */
