@@ -19,6 +19,11 @@ export const MAX_LABELS = 32;
 export const MAX_LABEL_KEY_CHARS = 63;
 export const MAX_LABEL_VALUE_BYTES = 255;
 
+export const MAX_FILTER_CHARS = 2_048;
+/** Parentheses and NOTs inside each other. */
+export const MAX_FILTER_DEPTH = 16;
+export const MAX_FILTER_COMPARISONS = 64;
+
 export const DEFAULT_PAGE_SIZE = 100;
 export const MAX_PAGE_SIZE = 1_000;
 
