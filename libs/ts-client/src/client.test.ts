@@ -2,7 +2,14 @@
 import { once } from "node:events";
 import type { Endpoint } from "@slimfast/proto";
 import { ServerError, Status } from "nice-grpc";
-import { BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RichServerError } from "nice-grpc-error-details";
+import {
+  BadRequest,
+  ErrorInfo,
+  PreconditionFailure,
+  ResourceInfo,
+  RetryInfo,
+  RichServerError,
+} from "nice-grpc-error-details";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type AgentClient, type ControllerClient, connectAgent, connectController, SlimFastError } from "./index.js";
 import { type Answers, TestServer } from "./testing/server.js";
@@ -69,7 +76,12 @@ describe("errors", () => {
     });
     const error = await failure(client.cluster.getNode({ name: "node-1" }));
     expect(error).toMatchObject({ code, message: "the server's words" });
-    expect(error.details).toEqual({ fieldViolations: [], resources: [], preconditionViolations: [] });
+    expect(error.details).toEqual({
+      fieldViolations: [],
+      resources: [],
+      preconditionViolations: [],
+      info: { reason: "", metadata: {} },
+    });
     expect(error.cause).toBeInstanceOf(Error);
   });
 
@@ -81,15 +93,20 @@ describe("errors", () => {
             BadRequest.fromPartial({ fieldViolations: [{ field: "endpoint.address", description: "is taken" }] }),
             ResourceInfo.fromPartial({ resourceType: "endpoint", resourceName: "blue/web", owner: "node/node-1" }),
             PreconditionFailure.fromPartial({ violations: [{ type: "T", subject: "s", description: "d" }] }),
-            ErrorInfo.fromPartial({ reason: "UNKNOWN_TO_THIS_CLIENT" }),
+            ErrorInfo.fromPartial({ reason: "PORTS_TAKEN", metadata: { free_first: "9000" } }),
+            RetryInfo.fromPartial({}),
           ]);
         },
       },
     });
-    expect((await failure(client.agent.createEndpoint({}))).details).toEqual({
+    const error = await failure(client.agent.createEndpoint({}));
+    expect(error.resource).toMatchObject({ name: "blue/web", owner: "node/node-1" });
+    expect(error.remedy).toBe("the nearest free block begins at port 9000");
+    expect(error.details).toEqual({
       fieldViolations: [{ field: "endpoint.address", description: "is taken" }],
       resources: [{ type: "endpoint", name: "blue/web", owner: "node/node-1", description: "" }],
       preconditionViolations: [{ type: "T", subject: "s", description: "d" }],
+      info: { reason: "PORTS_TAKEN", metadata: { free_first: "9000" } },
     });
   });
 

@@ -4,6 +4,7 @@ export type {
   ControllerClient,
   ControllerLists,
   ControllerServices,
+  ControllerStreams,
   ListConnectionRecordsOptions,
   ListEndpointsOptions,
   ListOptions,
@@ -13,6 +14,7 @@ export type {
 export {
   type ErrorCode,
   type ErrorDetails,
+  type ErrorReason,
   type FieldViolation,
   type PreconditionViolation,
   type ResourceDetail,
@@ -20,3 +22,5 @@ export {
 } from "./errors.js";
 export type { CallSettings, RetryOptions } from "./options.js";
 export { newRequestId } from "./request-id.js";
+export type { AuditTailItem, ConnectionTailItem, TailInterruption, TailOptions } from "./tail.js";
+export type { WatchEvent, WatchedResource, WatchResourcesOptions } from "./watch.js";

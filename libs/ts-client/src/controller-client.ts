@@ -18,7 +18,16 @@ import type {
   Token,
 } from "@slimfast/proto";
 import type { DeadlineOptions } from "nice-grpc-client-middleware-deadline";
+import { DEFAULT_RETRY, type RetryOptions } from "./options.js";
 import { eachItem } from "./paging.js";
+import {
+  type AuditTailItem,
+  type ConnectionTailItem,
+  type TailOptions,
+  tailAuditEntries,
+  tailConnections,
+} from "./tail.js";
+import { type WatchEvent, type WatchResourcesOptions, watchResources } from "./watch.js";
 
 /** Options of the `listAll…` methods. */
 export interface ListOptions {
@@ -80,8 +89,18 @@ export interface ControllerLists {
   listAllAuditEntries(options?: ListOptions): AsyncGenerator<AuditEntry>;
 }
 
+/** Streams that come back by themselves after a lost connection. */
+export interface ControllerStreams {
+  /** What exists, then every change, without gaps or duplicates. */
+  watchResources(options?: WatchResourcesOptions): AsyncGenerator<WatchEvent>;
+  /** Connections of the whole cluster as they open, close and are refused. */
+  tailConnections(options?: TailOptions): AsyncGenerator<ConnectionTailItem>;
+  /** The audit log from now on. */
+  tailAuditEntries(options?: TailOptions): AsyncGenerator<AuditTailItem>;
+}
+
 /** An open connection to a controller. Calls throw SlimFastError and nothing else. */
-export interface ControllerClient extends ControllerServices, ControllerLists {
+export interface ControllerClient extends ControllerServices, ControllerLists, ControllerStreams {
   /** Resolves once a server accepts a connection; `unavailable` after `timeoutMs`. No call needs it. */
   ready(timeoutMs: number): Promise<void>;
   /** Ends running calls (`cancelled`) and refuses later ones (`failed_precondition`). May be called twice. */
@@ -142,5 +161,18 @@ export function controllerLists({ cluster, operations, access }: ControllerServi
         const answer = await access.listAuditEntries(page(options, token), call(options));
         return { items: answer.entries, nextPageToken: answer.nextPageToken };
       }),
+  };
+}
+
+/** The streams over these services. */
+export function controllerStreams(
+  { cluster, operations, access }: ControllerServices,
+  retryOptions: RetryOptions = {},
+): ControllerStreams {
+  const retry = { ...DEFAULT_RETRY, ...retryOptions };
+  return {
+    watchResources: (options = {}) => watchResources(cluster, options, retry),
+    tailConnections: (options = {}) => tailConnections(operations, options, retry),
+    tailAuditEntries: (options = {}) => tailAuditEntries(access, options, retry),
   };
 }

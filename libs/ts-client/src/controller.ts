@@ -12,7 +12,7 @@ import {
   OperationsServiceDefinition,
 } from "@slimfast/proto";
 import { type CallDeadline, Connection } from "./connection.js";
-import { type ControllerClient, controllerLists } from "./controller-client.js";
+import { type ControllerClient, controllerLists, controllerStreams } from "./controller-client.js";
 import type { ConnectOptions } from "./options.js";
 
 /**
@@ -33,6 +33,7 @@ export function connectController(options: ConnectOptions): ControllerClient {
   return {
     ...services,
     ...controllerLists(services),
+    ...controllerStreams(services, options.retry),
     ready: (timeoutMs) => connection.ready(timeoutMs),
     close: () => connection.close(),
   };

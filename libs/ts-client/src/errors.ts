@@ -35,7 +35,7 @@ export interface FieldViolation {
 
 /** The resource that is missing or in the way. */
 export interface ResourceDetail {
-  /** `node`, `network`, `endpoint` or `port`. */
+  /** For example `node`, `network`, `endpoint`, `policy` or `port`. */
   readonly type: string;
   /** Its name; `NETWORK/NAME` for an endpoint, `NODE:PORT` or `NODE:FIRST-LAST` for ports. */
   readonly name: string;
@@ -54,14 +54,28 @@ export interface PreconditionViolation {
   readonly description: string;
 }
 
+/** google.rpc.ErrorInfo: why, for programs. */
+export interface ErrorReason {
+  /** A constant such as `PORTS_TAKEN` or `REVISION_EXPIRED`; empty where the server gave none. */
+  readonly reason: string;
+  /** What belongs to it, for example `free_first`. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
 /** What the server said beyond code and message. Lists are empty where it said nothing. */
 export interface ErrorDetails {
   readonly fieldViolations: readonly FieldViolation[];
   readonly resources: readonly ResourceDetail[];
   readonly preconditionViolations: readonly PreconditionViolation[];
+  readonly info: ErrorReason;
 }
 
-const NO_DETAILS: ErrorDetails = { fieldViolations: [], resources: [], preconditionViolations: [] };
+const NO_DETAILS: ErrorDetails = {
+  fieldViolations: [],
+  resources: [],
+  preconditionViolations: [],
+  info: { reason: "", metadata: {} },
+};
 
 /** Every failure of a call, and every refused option, is one of these. */
 export class SlimFastError extends Error {
@@ -73,6 +87,31 @@ export class SlimFastError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.details = { ...NO_DETAILS, ...options.details };
+  }
+
+  /** The resource that is missing or in the way; null where the failure is not about one. */
+  get resource(): ResourceDetail | null {
+    return this.details.resources[0] ?? null;
+  }
+
+  /** What the caller can do about it, in one sentence for people; null where the message says it all. */
+  get remedy(): string | null {
+    return remedyOf(this);
+  }
+}
+
+function remedyOf({ code, details }: SlimFastError): string | null {
+  const freeFirst = details.info.metadata.free_first;
+  if (details.info.reason === "PORTS_TAKEN" && freeFirst) return `the nearest free block begins at port ${freeFirst}`;
+  switch (code) {
+    case "aborted":
+      return "it was changed meanwhile: read it again and repeat the change with its new etag";
+    case "unauthenticated":
+      return "call with a token that is valid";
+    case "permission_denied":
+      return "call with a token of a role, and for networks, that allow it";
+    default:
+      return null;
   }
 }
 
@@ -99,6 +138,7 @@ function detailsOf(error: RichClientError): ErrorDetails {
   const fieldViolations: FieldViolation[] = [];
   const resources: ResourceDetail[] = [];
   const preconditionViolations: PreconditionViolation[] = [];
+  let info = NO_DETAILS.info;
   for (const detail of error.extra) {
     switch (detail.$type) {
       case "google.rpc.BadRequest":
@@ -117,11 +157,14 @@ function detailsOf(error: RichClientError): ErrorDetails {
           preconditionViolations.push({ type, subject, description });
         }
         break;
+      case "google.rpc.ErrorInfo":
+        info = { reason: detail.reason, metadata: { ...detail.metadata } };
+        break;
       default: // A kind that this version does not know: code and message still tell the essential.
         break;
     }
   }
-  return { fieldViolations, resources, preconditionViolations };
+  return { fieldViolations, resources, preconditionViolations, info };
 }
 
 /** gRPC wraps the system's message in words about its own inner life. */

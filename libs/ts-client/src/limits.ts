@@ -22,3 +22,6 @@ export const KEEPALIVE_TIMEOUT_MS = 5_000;
 
 /** How long the look at a server's certificates may take. */
 export const CERTIFICATE_LOOK_MS = 5_000;
+
+/** A server shows a sign of life on a watch at least every 30 s; after this long without one the watch begins anew. */
+export const WATCH_SILENCE_MS = 75_000;

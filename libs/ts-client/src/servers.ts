@@ -156,7 +156,7 @@ export class Servers {
     server.channel ??= (async () => {
       try {
         const credentials = await credentialsFor(server.address, this.#tls);
-        const options = { ...CHANNEL_OPTIONS, ...tlsChannelOptions(this.#tls) };
+        const options = { ...CHANNEL_OPTIONS, ...tlsChannelOptions(server.address, this.#tls) };
         server.opened = createChannel(server.address.target, credentials, options);
         if (this.#isClosed) server.opened.close();
         return server.opened;

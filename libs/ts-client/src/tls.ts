@@ -1,12 +1,15 @@
 /** From TLS options to gRPC's credentials. Where only a fingerprint is known, the server is asked for its authority first. */
 import { createHash, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
-import { connect, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
+import { checkServerIdentity, connect, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
 import { ChannelCredentials } from "nice-grpc";
 import type { ServerAddress } from "./address.js";
 import { SlimFastError } from "./errors.js";
 import { CERTIFICATE_LOOK_MS } from "./limits.js";
 import type { TlsOptions } from "./options.js";
+
+/** Sent where only an IP address is known; no certificate has it (RFC 2606). */
+const NO_NAME = "slimfast.invalid";
 
 /** @throws SlimFastError `invalid_argument` if the options contradict each other or are no PEM. */
 export function checkTlsOptions(tls: TlsOptions): void {
@@ -37,15 +40,23 @@ export async function credentialsFor(address: ServerAddress, tls: TlsOptions | u
     tls.ca ??
     (tls.fingerprint === undefined ? undefined : await fetchAuthority(address.text, tls.fingerprint, address));
   try {
-    return ChannelCredentials.createSsl(toBuffer(ca), toBuffer(tls.key), toBuffer(tls.cert));
+    return ChannelCredentials.createSsl(toBuffer(ca), toBuffer(tls.key), toBuffer(tls.cert), {
+      // Not what gRPC gives: see tlsChannelOptions.
+      checkServerIdentity: (_name, certificate) => checkServerIdentity(tls.serverName ?? address.host, certificate),
+    });
   } catch (cause) {
     throw refused("tls.cert and tls.key cannot be used: they are not a certificate and its key", "tls.key", cause);
   }
 }
 
-/** The host whose name has to be in the certificate is the channel's target unless this says otherwise. */
-export function tlsChannelOptions(tls: TlsOptions | undefined): Record<string, string> {
-  return tls?.serverName === undefined ? {} : { "grpc.ssl_target_name_override": tls.serverName };
+/**
+ * The name that is sent in the handshake (SNI). It must not be an IP address (RFC 6066), which gRPC would send; which name the
+ * certificate has to have is `credentialsFor`'s business.
+ */
+export function tlsChannelOptions(address: ServerAddress, tls: TlsOptions | undefined): Record<string, string> {
+  if (!tls || address.kind === "unix") return {};
+  const name = tls.serverName ?? address.host;
+  return { "grpc.ssl_target_name_override": isIP(name) === 0 ? name : NO_NAME };
 }
 
 async function fetchAuthority(text: string, fingerprint: string, address: ServerAddress & { kind: "tcp" }) {

@@ -16,7 +16,7 @@ import {
 } from "@slimfast/proto";
 import type { DeadlineOptions } from "nice-grpc-client-middleware-deadline";
 import { createChannel, createClientFactory, FetchTransport } from "nice-grpc-web";
-import { type ControllerClient, controllerLists } from "./controller-client.js";
+import { type ControllerClient, controllerLists, controllerStreams } from "./controller-client.js";
 import { SlimFastError } from "./errors.js";
 import { Closing, surroundings } from "./middleware.js";
 import type { CallSettings } from "./options.js";
@@ -59,6 +59,7 @@ export function connectController(options: WebConnectOptions): ControllerClient 
   return {
     ...services,
     ...controllerLists(services),
+    ...controllerStreams(services, options.retry),
     ready: (timeoutMs) => untilAnswering(access, url, timeoutMs),
     close: () => closing.close(),
   };
