@@ -10,7 +10,9 @@ export type ClusterErrorCode =
   | "failed_precondition"
   | "resource_exhausted"
   | "aborted"
-  | "unavailable";
+  | "unavailable"
+  | "unauthenticated"
+  | "permission_denied";
 
 export interface FieldViolation {
   /** Path in the request, in the .proto file's spelling. */
@@ -19,7 +21,7 @@ export interface FieldViolation {
 }
 
 export interface ResourceReference {
-  readonly type: "node" | "network" | "endpoint" | "port";
+  readonly type: "node" | "network" | "endpoint" | "port" | "token";
   readonly name: string;
   /** Who holds it, where that is the point. */
   readonly owner?: string;

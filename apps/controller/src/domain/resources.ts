@@ -58,3 +58,12 @@ export function nodeOwner(node: string): string {
 export function endpointOwner(network: string, endpoint: string): string {
   return `endpoint/${network}/${endpoint}`;
 }
+
+/** A key and certificate of the cluster's own: the authority that signs nodes and controllers. */
+export interface Authority {
+  readonly name: string;
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly createTimeMs: number;
+  readonly revision: bigint;
+}

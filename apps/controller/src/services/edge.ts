@@ -22,6 +22,8 @@ const STATUS_OF_CODE: Readonly<Record<ClusterErrorCode, Status>> = {
   resource_exhausted: Status.RESOURCE_EXHAUSTED,
   aborted: Status.ABORTED,
   unavailable: Status.UNAVAILABLE,
+  unauthenticated: Status.UNAUTHENTICATED,
+  permission_denied: Status.PERMISSION_DENIED,
 };
 
 /** The gRPC error for a ClusterError. */
