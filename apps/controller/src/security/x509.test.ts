@@ -58,7 +58,11 @@ describe("certificates", () => {
   it("of controllers carry host names and addresses", async () => {
     const authority = await createAuthority(NOW_MS);
     const names = ["localhost", "10.1.2.3", "::1", "controller.example"];
-    const made = await issueControllerCertificate(authority, { id: "c1", names }, { nowMs: NOW_MS, lifetimeMs: HOUR_MS });
+    const made = await issueControllerCertificate(
+      authority,
+      { id: "c1", names },
+      { nowMs: NOW_MS, lifetimeMs: HOUR_MS },
+    );
     const certificate = new NodeCertificate(made.certificate);
     expect(certificate.checkHost("controller.example")).toBe("controller.example");
     expect(certificate.checkIP("10.1.2.3")).toBe("10.1.2.3");
