@@ -9,6 +9,9 @@ import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
 import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
 import { type Logger, pino } from "pino";
+import { MAX_LIVE_CONNECTIONS, MAX_RECENT_CONNECTIONS } from "./connections/limits.js";
+import { ConnectionRegistry } from "./connections/registry.js";
+import { ReportHub } from "./connections/report-hub.js";
 import { StartupError } from "./errors.js";
 import { MAX_MESSAGE_BYTES, SHUTDOWN_GRACE_MS } from "./limits.js";
 import { formatListenAddress, type ListenAddress, parseListenAddress, removeStaleSocket } from "./listen.js";
@@ -63,11 +66,11 @@ async function bind(server: Server, address: ListenAddress): Promise<ListenAddre
   }
 }
 
-function createControllerServer(store: Store, hub: SyncHub, log: Logger): Server {
+function createControllerServer(store: Store, hub: SyncHub, reports: ReportHub, log: Logger): Server {
   const cluster = new Cluster(store, hub);
   const server = createServer(SERVER_OPTIONS).use(errorDetailsServerMiddleware).use(errorMiddleware(log));
   server.add(ClusterServiceDefinition, clusterService(cluster, store, hub));
-  server.add(AgentServiceDefinition, agentService({ cluster, store, hub, log }));
+  server.add(AgentServiceDefinition, agentService({ cluster, store, hub, reports, log }));
   server.add(HealthDefinition, HealthServiceImpl());
   // So that grpcurl and the like need no .proto files.
   const descriptors = readFileSync(createRequire(import.meta.url).resolve("@slimfast/proto/descriptors.binpb"));
@@ -98,7 +101,12 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const wanted = parseListenAddress(options.listen);
   const store = openSqliteStore(options.stateDirectory);
   const hub = new SyncHub(store, log);
-  const server = createControllerServer(store, hub, log);
+  const registry = new ConnectionRegistry(
+    { maxLive: MAX_LIVE_CONNECTIONS, maxRecent: MAX_RECENT_CONNECTIONS },
+    Date.now(),
+  );
+  const reports = new ReportHub(registry, log);
+  const server = createControllerServer(store, hub, reports, log);
   let address: ListenAddress;
   try {
     address = await bind(server, wanted);
@@ -113,6 +121,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     hub.close();
+    reports.close();
     await stopServer(server);
     store.close();
     log.info("controller stopped");

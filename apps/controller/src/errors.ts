@@ -21,7 +21,7 @@ export interface FieldViolation {
 }
 
 export interface ResourceReference {
-  readonly type: "node" | "network" | "endpoint" | "port" | "token";
+  readonly type: "node" | "network" | "endpoint" | "port" | "token" | "connection";
   readonly name: string;
   /** Who holds it, where that is the point. */
   readonly owner?: string;

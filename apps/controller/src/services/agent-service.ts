@@ -2,6 +2,8 @@
 import * as proto from "@slimfast/proto";
 import type { CallContext } from "nice-grpc";
 import type { Logger } from "pino";
+import type { ReportHub } from "../connections/report-hub.js";
+import { reportMethod } from "../connections/report-method.js";
 import type { Endpoint } from "../domain/resources.js";
 import { validName } from "../domain/validation.js";
 import { invalidField, notFound } from "../errors.js";
@@ -16,10 +18,17 @@ export interface AgentServiceParts {
   readonly cluster: Cluster;
   readonly store: Store;
   readonly hub: SyncHub;
+  readonly reports: ReportHub;
   readonly log: Logger;
 }
 
-export function agentService({ cluster, store, hub, log }: AgentServiceParts): proto.AgentServiceImplementation {
+export function agentService({
+  cluster,
+  store,
+  hub,
+  reports,
+  log,
+}: AgentServiceParts): proto.AgentServiceImplementation {
   /** Endpoints that were created but not yet answered for, by network and id. */
   const pending = new Set<string>();
   const pendingKey = (endpoint: Endpoint): string => `${endpoint.network}/${endpoint.id}`;
@@ -69,6 +78,8 @@ export function agentService({ cluster, store, hub, log }: AgentServiceParts): p
       cluster.deleteEndpoint(network, name, id);
       return {};
     },
+
+    report: reportMethod(reports, (name) => store.getNode(name) !== undefined),
 
     async *sync(request: AsyncIterable<proto.SyncRequest>, context: CallContext) {
       const requests = request[Symbol.asyncIterator]();

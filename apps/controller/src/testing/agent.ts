@@ -9,7 +9,7 @@ import {
 import type { TestClient } from "./controller.js";
 
 /** A queue that one reader takes from. */
-class Mailbox<Item> {
+export class Mailbox<Item> {
   readonly #items: Item[] = [];
   #wake: (() => void) | undefined;
   #closed = false;
