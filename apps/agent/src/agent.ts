@@ -21,6 +21,7 @@ import { messageOf } from "./errors.js";
 import { EventFanout } from "./event-fanout.js";
 import { DEFAULT_LIMITS, type Limits } from "./limits.js";
 import { localService } from "./local-service.js";
+import { PolicyEnforcement } from "./policy/enforcement.js";
 
 export interface AgentOptions {
   config: CoreConfig;
@@ -152,6 +153,7 @@ function connectParts(parts: {
 }): { link: ControllerLink; endpoints: Endpoints } {
   const link: ControllerLink = new ControllerLink({
     ...parts,
+    policies: new PolicyEnforcement({ ...parts, node: parts.node.name }),
     attached: () => endpoints.refs(),
     onRemoved: (keys) => endpoints.onRemoved(keys),
   });

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { ClusterState, isEmptyChange, type PlannedStep, type StateUpdate } from "./cluster-state.js";
 import { endpoint, network, node, removedEndpoint, removedNetwork, removedNode } from "./testing/samples.js";
 
-const NOTHING: StateUpdate = { nodes: [], networks: [], endpoints: [], removed: [] };
+const NOTHING: StateUpdate = { nodes: [], networks: [], endpoints: [], policies: [], removed: [] };
 
 let state: ClusterState;
 
@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 
 function plan(update: Partial<StateUpdate>): PlannedStep[] {
-  return state.plan({ ...NOTHING, ...update });
+  return state.plan({ ...NOTHING, ...update }).steps;
 }
 
 /** Plans, commits as if the core had taken it, and returns the changes without their empty lists. */

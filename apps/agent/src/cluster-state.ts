@@ -6,16 +6,36 @@
  * only, so that `known()` never claims what was refused.
  */
 import type { EndpointKey, EndpointState, NodeState, StateChange } from "@slimfast/core";
-import { type Endpoint, type Network, type Node, ResourceKind, type SyncResponse } from "@slimfast/proto";
-import { invalidArgument } from "./errors.js";
+import {
+  type Endpoint,
+  endpointMatcher,
+  type Network,
+  type Node,
+  type Policy,
+  ResourceKind,
+  type SyncResponse,
+} from "@slimfast/proto";
+import { invalidArgument, messageOf } from "./errors.js";
+import type { NetworkView } from "./policy/compile.js";
 
 /** The part of a SyncResponse that says what changed. */
-export type StateUpdate = Pick<SyncResponse, "nodes" | "networks" | "endpoints" | "removed">;
+export type StateUpdate = Pick<SyncResponse, "nodes" | "networks" | "endpoints" | "removed" | "policies">;
 
 /** A change for the core. Steps of one plan are applied in order, each committed once the core has taken it. */
 export interface PlannedStep {
   change: StateChange;
+  /**
+   * What the step makes of the networks that it touches and in which policies have a say, with the endpoints that it
+   * takes away still there: what must be enforced before the core's state changes.
+   */
+  views(): NetworkView[];
   commit(): void;
+}
+
+/** Steps, and the names of all networks that they touch. */
+export interface Plan {
+  steps: PlannedStep[];
+  networks: ReadonlySet<string>;
 }
 
 /** A resource as the hello of a stream reports it. */
@@ -33,12 +53,19 @@ interface Edits {
   nodes: Map<string, Node | null>;
   networks: Map<string, Network | null>;
   endpoints: Map<string, Endpoint | null>;
+  policies: Map<string, Policy | null>;
 }
+
+const NO_POLICIES: readonly Policy[] = [];
 
 export class ClusterState {
   readonly #nodes = new Map<string, Node>();
   readonly #networks = new Map<string, Network>();
   readonly #endpoints = new Map<string, Endpoint>();
+  /** Keys of the endpoints of each network. */
+  readonly #members = new Map<string, Set<string>>();
+  /** Of each network that has some; an array is never changed, but replaced. */
+  readonly #policies = new Map<string, readonly Policy[]>();
   readonly #endpointById = new Map<string, Endpoint>();
   readonly #endpointByAddress = new Map<string, Endpoint>();
   readonly #departed = new Map<string, Endpoint>();
@@ -61,6 +88,25 @@ export class ClusterState {
     return this.#endpointByAddress.get(addressKey(vni, address));
   }
 
+  network(name: string): Network | undefined {
+    return this.#networks.get(name);
+  }
+
+  /** The policies of a network. The same array until one of them changes. */
+  policies(network: string): readonly Policy[] {
+    return this.#policies.get(network) ?? NO_POLICIES;
+  }
+
+  /** A network with all that decides who may connect to whom in it. */
+  view(name: string): NetworkView | undefined {
+    const network = this.#networks.get(name);
+    return network && { network, policies: this.policies(name), endpoints: this.#endpointsOf(name) };
+  }
+
+  #endpointsOf(network: string): Endpoint[] {
+    return [...(this.#members.get(network) ?? [])].flatMap((key) => this.#endpoints.get(key) ?? []);
+  }
+
   /** Everything held, for the hello of a new stream. */
   known(): KnownVersion[] {
     const versions: KnownVersion[] = [];
@@ -73,6 +119,9 @@ export class ClusterState {
     for (const [name, { revision }] of this.#endpoints) {
       versions.push({ kind: ResourceKind.RESOURCE_KIND_ENDPOINT, name, revision });
     }
+    for (const { network, name, revision } of [...this.#policies.values()].flat()) {
+      versions.push({ kind: ResourceKind.RESOURCE_KIND_POLICY, name: endpointKey(network, name), revision });
+    }
     return versions;
   }
 
@@ -82,9 +131,10 @@ export class ClusterState {
    *
    * @throws SlimFastError `invalid_argument` if a resource is incomplete.
    */
-  plan(update: StateUpdate): PlannedStep[] {
+  plan(update: StateUpdate): Plan {
     const edits = readEdits(update);
     this.#addOrphans(edits);
+    const policies = this.#planPolicies(edits.policies);
     const change = emptyChange();
     for (const [name, node] of edits.nodes) {
       const held = this.#nodes.get(name);
@@ -97,14 +147,48 @@ export class ClusterState {
     this.#planNetworks(edits.networks, change);
     for (const [key, endpoint] of edits.endpoints) {
       const held = this.#endpoints.get(key);
-      if (held && (endpoint === null || idKey(held.vni, held.id) !== idKey(endpoint.vni, endpoint.id))) {
-        change.removedEndpoints.push({ vni: held.vni, id: held.id });
-      }
-      if (endpoint !== null && !(held && sameFields(coreEndpoint(held), coreEndpoint(endpoint)))) {
-        change.endpoints.push(coreEndpoint(endpoint));
-      }
+      const isKept = held !== undefined && endpoint !== null && isSameEndpoint(held, endpoint);
+      if (held && !isKept) change.removedEndpoints.push({ vni: held.vni, id: held.id });
+      if (endpoint !== null && !isKept) change.endpoints.push(coreEndpoint(endpoint));
     }
-    return this.#inSteps(change, () => this.#commit(edits));
+    const views = () => this.#views(edits, policies);
+    const commit = () => this.#commit(edits, policies);
+    return { steps: this.#inSteps({ change, views, commit }), networks: touchedNetworks(edits) };
+  }
+
+  /** The new policies of each network in which some change. */
+  #planPolicies(edits: Edits["policies"]): Map<string, readonly Policy[]> {
+    const planned = new Map<string, Map<string, Policy>>();
+    for (const [key, policy] of edits) {
+      const network = networkOf(key);
+      const byKey =
+        planned.get(network) ?? new Map(this.policies(network).map((held) => [endpointKey(network, held.name), held]));
+      put(byKey, key, policy);
+      planned.set(network, byKey);
+    }
+    return new Map([...planned].map(([network, byKey]) => [network, [...byKey.values()]]));
+  }
+
+  #views(edits: Edits, planned: ReadonlyMap<string, readonly Policy[]>): NetworkView[] {
+    const views: NetworkView[] = [];
+    const edited = new Map<string, Endpoint[]>();
+    for (const endpoint of edits.endpoints.values()) {
+      if (!endpoint) continue;
+      const list = edited.get(endpoint.network);
+      if (list) list.push(endpoint);
+      else edited.set(endpoint.network, [endpoint]);
+    }
+    for (const name of touchedNetworks(edits)) {
+      const network = edits.networks.has(name) ? edits.networks.get(name) : this.#networks.get(name);
+      const policies = planned.get(name) ?? this.policies(name);
+      if (!network || (policies.length === 0 && !network.defaultDeny)) continue;
+      // In a network that the core does not have yet, nobody is attached.
+      if (this.#networks.get(name)?.vni !== network.vni) continue;
+      const byId = new Map(this.#endpointsOf(name).map((endpoint) => [endpoint.id, endpoint]));
+      for (const endpoint of edited.get(name) ?? []) byId.set(endpoint.id, endpoint);
+      views.push({ network, policies, endpoints: [...byId.values()] });
+    }
+    return views;
   }
 
   #planNetworks(edits: Map<string, Network | null>, change: StateChange): void {
@@ -121,7 +205,7 @@ export class ClusterState {
     }
   }
 
-  /** Endpoints do not outlive their network, even where the controller did not list them. */
+  /** Endpoints and policies do not outlive their network, even where the controller did not list them. */
   #addOrphans(edits: Edits): void {
     for (const [name, network] of edits.networks) {
       const held = this.#networks.get(name);
@@ -131,10 +215,16 @@ export class ClusterState {
           edits.endpoints.set(key, null);
         }
       }
+      if (network) continue;
+      for (const policy of this.policies(name)) {
+        const key = endpointKey(name, policy.name);
+        if (!edits.policies.has(key)) edits.policies.set(key, null);
+      }
     }
   }
 
-  #inSteps(change: StateChange, commit: () => void): PlannedStep[] {
+  #inSteps(whole: PlannedStep): PlannedStep[] {
+    const { change } = whole;
     const claimed = new Set<string>();
     for (const { vni, id, address } of change.endpoints) {
       claimed.add(idKey(vni, id)).add(addressKey(vni, address));
@@ -144,27 +234,32 @@ export class ClusterState {
       return claimed.has(idKey(vni, id)) || (held !== undefined && claimed.has(addressKey(vni, held.address)));
     };
     const vacated = change.removedEndpoints.filter(isClaimed);
-    if (vacated.length === 0) return [{ change, commit }];
+    if (vacated.length === 0) return [whole];
     const rest = change.removedEndpoints.filter((key) => !vacated.includes(key));
     return [
       {
         change: { ...emptyChange(), removedEndpoints: vacated },
+        views: () => [],
         commit: () => {
           for (const { vni, id } of vacated) this.#drop(this.#endpointById.get(idKey(vni, id)));
         },
       },
-      { change: { ...change, removedEndpoints: rest }, commit },
+      { ...whole, change: { ...change, removedEndpoints: rest } },
     ];
   }
 
-  #commit(edits: Edits): void {
+  #commit(edits: Edits, policies: ReadonlyMap<string, readonly Policy[]>): void {
     for (const [name, node] of edits.nodes) put(this.#nodes, name, node);
     for (const [name, network] of edits.networks) put(this.#networks, name, network);
+    for (const [network, list] of policies) put(this.#policies, network, list.length > 0 ? list : null);
     // All drops first: an address may pass from one endpoint to another.
     for (const key of edits.endpoints.keys()) this.#drop(this.#endpoints.get(key));
     for (const [key, endpoint] of edits.endpoints) {
       if (endpoint === null) continue;
       this.#endpoints.set(key, endpoint);
+      const members = this.#members.get(endpoint.network);
+      if (members) members.add(key);
+      else this.#members.set(endpoint.network, new Set([key]));
       this.#endpointById.set(idKey(endpoint.vni, endpoint.id), endpoint);
       this.#endpointByAddress.set(addressKey(endpoint.vni, endpoint.address), endpoint);
       this.#departed.delete(idKey(endpoint.vni, endpoint.id));
@@ -174,7 +269,11 @@ export class ClusterState {
   #drop(endpoint: Endpoint | undefined): void {
     if (!endpoint) return;
     const id = idKey(endpoint.vni, endpoint.id);
-    this.#endpoints.delete(endpointKey(endpoint.network, endpoint.name));
+    const key = endpointKey(endpoint.network, endpoint.name);
+    this.#endpoints.delete(key);
+    const members = this.#members.get(endpoint.network);
+    members?.delete(key);
+    if (members?.size === 0) this.#members.delete(endpoint.network);
     this.#endpointById.delete(id);
     this.#endpointByAddress.delete(addressKey(endpoint.vni, endpoint.address));
     this.#departed.set(id, endpoint);
@@ -183,7 +282,7 @@ export class ClusterState {
   }
 }
 
-/** `NETWORK/NAME`, as ResourceVersion names an endpoint. */
+/** `NETWORK/NAME`, as ResourceVersion names an endpoint or a policy. */
 export function endpointKey(network: string, name: string): string {
   return `${network}/${name}`;
 }
@@ -192,13 +291,25 @@ export function isEmptyChange(change: StateChange): boolean {
   return Object.values(change).every((list: readonly unknown[]) => list.length === 0);
 }
 
-function readEdits({ nodes, networks, endpoints, removed }: StateUpdate): Edits {
-  const edits: Edits = { nodes: new Map(), networks: new Map(), endpoints: new Map() };
+function networkOf(key: string): string {
+  return key.slice(0, key.indexOf("/"));
+}
+
+function touchedNetworks(edits: Edits): Set<string> {
+  const touched = new Set(edits.networks.keys());
+  for (const key of edits.policies.keys()) touched.add(networkOf(key));
+  for (const key of edits.endpoints.keys()) touched.add(networkOf(key));
+  return touched;
+}
+
+function readEdits({ nodes, networks, endpoints, policies, removed }: StateUpdate): Edits {
+  const edits: Edits = { nodes: new Map(), networks: new Map(), endpoints: new Map(), policies: new Map() };
   // Removals first: what was deleted and made anew is in both lists.
   for (const { kind, name } of removed) {
     if (kind === ResourceKind.RESOURCE_KIND_NODE) edits.nodes.set(name, null);
     else if (kind === ResourceKind.RESOURCE_KIND_NETWORK) edits.networks.set(name, null);
     else if (kind === ResourceKind.RESOURCE_KIND_ENDPOINT) edits.endpoints.set(name, null);
+    else if (kind === ResourceKind.RESOURCE_KIND_POLICY) edits.policies.set(name, null);
     // Kinds of a later version were never sent to us, so there is nothing to remove.
   }
   for (const node of nodes) {
@@ -214,7 +325,26 @@ function readEdits({ nodes, networks, endpoints, removed }: StateUpdate): Edits 
     if (endpoint.vni === 0 || endpoint.id === 0) throw invalidArgument("endpoints", `${key} lacks its VNI or id`);
     edits.endpoints.set(key, endpoint);
   }
+  for (const policy of policies) {
+    const key = endpointKey(policy.network, policy.name);
+    try {
+      endpointMatcher([...policy.from, ...policy.to]);
+    } catch (error) {
+      throw invalidArgument("policies", `${key}: ${messageOf(error)}`);
+    }
+    edits.policies.set(key, policy);
+  }
   return edits;
+}
+
+/**
+ * Whether the core's entry stays as it is. An endpoint whose address, node or time of creation is another is another one,
+ * whatever its id says: after a store was lost, ids are given out anew.
+ */
+function isSameEndpoint(held: Endpoint, endpoint: Endpoint): boolean {
+  return (
+    sameFields(coreEndpoint(held), coreEndpoint(endpoint)) && held.createTime?.getTime() === endpoint.createTime?.getTime()
+  );
 }
 
 function coreNode({ name, underlayAddress, frontPorts }: Node): NodeState {

@@ -13,6 +13,7 @@ import type { EndpointRef, Node, SyncRequest, SyncResponse } from "@slimfast/pro
 import type { Logger } from "pino";
 import { Backoff } from "./backoff.js";
 import { type ClusterState, isEmptyChange } from "./cluster-state.js";
+import type { PolicyEnforcement } from "./policy/enforcement.js";
 import { messageOf, unavailable } from "./errors.js";
 import type { Limits } from "./limits.js";
 import { PushQueue } from "./push-queue.js";
@@ -22,6 +23,7 @@ export interface LinkOptions {
   controller: ControllerClient;
   core: Pick<Core, "applyState">;
   state: ClusterState;
+  policies: Pick<PolicyEnforcement, "prepare" | "settle">;
   /** What is announced: name, underlay address, front ports. */
   node: Node;
   /** Endpoints that the node has now: the controller deletes all others of the node. */
@@ -187,13 +189,16 @@ export class ControllerLink {
 
   /** Returns why it was refused; empty if it is in force. */
   async #apply(response: SyncResponse): Promise<string> {
-    const { core, state, onRemoved } = this.#options;
+    const { core, state, policies, onRemoved } = this.#options;
     try {
-      for (const { change, commit } of state.plan(response)) {
-        await onRemoved(change.removedEndpoints);
-        if (!isEmptyChange(change)) await core.applyState(change);
-        commit();
+      const { steps, networks } = state.plan(response);
+      for (const step of steps) {
+        await onRemoved(step.change.removedEndpoints);
+        await policies.prepare(step);
+        if (!isEmptyChange(step.change)) await core.applyState(step.change);
+        step.commit();
       }
+      await policies.settle(networks);
       return "";
     } catch (error) {
       return messageOf(error) || "unknown error";

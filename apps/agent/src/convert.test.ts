@@ -1,4 +1,4 @@
-import { ConnectionEventKind, Direction, Tier } from "@slimfast/proto";
+import { ConnectionEventKind, Direction, Policy, PolicyAction, Tier, Verdict } from "@slimfast/proto";
 import { beforeEach, describe, expect, it } from "vitest";
 import { ClusterState } from "./cluster-state.js";
 import { Converter } from "./convert.js";
@@ -8,14 +8,14 @@ let state: ClusterState;
 let convert: Converter;
 
 function apply(update: Parameters<ClusterState["plan"]>[0]): void {
-  for (const step of state.plan(update)) step.commit();
+  for (const step of state.plan(update).steps) step.commit();
 }
 
 beforeEach(() => {
   state = new ClusterState();
   convert = new Converter("node-1", state);
   const endpoints = [endpoint("web", 1), endpoint("db", 2, { node: "node-2" })];
-  apply({ nodes: [], networks: [network("blue", 7)], endpoints, removed: [] });
+  apply({ nodes: [], networks: [network("blue", 7)], endpoints, policies: [], removed: [] });
 });
 
 describe("a connection", () => {
@@ -38,6 +38,8 @@ describe("a connection", () => {
       rttUs: 50,
       durationUs: 1_000_000n,
       setupUs: 60,
+      verdict: Verdict.VERDICT_ALLOWED,
+      policy: "",
     });
   });
 
@@ -60,7 +62,7 @@ describe("a connection", () => {
   });
 
   it("is still named after its endpoint has gone, and by numbers if nobody ever knew it", () => {
-    apply({ nodes: [], networks: [], endpoints: [], removed: [removedEndpoint("blue/web")] });
+    apply({ nodes: [], networks: [], endpoints: [], policies: [], removed: [removedEndpoint("blue/web")] });
     expect(convert.connection(connectionState())).toMatchObject({ network: "blue", endpoint: "web" });
     expect(convert.connection(connectionState({ endpointId: 99 }))).toMatchObject({
       network: "vni-7",

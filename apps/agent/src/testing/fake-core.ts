@@ -85,6 +85,7 @@ export class FakeCore implements Core {
     this.calls.push(`setNetworkPolicy ${policy.vni}`);
     await this.faults.pass("setNetworkPolicy");
     this.#mustBeOpen();
+    if (!this.networks.has(policy.vni)) throw new CoreError("not_found", `network ${policy.vni} does not exist`);
     this.policies.set(policy.vni, policy);
     return 0;
   }
