@@ -26,6 +26,21 @@ function apply(update: Partial<StateUpdate>): Partial<StateChange>[] {
 
 const known = () => state.known().map(({ kind, name, revision }) => [kind, name, revision]);
 
+describe("an endpoint that is another one under the same id, as after the loss of a store", () => {
+  it.each([
+    ["on another node", { node: "node-2" }],
+    ["at another address", { address: "10.32.0.77" }],
+    ["made at another time", { createTime: new Date(5) }],
+  ])("%s: the former one goes first", (_what, difference) => {
+    apply({ networks: [network("blue", 7)], endpoints: [endpoint("web", 1)] });
+    const next = endpoint("web", 1, difference);
+    expect(apply({ endpoints: [next] })).toMatchObject([
+      { removedEndpoints: [{ vni: 7, id: 1 }] },
+      { endpoints: [{ vni: 7, id: 1, address: next.address, node: next.node }] },
+    ]);
+  });
+});
+
 describe("what comes", () => {
   it("is handed to the core, and known once that has taken it", () => {
     const steps = plan({
@@ -74,9 +89,6 @@ describe("what comes", () => {
     expect(apply({ nodes: [node("node-1", moved)] })).toMatchObject([{ nodes: [moved] }]);
     const wider = { prefix: "10.32.0.0/12" };
     expect(apply({ networks: [network("blue", 7, wider)] })).toEqual([{ networks: [{ vni: 7, ...wider }] }]);
-    expect(apply({ endpoints: [endpoint("web", 1, { node: "node-2" })] })).toMatchObject([
-      { endpoints: [{ id: 1, node: "node-2" }] },
-    ]);
   });
 
   it("must be complete", () => {

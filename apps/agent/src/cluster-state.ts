@@ -343,7 +343,8 @@ function readEdits({ nodes, networks, endpoints, policies, removed }: StateUpdat
  */
 function isSameEndpoint(held: Endpoint, endpoint: Endpoint): boolean {
   return (
-    sameFields(coreEndpoint(held), coreEndpoint(endpoint)) && held.createTime?.getTime() === endpoint.createTime?.getTime()
+    sameFields(coreEndpoint(held), coreEndpoint(endpoint)) &&
+    held.createTime?.getTime() === endpoint.createTime?.getTime()
   );
 }
 

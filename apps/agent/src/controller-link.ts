@@ -13,9 +13,9 @@ import type { EndpointRef, Node, SyncRequest, SyncResponse } from "@slimfast/pro
 import type { Logger } from "pino";
 import { Backoff } from "./backoff.js";
 import { type ClusterState, isEmptyChange } from "./cluster-state.js";
-import type { PolicyEnforcement } from "./policy/enforcement.js";
 import { messageOf, unavailable } from "./errors.js";
 import type { Limits } from "./limits.js";
+import type { PolicyEnforcement } from "./policy/enforcement.js";
 import { PushQueue } from "./push-queue.js";
 import { RevisionGate } from "./waiters.js";
 

@@ -71,6 +71,43 @@ describe("a connection", () => {
   });
 });
 
+describe("what the policies say", () => {
+  const policy = (more: Parameters<typeof Policy.fromPartial>[0]) =>
+    Policy.fromPartial({ network: "blue", action: PolicyAction.POLICY_ACTION_DENY, from: [{}], to: [{}], ...more });
+  const decisionOf = (more: Parameters<typeof connectionState>[0]) => {
+    const { verdict, policy: name } = convert.connection(connectionState(more));
+    return [verdict, name];
+  };
+  const denyDb = policy({ name: "no-db", to: [{ endpoint: "db" }], ports: [{ first: 80, count: 1 }] });
+  const apart = { nodes: [], networks: [], endpoints: [], removed: [] };
+
+  it("is filled in, with the policy that decided, seen from either end", () => {
+    apply({ ...apart, policies: [denyDb] });
+    expect(decisionOf({})).toEqual([Verdict.VERDICT_DENIED, "no-db"]);
+    expect(decisionOf({ peer: { address: "10.32.0.3", port: 81 } })).toEqual([Verdict.VERDICT_ALLOWED, ""]);
+    const inbound = { direction: "inbound", local: { address: "10.32.0.2", port: 80 } } as const;
+    expect(decisionOf({ ...inbound, peer: { address: "10.32.0.3", port: 80 } })).toEqual([Verdict.VERDICT_ALLOWED, ""]);
+    const toDb = { address: "10.32.0.3", port: 80 };
+    const atDb = { direction: "inbound", endpointId: 2, local: toDb, peer: { address: "10.32.0.2", port: 4 } } as const;
+    expect(decisionOf(atDb)).toEqual([Verdict.VERDICT_DENIED, "no-db"]);
+  });
+
+  it("is nothing about the world outside and an endpoint's own loopback", () => {
+    apply({ ...apart, policies: [denyDb] });
+    for (const address of ["192.0.2.1", "127.0.0.1", "::1"]) {
+      expect(decisionOf({ peer: { address, port: 80 } })).toEqual([Verdict.VERDICT_UNSPECIFIED, ""]);
+    }
+  });
+
+  it("is what the kernel has said where it refused", () => {
+    const event = convert.event(connectionEvent({ kind: "refused", error: "EPERM" }));
+    expect(event.connection).toMatchObject({ verdict: Verdict.VERDICT_DENIED, policy: "" });
+    apply({ ...apart, policies: [denyDb] });
+    const known = convert.event(connectionEvent({ kind: "refused", error: "EPERM" }));
+    expect(known.connection).toMatchObject({ verdict: Verdict.VERDICT_DENIED, policy: "no-db" });
+  });
+});
+
 describe("an event", () => {
   it.each([
     ["opened", ConnectionEventKind.CONNECTION_EVENT_KIND_OPENED],

@@ -16,7 +16,12 @@ export const ALL_PORTS: readonly Ports[] = [{ first: PORT_MIN, last: PORT_MAX }]
 /** What a policy's ranges mean: none is all. */
 export function portsOf(ranges: readonly PortRange[]): readonly Ports[] {
   if (ranges.length === 0) return ALL_PORTS;
-  return union(ranges.map(({ first, count }) => ({ first: first <= 1 ? PORT_MIN : first, last: Math.min(first + count - 1, PORT_MAX) })));
+  return union(
+    ranges.map(({ first, count }) => ({
+      first: first <= 1 ? PORT_MIN : first,
+      last: Math.min(first + count - 1, PORT_MAX),
+    })),
+  );
 }
 
 /** Of ranges in any order, that may overlap. Empty ones (last before first) are left out. */

@@ -511,8 +511,9 @@ export interface EndpointSelector_LabelsEntry {
 /**
  * Who may connect to whom in one network. Both ends enforce it: the connecting node answers connect(2) with EPERM, the
  * listening node answers a SYN that came all the same with a reset. Of the policies that match a connection, one that
- * denies wins over those that allow; if none matches, the network's default_deny decides. Established connections that a
- * changed policy no longer allows are cut.
+ * denies wins over those that allow; if none matches, the network's default_deny decides. An endpoint always reaches
+ * itself. Established connections that a changed policy no longer allows are cut. TCP only: UDP, ICMP and everything else of
+ * the overlay is not subject to policies.
  */
 export interface Policy {
   /** Unique in its network; a DNS label. */
