@@ -5,7 +5,7 @@ import { isLocal, parseAddresses } from "./address.js";
 import { Closing, surroundings } from "./middleware.js";
 import type { ConnectOptions } from "./options.js";
 import { Servers } from "./servers.js";
-import { checkTlsOptions } from "./tls.js";
+import { checkTlsOptions, currentTls } from "./tls.js";
 import { checkToken } from "./token.js";
 
 /** Options of a single call besides nice-grpc's own (`signal`, `metadata`, `onHeader`, `onTrailer`). */
@@ -20,7 +20,7 @@ export class Connection {
   /** @throws SlimFastError `invalid_argument` */
   constructor(options: ConnectOptions) {
     const addresses = parseAddresses(options.address);
-    if (options.tls) checkTlsOptions(options.tls);
+    if (options.tls) checkTlsOptions(currentTls(options.tls));
     checkToken(options.token, options.tls ? undefined : addresses.find((address) => !isLocal(address))?.text);
     this.#servers = new Servers(addresses, options.tls);
     this.channel = this.#servers.asChannel();

@@ -25,8 +25,11 @@ export interface ConnectOptions extends CallSettings {
    * cluster, any of which will do: the first that accepts a connection is used until it fails, then the next.
    */
   readonly address: string | readonly string[];
-  /** Encrypts, and says who is who. Without it calls go in the clear. Not used for `unix:` addresses. */
-  readonly tls?: TlsOptions;
+  /**
+   * Encrypts, and says who is who. Without it calls go in the clear. Not used for `unix:` addresses. A function is asked
+   * for every connection anew, so that certificates can be renewed while the client is open.
+   */
+  readonly tls?: TlsOptions | (() => TlsOptions);
 }
 
 /** All in PEM. At least one of `ca` and `fingerprint` says whom to trust; without both it is the system's authorities. */

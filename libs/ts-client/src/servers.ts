@@ -17,8 +17,7 @@ import {
   RECONNECT_FIRST_MS,
   RECONNECT_LONGEST_MS,
 } from "./limits.js";
-import type { TlsOptions } from "./options.js";
-import { credentialsFor, tlsChannelOptions } from "./tls.js";
+import { credentialsFor, type TlsSource, tlsChannelOptions } from "./tls.js";
 
 const CHANNEL_OPTIONS = {
   "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
@@ -46,11 +45,11 @@ interface Server {
 
 export class Servers {
   readonly #servers: readonly [Server, ...Server[]];
-  readonly #tls: TlsOptions | undefined;
+  readonly #tls: TlsSource | undefined;
   #current: Server;
   #isClosed = false;
 
-  constructor(addresses: readonly [ServerAddress, ...ServerAddress[]], tls: TlsOptions | undefined) {
+  constructor(addresses: readonly [ServerAddress, ...ServerAddress[]], tls: TlsSource | undefined) {
     const [first, ...others] = addresses.map((address): Server => ({ address, channel: null, opened: null }));
     // biome-ignore lint/style/noNonNullAssertion: the tuple's type says so, which map does not keep
     this.#servers = [first!, ...others];

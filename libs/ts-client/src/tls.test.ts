@@ -2,7 +2,13 @@
 import { ServerCredentials } from "@grpc/grpc-js";
 import { ServerError, Status } from "nice-grpc";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type ConnectOptions, type ControllerClient, connectController, SlimFastError } from "./index.js";
+import {
+  type ConnectOptions,
+  type ControllerClient,
+  connectController,
+  SlimFastError,
+  type TlsOptions,
+} from "./index.js";
 import { Authority, type KeyPair } from "./testing/certificates.js";
 import { type Answers, TestServer } from "./testing/server.js";
 
@@ -216,5 +222,17 @@ describe("several addresses", () => {
     });
     const error = await failure(client.ready(50));
     expect(error.message).toContain("127.0.0.1:1, 127.0.0.1:2");
+  });
+});
+
+describe("certificates that are renewed while the client is open", () => {
+  it("are used by the next connection", async () => {
+    const address = await start({ clientCertificates: true });
+    let tls: TlsOptions = { ca: stranger.certificate };
+    const client = connect({ address, tls: () => tls });
+    expect((await failure(client.access.whoAmI({}))).code).toBe("unavailable");
+    tls = { ca: authority.certificate, cert: clientPair.chain, key: clientPair.key };
+    await client.ready(10_000);
+    expect(await client.access.whoAmI({})).toMatchObject({ actor: "nobody" });
   });
 });

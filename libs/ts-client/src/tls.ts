@@ -11,6 +11,13 @@ import type { TlsOptions } from "./options.js";
 /** Sent where only an IP address is known; no certificate has it (RFC 2606). */
 const NO_NAME = "slimfast.invalid";
 
+/** Options, or where to ask for them whenever a connection is made. */
+export type TlsSource = TlsOptions | (() => TlsOptions);
+
+export function currentTls(source: TlsSource): TlsOptions {
+  return typeof source === "function" ? source() : source;
+}
+
 /** @throws SlimFastError `invalid_argument` if the options contradict each other or are no PEM. */
 export function checkTlsOptions(tls: TlsOptions): void {
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
@@ -34,15 +41,64 @@ export function checkTlsOptions(tls: TlsOptions): void {
  * @throws SlimFastError `unauthenticated` if the server has no authority with the wanted fingerprint, `unavailable` if it
  *   cannot be asked.
  */
-export async function credentialsFor(address: ServerAddress, tls: TlsOptions | undefined): Promise<ChannelCredentials> {
-  if (!tls || address.kind === "unix") return ChannelCredentials.createInsecure();
-  const ca =
-    tls.ca ??
-    (tls.fingerprint === undefined ? undefined : await fetchAuthority(address.text, tls.fingerprint, address));
+export async function credentialsFor(
+  address: ServerAddress,
+  source: TlsSource | undefined,
+): Promise<ChannelCredentials> {
+  if (!source || address.kind === "unix") return ChannelCredentials.createInsecure();
+  const first = await withAuthority(address, currentTls(source));
+  const credentials = createCredentials(address.host, first);
+  if (typeof source !== "function") return credentials;
+  // The authority that a fingerprint has led to stays the same; what else there is may change.
+  return new RenewableCredentials(credentials, () => createCredentials(address.host, { ...first, ...source() }));
+}
+
+async function withAuthority(address: ServerAddress & { kind: "tcp" }, tls: TlsOptions): Promise<TlsOptions> {
+  if (tls.ca !== undefined || tls.fingerprint === undefined) return tls;
+  return { ...tls, ca: await fetchAuthority(address.text, tls.fingerprint, address) };
+}
+
+type SecureConnectorArguments = Parameters<ChannelCredentials["_createSecureConnector"]>;
+type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
+
+/** Credentials that are made anew for each connection. */
+class RenewableCredentials extends ChannelCredentials {
+  readonly #first: ChannelCredentials;
+  readonly #make: () => ChannelCredentials;
+
+  constructor(first: ChannelCredentials, make: () => ChannelCredentials) {
+    super();
+    this.#first = first;
+    this.#make = make;
+  }
+
+  override _isSecure(): boolean {
+    return true;
+  }
+
+  override _equals(other: ChannelCredentials): boolean {
+    return this === other;
+  }
+
+  override _createSecureConnector(...args: SecureConnectorArguments): SecureConnector {
+    const first = this.#first._createSecureConnector(...args);
+    return {
+      connect: async (socket) =>
+        this.#make()
+          ._createSecureConnector(...args)
+          .connect(socket),
+      waitForReady: () => first.waitForReady(),
+      getCallCredentials: () => first.getCallCredentials(),
+      destroy: () => first.destroy(),
+    };
+  }
+}
+
+function createCredentials(host: string, { ca, key, cert, serverName }: TlsOptions): ChannelCredentials {
   try {
-    return ChannelCredentials.createSsl(toBuffer(ca), toBuffer(tls.key), toBuffer(tls.cert), {
+    return ChannelCredentials.createSsl(toBuffer(ca), toBuffer(key), toBuffer(cert), {
       // Not what gRPC gives: see tlsChannelOptions.
-      checkServerIdentity: (_name, certificate) => checkServerIdentity(tls.serverName ?? address.host, certificate),
+      checkServerIdentity: (_name, certificate) => checkServerIdentity(serverName ?? host, certificate),
     });
   } catch (cause) {
     throw refused("tls.cert and tls.key cannot be used: they are not a certificate and its key", "tls.key", cause);
@@ -53,8 +109,9 @@ export async function credentialsFor(address: ServerAddress, tls: TlsOptions | u
  * The name that is sent in the handshake (SNI). It must not be an IP address (RFC 6066), which gRPC would send; which name the
  * certificate has to have is `credentialsFor`'s business.
  */
-export function tlsChannelOptions(address: ServerAddress, tls: TlsOptions | undefined): Record<string, string> {
-  if (!tls || address.kind === "unix") return {};
+export function tlsChannelOptions(address: ServerAddress, source: TlsSource | undefined): Record<string, string> {
+  if (!source || address.kind === "unix") return {};
+  const tls = currentTls(source);
   const name = tls.serverName ?? address.host;
   return { "grpc.ssl_target_name_override": isIP(name) === 0 ? name : NO_NAME };
 }
