@@ -3,13 +3,16 @@ import { readFileSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
-import { AgentServiceDefinition, ClusterServiceDefinition } from "@slimfast/proto";
+import { AgentServiceDefinition, ClusterServiceDefinition, OperationsServiceDefinition } from "@slimfast/proto";
 import { createServer, type Server } from "nice-grpc";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
 import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
 import { type Logger, pino } from "pino";
+import { storeView } from "./connections/cluster-view.js";
 import { MAX_LIVE_CONNECTIONS, MAX_RECENT_CONNECTIONS } from "./connections/limits.js";
+import { operationsService } from "./connections/operations-service.js";
+import { NO_PEERS } from "./connections/peers.js";
 import { ConnectionRegistry } from "./connections/registry.js";
 import { ReportHub } from "./connections/report-hub.js";
 import { StartupError } from "./errors.js";
@@ -66,19 +69,31 @@ async function bind(server: Server, address: ListenAddress): Promise<ListenAddre
   }
 }
 
-function createControllerServer(store: Store, hub: SyncHub, reports: ReportHub, log: Logger): Server {
+function createControllerServer(store: Store, hub: SyncHub, log: Logger): { server: Server; reports: ReportHub } {
+  const startedMs = Date.now();
+  const bounds = { maxLive: MAX_LIVE_CONNECTIONS, maxRecent: MAX_RECENT_CONNECTIONS };
+  const registry = new ConnectionRegistry(bounds, startedMs);
+  const reports = new ReportHub(registry, log);
+  const view = storeView(store, (node) => hub.isConnected(node));
   const cluster = new Cluster(store, hub);
   const server = createServer(SERVER_OPTIONS).use(errorDetailsServerMiddleware).use(errorMiddleware(log));
   server.add(ClusterServiceDefinition, clusterService(cluster, store, hub));
   server.add(AgentServiceDefinition, agentService({ cluster, store, hub, reports, log }));
+  server.add(
+    OperationsServiceDefinition,
+    operationsService({ registry, reports, view, peers: NO_PEERS, startedMs, tailDrops: { count: 0 }, log }),
+  );
   server.add(HealthDefinition, HealthServiceImpl());
   // So that grpcurl and the like need no .proto files.
   const descriptors = readFileSync(createRequire(import.meta.url).resolve("@slimfast/proto/descriptors.binpb"));
   server.add(
     ServerReflectionService,
-    ServerReflection(descriptors, [ClusterServiceDefinition.fullName, AgentServiceDefinition.fullName]),
+    ServerReflection(
+      descriptors,
+      [ClusterServiceDefinition, AgentServiceDefinition, OperationsServiceDefinition].map(({ fullName }) => fullName),
+    ),
   );
-  return server;
+  return { server, reports };
 }
 
 /** Lets running calls finish, but not for longer than the grace period. */
@@ -101,12 +116,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const wanted = parseListenAddress(options.listen);
   const store = openSqliteStore(options.stateDirectory);
   const hub = new SyncHub(store, log);
-  const registry = new ConnectionRegistry(
-    { maxLive: MAX_LIVE_CONNECTIONS, maxRecent: MAX_RECENT_CONNECTIONS },
-    Date.now(),
-  );
-  const reports = new ReportHub(registry, log);
-  const server = createControllerServer(store, hub, reports, log);
+  const { server, reports } = createControllerServer(store, hub, log);
   let address: ListenAddress;
   try {
     address = await bind(server, wanted);

@@ -12,14 +12,17 @@ const ALL_NODES = "";
 
 export class Tail {
   readonly #matches: (record: ConnectionRecord) => boolean;
+  readonly #onDrop: (count: number) => void;
   #buffer: proto.ConnectionRecord[] = [];
   #dropped = 0;
   #toldDropped = 0;
   readonly #relearned = new Set<string>();
   #wake: (() => void) | undefined;
 
-  constructor(matches: (record: ConnectionRecord) => boolean) {
+  /** @param onDrop Told of events that this tail itself had to drop. */
+  constructor(matches: (record: ConnectionRecord) => boolean, onDrop: (count: number) => void = () => {}) {
     this.#matches = matches;
+    this.#onDrop = onDrop;
   }
 
   get waiting(): number {
@@ -52,6 +55,7 @@ export class Tail {
     if (excess <= 0) return;
     this.#buffer.splice(0, excess);
     this.#dropped += excess;
+    this.#onDrop(excess);
     this.#relearned.add(ALL_NODES);
   }
 

@@ -1,7 +1,8 @@
 /** Samples of what agents report, and the agent's end of a Report stream, for tests. */
+
+import type { AgentServiceClient } from "@slimfast/proto";
 import * as proto from "@slimfast/proto";
 import { Mailbox } from "./agent.js";
-import type { TestClient } from "./controller.js";
 
 export function connection(cookie: number, values: Partial<proto.Connection> = {}): proto.Connection {
   return {
@@ -69,7 +70,7 @@ export class ReportingAgent {
 
   /** @param onCut Called for each connection that the controller wants cut. */
   constructor(
-    client: TestClient,
+    client: { readonly agent: AgentServiceClient },
     node: string,
     snapshot: proto.Connection[] = [],
     onCut: (cookie: bigint, agent: ReportingAgent) => void = () => {},
