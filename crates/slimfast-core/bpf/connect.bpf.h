@@ -44,10 +44,8 @@ static __always_inline bool may_leave(__be32 address) {
 static __always_inline int connect_common(struct sf_socket *record, struct target *target) {
     struct sf_address_key key = {.vni = record->owner.vni, .address = target->address};
     const struct sf_network *network;
-    const struct sf_node *node;
     const struct sf_peer *peer;
-    __u32 id;
-    __be32 via;
+    __u16 first, ports;
 
     record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED);
     record->peer_address = target->address;
@@ -62,16 +60,20 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
         if (target->address == 0)
             record->peer_address = bpf_htonl(0x7f000001);
         record->flags |= SF_OVERLAY | (target->flags ? target->flags : SF_LOOPBACK);
-        id = record->owner.id;
-        via = node_address;
+        record->peer_id = record->owner.id;
+        target->address = node_address;
+        first = front_first;
+        ports = front_count;
         count(SF_COUNTER_connects_loopback);
     } else if ((peer = bpf_map_lookup_elem(&peers, &key))) {
         record->flags |= SF_OVERLAY;
-        id = peer->id;
-        via = peer->node;
+        record->peer_id = peer->id;
         /* connect(2): EPERM, the connection request failed because of a local firewall rule. */
-        if (!is_allowed(key.vni, record->owner.id, id, port_of(target->port)))
+        if (!is_allowed(key.vni, record->owner.id, peer->id, port_of(target->port)))
             return refuse_connect(record, EPERM, SF_COUNTER_connects_denied_policy);
+        target->address = peer->node;
+        first = peer->ports.front_first;
+        ports = peer->ports.front_count;
         count(SF_COUNTER_connects_overlay);
     } else {
         network = bpf_map_lookup_elem(&networks, &key.vni);
@@ -83,13 +85,10 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
         count(SF_COUNTER_connects_outside);
         return 1;
     }
-    node = bpf_map_lookup_elem(&nodes, &via);
-    if (!node || !node->front_count)
+    if (!ports)
         return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
-    record->peer_id = id;
-    target->address = via;
     /* Spread: each front port has the whole ephemeral range of source ports to itself. */
-    target->port = bpf_htons(node->front_first + bpf_get_prandom_u32() % node->front_count);
+    target->port = bpf_htons(first + bpf_get_prandom_u32() % ports);
     return 1;
 }
 

@@ -5,8 +5,12 @@
 
 #include "maps.bpf.h"
 
-/* Wakes the reader only when much is waiting: it looks by itself many times a second, and a wake-up costs more than
- * everything else that is done here. */
+/* For the events of a handshake, which an application waits for: the reader comes by itself, many times a second. */
+static __always_inline void submit_quietly(struct sf_connection *event) {
+    bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+}
+
+/* Wakes the reader when much is waiting; a wake-up costs more than everything else that is done here. */
 static __always_inline void submit(struct sf_connection *event) {
     __u64 unread = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 

@@ -43,7 +43,7 @@ struct {
     __uint(max_entries, SF_MAX_NODES);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __type(key, __be32);
-    __type(value, struct sf_node);
+    __type(value, __u8);
 } nodes SEC(".maps");
 
 struct {

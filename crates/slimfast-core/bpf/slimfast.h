@@ -92,17 +92,19 @@ struct sf_address_key {
     __be32 address;
 };
 
+/* A node's front ports: first .. first + count - 1, count at least 1. */
+struct sf_node {
+    __u16 front_first;
+    __u16 front_count;
+};
+
 /* An endpoint anywhere in the cluster. */
 struct sf_peer {
     __u32 id;
     /* Underlay address of its node, a key of `nodes`. */
     __be32 node;
-};
-
-/* A node's front ports: first .. first + count - 1, count at least 1. */
-struct sf_node {
-    __u16 front_first;
-    __u16 front_count;
+    /* That node's, so that connect(2) needs one look-up only. */
+    struct sf_node ports;
 };
 
 struct sf_network {

@@ -276,7 +276,7 @@ impl Parts {
         let tables = Tables::new(&loaded)?;
         let policies = Policies::new(&loaded)?;
         // Its own containers reach their loopback before any state has come.
-        tables.set_node(config.underlay, config.front_first, config.front_count)?;
+        tables.set_node(config.underlay)?;
         let mut host_addresses = HostAddresses::new(&loaded)?;
         let (first, written) = sync_channel(1);
         // A later failure (the map is full) leaves the former entries; there is nobody to tell.

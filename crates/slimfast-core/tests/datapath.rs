@@ -97,13 +97,13 @@ impl Node {
             Box::new(move |batch| drop(sender.send(batch))),
         )
         .expect("read events");
-        tables.set_node(NODE, FRONT, 16).expect("set the node");
+        tables.set_node(NODE).expect("set the node");
         let mut host_addresses = HostAddresses::new(&loaded).expect("open the map");
         host_addresses.replace(&[NODE.into()].into()).expect("set a host address");
         for (key, address) in [(A, A_ADDRESS), (B, B_ADDRESS), (C, B_ADDRESS)] {
             tables.set_network(key.vni, Ipv4Addr::new(10, 32, 0, 0), 16).expect("set a network");
             tables.set_endpoint(key, address).expect("set an endpoint");
-            tables.set_peer(key, address, NODE).expect("set a peer");
+            tables.set_peer(key, address, NODE, (FRONT, 16)).expect("set a peer");
             sockets.admit(key, address);
         }
         Self {
@@ -284,7 +284,7 @@ fn refuses_what_is_not_there() {
 fn a_stale_id_never_reaches_the_next_owner_of_an_address() {
     let node = Node::start();
     let _listener = node.listener(B, any(80));
-    node.tables.set_peer(EndpointKey { vni: 42, id: 99 }, B_ADDRESS, NODE).expect("an outdated entry");
+    node.tables.set_peer(EndpointKey { vni: 42, id: 99 }, B_ADDRESS, NODE, (FRONT, 16)).expect("an outdated entry");
     let error = node.connect(A, v4(B_ADDRESS, 80)).expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     assert_eq!(node.counter("refused_unknown_endpoint"), 1);
@@ -595,7 +595,7 @@ fn policies_hold_at_the_listening_end() {
     // Somebody that the listening node does not know, or knows on another node.
     node.tables.remove_peer(A.vni, A_ADDRESS).expect("remove a peer");
     assert_eq!(node.connect_error(A, v4(B_ADDRESS, 80)), Some(libc::ECONNREFUSED), "an unknown peer");
-    node.tables.set_peer(A, A_ADDRESS, Ipv4Addr::new(192, 0, 2, 1)).expect("set a peer");
+    node.tables.set_peer(A, A_ADDRESS, Ipv4Addr::new(192, 0, 2, 1), (FRONT, 16)).expect("set a peer");
     assert_eq!(node.connect_error(A, v4(B_ADDRESS, 80)), Some(libc::ECONNREFUSED), "a peer of another node");
     // The address has become that of somebody whom the policy denies, and the connecting node has not heard of it.
     let denied = EndpointKey { vni: A.vni, id: 3 };
@@ -604,7 +604,7 @@ fn policies_hold_at_the_listening_end() {
         ..policy(false, &[(3, 2, 1, 65_535, false)])
     };
     node.set_policy(&policy);
-    node.tables.set_peer(denied, A_ADDRESS, NODE).expect("set a peer");
+    node.tables.set_peer(denied, A_ADDRESS, NODE, (FRONT, 16)).expect("set a peer");
     assert_eq!(node.connect_error(A, v4(B_ADDRESS, 80)), Some(libc::ECONNREFUSED), "a denied identity");
     assert_eq!(node.counter("refused_policy"), 3);
     let refused: Vec<_> = node.events().into_iter().filter(|event| event.errno == Some(libc::EPERM)).collect();

@@ -64,7 +64,9 @@ describe("a node", () => {
       verdicts: [{ from: 1, to: 1, portFirst: 80, portLast: 443, isAllowed: true }],
     };
     expect(await node.call("setNetworkPolicy", policy)).toBe(0);
-    await expect(node.call("setNetworkPolicy", { ...policy, vni: 8 })).rejects.toMatchObject({ kind: "not_found" });
+    await expect(node.call("setNetworkPolicy", { ...policy, vni: 8 })).rejects.toMatchObject({
+      failure: { kind: "not_found" },
+    });
     await node.call("removeNetworkPolicy", 7);
     expect(await node.call("cutConnection", 1n)).toBe(false);
     await node.call("detachEndpoint", { vni: 7, id: 1 });

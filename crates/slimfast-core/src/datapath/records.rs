@@ -29,7 +29,7 @@ records! {
     sf_endpoint_key: 8,
     sf_endpoint: 4,
     sf_address_key: 8,
-    sf_peer: 8,
+    sf_peer: 12,
     sf_node: 4,
     sf_network: 8,
     sf_published: 12,

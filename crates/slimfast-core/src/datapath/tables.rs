@@ -51,9 +51,17 @@ impl Tables {
         })
     }
 
-    /// An endpoint anywhere: connections to `address` in network `key.vni` go to `node`.
-    pub fn set_peer(&self, key: EndpointKey, address: Ipv4Addr, node: Ipv4Addr) -> Result<()> {
-        put(&self.peers, &address_key(key.vni, address), &sf_peer { id: key.id, node: be32(node) })
+    /// An endpoint anywhere: connections to `address` in network `key.vni` go to `node`, and there to one of `front_count`
+    /// ports from `front_first`.
+    pub fn set_peer(
+        &self,
+        key: EndpointKey,
+        address: Ipv4Addr,
+        node: Ipv4Addr,
+        (front_first, front_count): (u16, u16),
+    ) -> Result<()> {
+        let value = sf_peer { id: key.id, node: be32(node), ports: sf_node { front_first, front_count } };
+        put(&self.peers, &address_key(key.vni, address), &value)
     }
 
     pub fn remove_peer(&self, vni: u32, address: Ipv4Addr) -> Result<()> {
@@ -69,9 +77,9 @@ impl Tables {
         remove(&self.endpoints, bytes_of(&sf_endpoint_key::from(key)))
     }
 
-    /// SYNs from this underlay address are believed, and connections to its endpoints go to these front ports.
-    pub fn set_node(&self, address: Ipv4Addr, front_first: u16, front_count: u16) -> Result<()> {
-        put_bytes(&self.nodes, &be32(address).to_ne_bytes(), bytes_of(&sf_node { front_first, front_count }))
+    /// SYNs from this underlay address are believed.
+    pub fn set_node(&self, address: Ipv4Addr) -> Result<()> {
+        put_bytes(&self.nodes, &be32(address).to_ne_bytes(), &[1])
     }
 
     pub fn remove_node(&self, address: Ipv4Addr) -> Result<()> {

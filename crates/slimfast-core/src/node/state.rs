@@ -121,14 +121,12 @@ impl Inner {
         if node.front_count == 0 {
             return Err(Error::invalid("frontPortCount", format!("node {} has none", node.name)));
         }
-        self.parts.tables.set_node(node.underlay, node.front_first, node.front_count)?;
+        self.parts.tables.set_node(node.underlay)?;
         let name = node.name.clone();
         let underlay = node.underlay;
         let former = self.state.nodes.insert(name.clone(), node);
-        if former.as_ref().is_none_or(|former| former.underlay != underlay) {
-            let affected = self.state.endpoints_of_node(&name);
-            self.write_endpoints(&affected)?;
-        }
+        let affected = self.state.endpoints_of_node(&name);
+        self.write_endpoints(&affected)?;
         match former {
             Some(former) if former.underlay != underlay => self.forget_underlay(former.underlay),
             _ => Ok(()),
@@ -214,7 +212,8 @@ impl Inner {
             if self.state.addresses.get(&(key.vni, *address)) != Some(key) {
                 continue;
             }
-            self.parts.tables.set_peer(*key, *address, node.underlay)?;
+            let ports = (node.front_first, node.front_count);
+            self.parts.tables.set_peer(*key, *address, node.underlay, ports)?;
             if !self.state.is_own(endpoint) {
                 remotes.entry(key.vni).or_default().push((*address, node.underlay));
             }
