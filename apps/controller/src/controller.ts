@@ -9,15 +9,16 @@ import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
 import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
 import { type Logger, pino } from "pino";
-import { storeView } from "./connections/cluster-view.js";
-import { MAX_LIVE_CONNECTIONS, MAX_RECENT_CONNECTIONS } from "./connections/limits.js";
-import { operationsService } from "./connections/operations-service.js";
+import { type Connections, openConnections } from "./connections/connections.js";
 import { NO_PEERS } from "./connections/peers.js";
-import { ConnectionRegistry } from "./connections/registry.js";
-import { ReportHub } from "./connections/report-hub.js";
 import { StartupError } from "./errors.js";
 import { MAX_MESSAGE_BYTES, SHUTDOWN_GRACE_MS } from "./limits.js";
 import { formatListenAddress, type ListenAddress, parseListenAddress, removeStaleSocket } from "./listen.js";
+import { callMiddleware } from "./metrics/call-middleware.js";
+import { ControllerMetrics, type Scrape } from "./metrics/controller-metrics.js";
+import { Propagation } from "./metrics/propagation.js";
+import { storeResources } from "./metrics/resources.js";
+import { timeTransactions } from "./metrics/transactions.js";
 import { agentService } from "./services/agent-service.js";
 import { Cluster } from "./services/cluster.js";
 import { clusterService } from "./services/cluster-service.js";
@@ -38,6 +39,8 @@ export interface ControllerOptions {
 export interface Controller {
   /** The address on which it listens, with the real port. */
   readonly listen: string;
+  /** What GET /metrics answers. */
+  metrics(): Promise<Scrape>;
   /** Ends the Sync streams, lets other calls finish for a moment, and closes the store. May be called twice. */
   close(): Promise<void>;
 }
@@ -69,20 +72,22 @@ async function bind(server: Server, address: ListenAddress): Promise<ListenAddre
   }
 }
 
-function createControllerServer(store: Store, hub: SyncHub, log: Logger): { server: Server; reports: ReportHub } {
-  const startedMs = Date.now();
-  const bounds = { maxLive: MAX_LIVE_CONNECTIONS, maxRecent: MAX_RECENT_CONNECTIONS };
-  const registry = new ConnectionRegistry(bounds, startedMs);
-  const reports = new ReportHub(registry, log);
-  const view = storeView(store, (node) => hub.isConnected(node));
+function createControllerServer(
+  store: Store,
+  hub: SyncHub,
+  connections: Connections,
+  metrics: ControllerMetrics,
+  log: Logger,
+): Server {
+  const { reports, operations } = connections;
   const cluster = new Cluster(store, hub);
-  const server = createServer(SERVER_OPTIONS).use(errorDetailsServerMiddleware).use(errorMiddleware(log));
+  const server = createServer(SERVER_OPTIONS)
+    .use(errorDetailsServerMiddleware)
+    .use(callMiddleware(metrics, log, () => "local"))
+    .use(errorMiddleware(log));
   server.add(ClusterServiceDefinition, clusterService(cluster, store, hub));
   server.add(AgentServiceDefinition, agentService({ cluster, store, hub, reports, log }));
-  server.add(
-    OperationsServiceDefinition,
-    operationsService({ registry, reports, view, peers: NO_PEERS, startedMs, tailDrops: { count: 0 }, log }),
-  );
+  server.add(OperationsServiceDefinition, operations);
   server.add(HealthDefinition, HealthServiceImpl());
   // So that grpcurl and the like need no .proto files.
   const descriptors = readFileSync(createRequire(import.meta.url).resolve("@slimfast/proto/descriptors.binpb"));
@@ -93,7 +98,12 @@ function createControllerServer(store: Store, hub: SyncHub, log: Logger): { serv
       [ClusterServiceDefinition, AgentServiceDefinition, OperationsServiceDefinition].map(({ fullName }) => fullName),
     ),
   );
-  return { server, reports };
+  return server;
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  return (manifest as { version: string }).version;
 }
 
 /** Lets running calls finish, but not for longer than the grace period. */
@@ -115,8 +125,20 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const log = options.log ?? pino({ enabled: false });
   const wanted = parseListenAddress(options.listen);
   const store = openSqliteStore(options.stateDirectory);
-  const hub = new SyncHub(store, log);
-  const { server, reports } = createControllerServer(store, hub, log);
+  const metrics = new ControllerMetrics();
+  timeTransactions(store, metrics.transactionSeconds);
+  const propagation = new Propagation((seconds) => metrics.propagationSeconds.observe(seconds));
+  store.onCommit((_, revision) => propagation.committed(revision, performance.now()));
+  const hub = new SyncHub(store, log, (revision) => propagation.acknowledged(revision, performance.now()));
+  const connections = openConnections({ store, isConnected: (node) => hub.isConnected(node), peers: NO_PEERS, log });
+  metrics.observe({
+    ...connections,
+    store,
+    resourceCounts: () => storeResources(store),
+    syncStreams: () => hub.streamCount,
+    version: version(),
+  });
+  const server = createControllerServer(store, hub, connections, metrics, log);
   let address: ListenAddress;
   try {
     address = await bind(server, wanted);
@@ -131,13 +153,14 @@ export async function startController(options: ControllerOptions): Promise<Contr
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     hub.close();
-    reports.close();
+    connections.reports.close();
     await stopServer(server);
     store.close();
     log.info("controller stopped");
   };
   return {
     listen,
+    metrics: () => metrics.scrape(),
     close: () => {
       closing ??= close();
       return closing;

@@ -76,9 +76,12 @@ export class SyncHub {
   readonly #log: Logger;
   readonly #streams = new Map<string, SyncStream>();
   readonly #stopListening: () => void;
+  readonly #onAcknowledged: (revision: bigint) => void;
   #closed = false;
 
-  constructor(store: Store, log: Logger) {
+  /** @param onAcknowledged Told that a node has acknowledged everything up to the revision, whether it applied it or not. */
+  constructor(store: Store, log: Logger, onAcknowledged: (revision: bigint) => void = () => {}) {
+    this.#onAcknowledged = onAcknowledged;
     this.#store = store;
     this.#log = log;
     this.#stopListening = store.onCommit((changes) => {
@@ -92,6 +95,10 @@ export class SyncHub {
         }
       }
     });
+  }
+
+  get streamCount(): number {
+    return this.#streams.size;
   }
 
   isConnected(node: string): boolean {
@@ -137,6 +144,7 @@ export class SyncHub {
       );
     }
     stream.settle(revision, isApplied);
+    this.#onAcknowledged(revision);
     stream.wake();
   }
 

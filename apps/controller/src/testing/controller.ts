@@ -62,6 +62,10 @@ export class TestController {
     return this.#controller.listen;
   }
 
+  metrics(): ReturnType<Controller["metrics"]> {
+    return this.#controller.metrics();
+  }
+
   /** Stops it and keeps its state. */
   async stop(): Promise<void> {
     this.client.channel.close();
