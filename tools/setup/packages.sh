@@ -4,9 +4,9 @@
 # Build: BPF programs (clang, libelf), native npm modules (g++, python3). Run: namespaces, the demo's real workloads.
 PACKAGES_RUN="clang-16 llvm-16 libelf-dev zlib1g-dev pkg-config gcc g++ make libc6-dev python3 iproute2 iputils-ping
 	util-linux procps curl ca-certificates runc nginx-light memcached busybox-static"
-# Tests: static programs, C formatting, counting the entries of BPF maps, certificates.
-PACKAGES_TEST="musl-tools clang-format-16 bpftool openssl"
-DAEMONS="nginx memcached"
+# Tests: static programs, C formatting, counting the entries of BPF maps, certificates, promtool.
+PACKAGES_TEST="musl-tools clang-format-16 bpftool openssl prometheus"
+DAEMONS="nginx memcached prometheus"
 
 POLICY=/usr/sbin/policy-rc.d
 POLICY_SAVED=/usr/sbin/policy-rc.d.slimfast-saved

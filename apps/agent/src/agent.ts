@@ -12,6 +12,7 @@ import { createServer, type Server } from "nice-grpc";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
 import type { Logger } from "pino";
+import { callLogMiddleware } from "./call-log.js";
 import { ClusterState } from "./cluster-state.js";
 import { ControllerLink } from "./controller-link.js";
 import { Converter, type CoreConnectionEvent } from "./convert.js";
@@ -21,6 +22,8 @@ import { messageOf } from "./errors.js";
 import { EventFanout } from "./event-fanout.js";
 import { DEFAULT_LIMITS, type Limits } from "./limits.js";
 import { localService } from "./local-service.js";
+import { AgentMetrics } from "./metrics/agent-metrics.js";
+import { type MetricsServer, serveMetrics } from "./metrics/metrics-server.js";
 import { PolicyEnforcement } from "./policy/enforcement.js";
 
 export interface AgentOptions {
@@ -34,12 +37,16 @@ export interface AgentOptions {
   /** Ends a start that is under way: it fails with the signal's reason. Without meaning afterwards. */
   signal?: AbortSignal;
   limits?: Limits;
+  /** `HOST:PORT` on a loopback address where Prometheus may scrape; port 0: any. Default: nowhere. */
+  metricsAddress?: string;
 }
 
 export interface Agent {
   /** Path of the socket on which LocalService is served. */
   readonly socket: string;
   readonly seccompSocket: string;
+  /** Where metrics are served, with the real port; undefined if nowhere. */
+  readonly metricsAddress: string | undefined;
   /**
    * Detaches everything and restores the host. May be called twice.
    *
@@ -102,7 +109,11 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   const convert = new Converter(node.name, state);
   const events = new EventFanout(limits);
   const { link, endpoints } = connectParts({ controller, core, state, node, limits, log });
-  core.onEvents((batch) => deliver(batch, { endpoints, events, convert, log }));
+  const metrics = new AgentMetrics({ core, link, endpoints, version: options.version });
+  core.onEvents((batch) => {
+    metrics.note(batch.events, batch.dropped);
+    deliver(batch, { endpoints, events, convert, log });
+  });
 
   const { signal } = options;
   signal?.throwIfAborted();
@@ -117,7 +128,7 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   teardown.add("the endpoints", () => endpoints.close());
 
   const socket = join(config.runDir, "agent.sock");
-  const server = createServer().use(errorDetailsServerMiddleware).use(errorMiddleware(log));
+  const server = createServer().use(errorDetailsServerMiddleware).use(callLogMiddleware(log)).use(errorMiddleware(log));
   server.add(
     LocalServiceDefinition,
     localService({ core, link, endpoints, events, convert, node, version: options.version }),
@@ -129,11 +140,18 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   await server.listen(`unix:${socket}`);
   await chmod(socket, 0o600);
 
+  let metricsServer: MetricsServer | undefined;
+  if (options.metricsAddress !== undefined) {
+    metricsServer = await serveMetrics(options.metricsAddress, metrics.registry);
+    teardown.add("the metrics", () => metricsServer?.close());
+  }
+
   const seccompSocket = core.seccompSocket();
   let closing: ReturnType<Teardown["run"]> | undefined;
   return {
     socket,
     seccompSocket,
+    metricsAddress: metricsServer?.address,
     close: async () => {
       closing ??= teardown.run();
       const left = await closing;

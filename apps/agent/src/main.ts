@@ -13,6 +13,7 @@ import { type Logger, pino } from "pino";
 import { startAgent } from "./agent.js";
 import { messageOf } from "./errors.js";
 import { DEFAULT_LIMITS } from "./limits.js";
+import { parseMetricsAddress } from "./metrics/metrics-server.js";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 const PORT_MAX = 65_535;
@@ -30,6 +31,7 @@ interface Arguments {
   readonly frontPorts: FrontPorts;
   readonly cgroup?: string;
   readonly vxlanPort: number;
+  readonly metrics?: string;
   readonly logLevel: string;
 }
 
@@ -47,6 +49,15 @@ function parseFrontPorts(text: string): FrontPorts {
   return { first: parsePort(first), count: parsePort(count) };
 }
 
+function checkMetricsAddress(text: string): string {
+  try {
+    parseMetricsAddress(text);
+    return text;
+  } catch (error) {
+    throw new InvalidArgumentError(messageOf(error));
+  }
+}
+
 function readArguments(): Arguments {
   const command = new Command("slimfast-agent")
     .description("Runs one node of a SlimFast cluster, in the network namespace that it is started in. Needs root.")
@@ -60,6 +71,7 @@ function readArguments(): Arguments {
     })
     .option("--cgroup <path>", "cgroup v2 path below the mount; default: slimfast/NODE")
     .option("--vxlan-port <port>", "UDP port of the overlay for what is not TCP", parsePort, 4789)
+    .option("--metrics <host:port>", "serve Prometheus metrics there, on a loopback address", checkMetricsAddress)
     .addOption(new Option("--log-level <level>", "least level to log").choices(LOG_LEVELS).default("info"))
     .exitOverride();
   try {
@@ -105,6 +117,7 @@ async function run(options: Arguments, log: Logger, signal: AbortSignal): Promis
     },
     controllerAddress: options.controller,
     version: version(),
+    ...(options.metrics === undefined ? {} : { metricsAddress: options.metrics }),
     log,
     openCore: async (config) => {
       await recover(config.runDir);
@@ -113,8 +126,9 @@ async function run(options: Arguments, log: Logger, signal: AbortSignal): Promis
     signal,
   });
   try {
-    const { socket, seccompSocket } = agent;
-    writeSync(1, `${JSON.stringify({ ready: true, node: options.node, socket, seccompSocket })}\n`);
+    const { socket, seccompSocket, metricsAddress } = agent;
+    const ready = { ready: true, node: options.node, socket, seccompSocket, metrics: metricsAddress };
+    writeSync(1, `${JSON.stringify(ready)}\n`);
     if (!signal.aborted) await once(signal, "abort");
   } finally {
     await agent.close();

@@ -1,0 +1,136 @@
+/**
+ * The agent's Prometheus metrics. Names follow the convention: base units, `_total` for counters; labels have only the
+ * values that code and core define. Counters of the core are read at each scrape, connections are counted as they happen.
+ */
+import type { Core, CoreEvent } from "@slimfast/core";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+export interface AgentMetricSources {
+  readonly core: Pick<Core, "counters" | "attached">;
+  readonly link: { readonly connected: boolean; readonly appliedRevision: bigint };
+  readonly endpoints: { readonly count: number };
+  readonly version: string;
+}
+
+/** From 20 us, which is less than a handshake on one machine takes, to a handshake with a lost SYN. */
+const SETUP_SECONDS = [
+  0.00002, 0.00003, 0.00004, 0.00005, 0.00007, 0.0001, 0.00015, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.1, 1, 3,
+];
+const MICROSECONDS = 1e6;
+
+export class AgentMetrics {
+  readonly registry = new Registry();
+  readonly #connections: Counter<"direction" | "tier" | "result">;
+  readonly #setupSeconds: Histogram<"tier">;
+  readonly #verdicts: Counter<"direction" | "verdict">;
+  readonly #refusedContainers: Counter;
+  /** As the core counts them. */
+  #dropped = 0n;
+
+  constructor(sources: AgentMetricSources) {
+    const { core, link, endpoints, version } = sources;
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry });
+    this.#connections = new Counter({
+      name: "slimfast_agent_connections_total",
+      help: "Connections of this node's endpoints that were opened, accepted, refused or closed, by tier.",
+      labelNames: ["direction", "tier", "result"],
+      registers,
+    });
+    this.#setupSeconds = new Histogram({
+      name: "slimfast_agent_connection_setup_seconds",
+      help: "Time that the handshake of outbound connections took, by tier.",
+      labelNames: ["tier"],
+      buckets: SETUP_SECONDS,
+      registers,
+    });
+    this.#verdicts = new Counter({
+      name: "slimfast_agent_policy_verdicts_total",
+      help: "Connections that policies allowed or denied.",
+      labelNames: ["direction", "verdict"],
+      registers,
+    });
+    this.#refusedContainers = new Counter({
+      name: "slimfast_agent_refused_containers_total",
+      help: "Containers that were refused at the seccomp socket.",
+      registers,
+    });
+    this.#counters(
+      "slimfast_agent_data_path_events_total",
+      "Kernel counters of the data path since the agent started.",
+      "counter",
+      () => Object.entries(core.counters()),
+    );
+    this.#counters(
+      "slimfast_agent_events_dropped_total",
+      "Events of connections that were lost between the kernel and the agent.",
+      undefined,
+      () => [["", this.#dropped]],
+    );
+    this.#gauge("slimfast_agent_endpoints", "Endpoints that are attached on this node.", () => endpoints.count);
+    this.#gauge("slimfast_agent_seccomp_listeners", "Containers and execs whose sockets this agent supervises.", () =>
+      core.attached().reduce((sum, { seccompListeners }) => sum + seccompListeners, 0),
+    );
+    this.#gauge("slimfast_agent_dispensers", "Open dispensers of the preload tier.", () =>
+      core.attached().reduce((sum, { dispensers }) => sum + dispensers, 0),
+    );
+    this.#gauge(
+      "slimfast_agent_controller_connected",
+      "1 while the Sync stream to a controller is open, else 0.",
+      () => (link.connected ? 1 : 0),
+    );
+    this.#gauge("slimfast_agent_applied_revision", "Store revision up to which the cluster's state is in force.", () =>
+      Number(link.appliedRevision),
+    );
+    const help = "1, with the agent's version.";
+    new Gauge({ name: "slimfast_agent_info", help, labelNames: ["version"], registers }).set({ version }, 1);
+  }
+
+  /** @param dropped Events lost since the core was opened. */
+  note(events: readonly CoreEvent[], dropped: bigint): void {
+    this.#dropped = dropped;
+    for (const event of events) {
+      if (event.kind === "idle") continue;
+      if (event.kind === "admissionRefused") {
+        this.#refusedContainers.inc();
+        continue;
+      }
+      const { direction, tier, setupUs } = event.connection;
+      this.#connections.inc({ direction, tier, result: event.kind });
+      if (event.kind === "opened" && setupUs > 0) this.#setupSeconds.observe({ tier }, setupUs / MICROSECONDS);
+      const isDenied = event.kind === "refused" && event.error === "EPERM";
+      if (isDenied) this.#verdicts.inc({ direction, verdict: "denied" });
+      else if (event.kind === "opened" || event.kind === "accepted")
+        this.#verdicts.inc({ direction, verdict: "allowed" });
+    }
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
+  #counters(
+    name: string,
+    help: string,
+    label: string | undefined,
+    read: () => readonly (readonly [string, bigint])[],
+  ): void {
+    new Counter({
+      name,
+      help,
+      labelNames: label === undefined ? [] : [label],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [value, number] of read()) this.inc(label === undefined ? {} : { [label]: value }, Number(number));
+      },
+    });
+  }
+}
