@@ -128,7 +128,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const metrics = new ControllerMetrics();
   timeTransactions(store, metrics.transactionSeconds);
   const propagation = new Propagation((seconds) => metrics.propagationSeconds.observe(seconds));
-  store.onCommit((_, revision) => propagation.committed(revision, performance.now()));
+  store.onCommit(({ revision }) => propagation.committed(revision, performance.now()));
   const hub = new SyncHub(store, log, (revision) => propagation.acknowledged(revision, performance.now()));
   const connections = openConnections({ store, isConnected: (node) => hub.isConnected(node), peers: NO_PEERS, log });
   metrics.observe({
@@ -145,7 +145,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   } catch (error) {
     server.forceShutdown();
     hub.close();
-    store.close();
+    await store.close();
     throw error;
   }
   const listen = formatListenAddress(address);
@@ -155,7 +155,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     hub.close();
     connections.reports.close();
     await stopServer(server);
-    store.close();
+    await store.close();
     log.info("controller stopped");
   };
   return {

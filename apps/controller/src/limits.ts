@@ -57,3 +57,9 @@ export const CLOCK_SKEW_MS = 5 * 60_000;
 export const MAX_CERTIFICATE_REQUEST_BYTES = 8_192;
 /** Certificates of one node that are valid at the same time; the oldest is given up for another. */
 export const MAX_CERTIFICATES_PER_NODE = 8;
+
+/** Changes that are kept for watches that were away. */
+export const KEPT_CHANGES = 20_000;
+
+/** How often leases are looked at while one is running: the clock of timers stands still while the machine sleeps. */
+export const LEASE_CHECK_MS = 10_000;

@@ -37,6 +37,7 @@ export function endpointMessage(endpoint: Endpoint): proto.Endpoint {
 const PURPOSES = {
   front: proto.PortPurpose.PORT_PURPOSE_FRONT,
   published: proto.PortPurpose.PORT_PURPOSE_PUBLISHED,
+  static: proto.PortPurpose.PORT_PURPOSE_STATIC,
 } as const;
 
 export function reservationMessage(reservation: PortReservation): proto.PortReservation {

@@ -84,6 +84,9 @@ describe("ports", () => {
     ports: { first: 7_100, count: 16 },
     purpose: "front",
     owner: "node/node-1",
+    name: "",
+    description: "",
+    createTimeMs: 0,
     revision: 1n,
   };
 

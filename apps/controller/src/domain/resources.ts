@@ -5,10 +5,21 @@ export interface PortRange {
   readonly count: number;
 }
 
+export type Labels = Readonly<Record<string, string>>;
+
+/** Draining: no new endpoint may be created on it. */
+export type NodeState = "active" | "draining";
+
 export interface Node {
   readonly name: string;
   readonly underlayAddress: string;
   readonly frontPorts: PortRange;
+  readonly state: NodeState;
+  readonly labels: Labels;
+  /** As the agent announced it, for people. */
+  readonly agentVersion: string;
+  /** When the current certificate ends, if the node has one. */
+  readonly certificateExpireTimeMs?: number;
   readonly createTimeMs: number;
   readonly revision: bigint;
 }
@@ -17,7 +28,21 @@ export interface Network {
   readonly name: string;
   readonly vni: number;
   readonly prefix: string;
+  readonly description: string;
+  readonly labels: Labels;
+  /** Whether a connection that no policy allows is denied. */
+  readonly defaultDeny: boolean;
+  /** Length of the subnet that every node gets; 0 for none. */
+  readonly nodeSubnetLength: number;
   readonly createTimeMs: number;
+  readonly revision: bigint;
+}
+
+/** The part of a network's prefix that a node's endpoints have their addresses from. */
+export interface NodeSubnet {
+  readonly network: string;
+  readonly node: string;
+  readonly prefix: string;
   readonly revision: bigint;
 }
 
@@ -34,19 +59,134 @@ export interface Endpoint {
   readonly id: number;
   readonly address: string;
   readonly publishedPorts: readonly PublishedPort[];
-  readonly labels: Readonly<Record<string, string>>;
+  readonly labels: Labels;
   readonly createTimeMs: number;
   readonly revision: bigint;
 }
 
-export type PortPurpose = "front" | "published";
+export type PortPurpose = "front" | "published" | "static";
 
 export interface PortReservation {
   readonly node: string;
   readonly ports: PortRange;
   readonly purpose: PortPurpose;
   readonly owner: string;
+  /** Of static ones; empty for the others. */
+  readonly name: string;
+  readonly description: string;
+  /** When it ends by itself, by the wall clock, for people; undefined: never. What counts is the document's lease. */
+  readonly expireTimeMs?: number;
+  readonly createTimeMs: number;
   readonly revision: bigint;
+}
+
+/** Which endpoints of a network are meant; an empty one means all. */
+export interface EndpointSelector {
+  readonly labels: Labels;
+  readonly prefix: string;
+  readonly endpoint: string;
+}
+
+export interface Policy {
+  readonly name: string;
+  readonly network: string;
+  readonly action: "allow" | "deny";
+  readonly from: readonly EndpointSelector[];
+  readonly to: readonly EndpointSelector[];
+  /** None means all. */
+  readonly ports: readonly PortRange[];
+  readonly description: string;
+  readonly createTimeMs: number;
+  readonly revision: bigint;
+}
+
+export type Role = "viewer" | "operator" | "admin" | "join";
+
+export interface Token {
+  readonly name: string;
+  readonly role: Role;
+  /** None means all. */
+  readonly networks: readonly string[];
+  /** SHA-256 of the secret, in hex. */
+  readonly hash: string;
+  readonly expireTimeMs?: number;
+  readonly lastUseTimeMs?: number;
+  readonly description: string;
+  /** For `join`: how many nodes may still join with it; undefined means any number. */
+  readonly usesLeft?: number;
+  readonly createTimeMs: number;
+  readonly revision: bigint;
+}
+
+/** A key and certificate of the cluster's own, for example the authority that signs nodes and controllers. */
+export interface Authority {
+  readonly name: string;
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly createTimeMs: number;
+  readonly revision: bigint;
+}
+
+/** What is known of the certificates that a node was given. */
+export interface NodeCertificates {
+  readonly node: string;
+  /** Serial number of the present one, in hex. */
+  readonly serial: string;
+  readonly expireTimeMs: number;
+  /** Those issued before are not accepted any more. */
+  readonly revokedBeforeMs?: number;
+  readonly revision: bigint;
+}
+
+export interface AuditEntry {
+  /** Unique; later ones have greater keys, as far as the controllers' clocks agree. Set by the store. */
+  readonly key: string;
+  /** Its place among the entries of one commit. Set by the store; `auditSequence` makes the API's number of it. */
+  readonly ordinal: number;
+  readonly timeMs: number;
+  readonly actor: string;
+  readonly action: string;
+  readonly resource: string;
+  readonly code: string;
+  readonly message: string;
+  readonly before: string;
+  readonly after: string;
+  readonly peer: string;
+  readonly revision: bigint;
+}
+
+/** The answer to a creation, kept so that its repetition can be answered in the same way. */
+export interface RequestRecord {
+  /** `METHOD/REQUEST_ID`, with whatever else sets callers apart. */
+  readonly id: string;
+  /** Tells another request with the same id from a repetition. */
+  readonly fingerprint: string;
+  /** Key of what was created. */
+  readonly resource: string;
+  readonly createTimeMs: number;
+  readonly revision: bigint;
+}
+
+/** Owner of a static reservation, as reservations and errors name it. */
+export function reservationOwner(name: string): string {
+  return `reservation/${name}`;
+}
+
+/** The reservation that a node's front ports are. */
+export function frontReservation(node: Node): PortReservation {
+  const { name, frontPorts, createTimeMs, revision } = node;
+  const owner = nodeOwner(name);
+  return { node: name, ports: frontPorts, purpose: "front", owner, name: "", description: "", createTimeMs, revision };
+}
+
+/** The reservations that an endpoint's published ports are. */
+export function publishedReservations(endpoint: Endpoint): PortReservation[] {
+  const { node, createTimeMs, revision } = endpoint;
+  const owner = endpointOwner(endpoint.network, endpoint.name);
+  return endpoint.publishedPorts.map(({ hostPort }) => {
+    const ports = { first: hostPort, count: 1 };
+    return { node, ports, purpose: "published", owner, name: "", description: "", createTimeMs, revision };
+  });
 }
 
 /** Owner of a node's front ports, as reservations and errors name it. */

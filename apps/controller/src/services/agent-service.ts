@@ -29,14 +29,21 @@ export function agentService({
   reports,
   log,
 }: AgentServiceParts): proto.AgentServiceImplementation {
-  /** Endpoints that were created but not yet answered for, by network and id. */
-  const pending = new Set<string>();
-  const pendingKey = (endpoint: Endpoint): string => `${endpoint.network}/${endpoint.id}`;
+  /** How many creations are not answered yet, by network and name. */
+  const pending = new Map<string, number>();
+  const pendingKey = ({ network, name }: Pick<Endpoint, "network" | "name">): string => `${network}/${name}`;
+  const countPending = (key: string, difference: number): void => {
+    const count = (pending.get(key) ?? 0) + difference;
+    if (count > 0) pending.set(key, count);
+    else pending.delete(key);
+  };
 
-  function openStream(hello: proto.SyncHello): SyncStream {
+  async function openStream(hello: proto.SyncHello): Promise<SyncStream> {
     const node = validName("hello.node", hello.node);
     if (!store.getNode(node)) throw notFound("node", node);
-    const stale = cluster.deleteStaleEndpoints(node, hello.attached, (endpoint) => pending.has(pendingKey(endpoint)));
+    const stale = await cluster.deleteStaleEndpoints(node, hello.attached, (endpoint) =>
+      pending.has(pendingKey(endpoint)),
+    );
     for (const { network, name, id } of stale)
       log.info({ node, network, endpoint: name, id }, "stale endpoint deleted");
     return hub.open(node, hello.known);
@@ -58,24 +65,26 @@ export function agentService({
 
   return withUnimplemented<proto.AgentServiceImplementation>(proto.AgentServiceDefinition, {
     async registerNode({ node }) {
-      const registered = cluster.registerNode(node);
+      const registered = await cluster.registerNode(node);
       return { node: nodeMessage(registered, hub.isConnected(registered.name)) };
     },
 
     async createEndpoint({ endpoint: wanted, waitForPeers }) {
-      const endpoint = cluster.createEndpoint(wanted);
-      if (!waitForPeers) return { endpoint: endpointMessage(endpoint), knownToPeers: false };
-      pending.add(pendingKey(endpoint));
+      // Before it exists: a hello that cannot name it yet must not take it for a stale one.
+      const key = pendingKey(wanted ?? { network: "", name: "" });
+      countPending(key, 1);
       try {
-        const knownToPeers = await hub.waitForNetwork(endpoint.network, endpoint.revision, WAIT_FOR_PEERS_MS);
+        const endpoint = await cluster.createEndpoint(wanted);
+        const knownToPeers =
+          waitForPeers && (await hub.waitForNetwork(endpoint.network, endpoint.revision, WAIT_FOR_PEERS_MS));
         return { endpoint: endpointMessage(endpoint), knownToPeers };
       } finally {
-        pending.delete(pendingKey(endpoint));
+        countPending(key, -1);
       }
     },
 
     async deleteEndpoint({ network, name, id }) {
-      cluster.deleteEndpoint(network, name, id);
+      await cluster.deleteEndpoint(network, name, id);
       return {};
     },
 
@@ -86,7 +95,7 @@ export function agentService({
       const first = await requests.next();
       if (first.done) return;
       if (first.value.kind?.$case !== "hello") throw invalidField("kind", "must be a hello in the first request");
-      const stream = openStream(first.value.kind.value);
+      const stream = await openStream(first.value.kind.value);
       const end = () => stream.end();
       context.signal.addEventListener("abort", end);
       void readAcks(stream, requests);

@@ -9,7 +9,7 @@ import { withUnimplemented } from "./unimplemented.js";
 export function clusterService(cluster: Cluster, store: Store, presence: Presence): proto.ClusterServiceImplementation {
   return withUnimplemented<proto.ClusterServiceImplementation>(proto.ClusterServiceDefinition, {
     async createNetwork({ network }) {
-      return { network: networkMessage(cluster.createNetwork(network)) };
+      return { network: networkMessage(await cluster.createNetwork(network)) };
     },
 
     async getNetwork({ name }) {
@@ -24,7 +24,7 @@ export function clusterService(cluster: Cluster, store: Store, presence: Presenc
     },
 
     async deleteNetwork({ name }) {
-      cluster.deleteNetwork(name);
+      await cluster.deleteNetwork(name);
       return {};
     },
 
@@ -44,7 +44,7 @@ export function clusterService(cluster: Cluster, store: Store, presence: Presenc
     },
 
     async deleteNode({ name }) {
-      cluster.deleteNode(name);
+      await cluster.deleteNode(name);
       return {};
     },
 

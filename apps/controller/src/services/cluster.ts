@@ -24,7 +24,7 @@ import {
 } from "../domain/validation.js";
 import { ClusterError, invalidField, notFound } from "../errors.js";
 import { MAX_VNI } from "../limits.js";
-import type { NetworkWithCursor, Store, StoreTransaction } from "../store/store.js";
+import type { Store, StoreTransaction } from "../store/store.js";
 
 /** Which nodes have their agent's Sync stream open. */
 export interface Presence {
@@ -46,9 +46,9 @@ export class Cluster {
     this.#presence = presence;
   }
 
-  createNetwork(wanted: Parameters<typeof validNetwork>[0]): Network {
+  async createNetwork(wanted: Parameters<typeof validNetwork>[0]): Promise<Network> {
     const { name, vni, prefix } = validNetwork(wanted);
-    return this.#store.transaction((tx) => {
+    return await this.#store.transaction((tx) => {
       if (tx.getNetwork(name)) {
         throw new ClusterError("already_exists", `network ${name} exists already`, {
           resource: { type: "network", name },
@@ -65,7 +65,10 @@ export class Cluster {
         name,
         vni: vni === 0 ? chooseVni(tx) : vni,
         prefix: formatPrefix(prefix),
-        nextAddress: endpointAddresses(prefix).first,
+        description: "",
+        labels: {},
+        defaultDeny: false,
+        nodeSubnetLength: 0,
         createTimeMs: Date.now(),
       });
     });
@@ -77,9 +80,9 @@ export class Cluster {
     return network;
   }
 
-  deleteNetwork(name: string): void {
+  async deleteNetwork(name: string): Promise<void> {
     validName("name", name);
-    this.#store.transaction((tx) => {
+    await this.#store.transaction((tx) => {
       if (!tx.getNetwork(name)) throw notFound("network", name);
       if (tx.hasEndpoints(name)) {
         throw new ClusterError(
@@ -93,9 +96,9 @@ export class Cluster {
   }
 
   /** Creates the node, or changes it as its agent says. */
-  registerNode(wanted: Parameters<typeof validNode>[0]): Node {
+  async registerNode(wanted: Parameters<typeof validNode>[0]): Promise<Node> {
     const node = validNode(wanted);
-    return this.#store.transaction((tx) => {
+    return await this.#store.transaction((tx) => {
       const existing = tx.getNode(node.name);
       const isSame = existing !== undefined && sameNode(existing, node);
       if (existing && !isSame && this.#presence.isConnected(node.name)) {
@@ -108,7 +111,7 @@ export class Cluster {
       const holder = tx.getNodeByUnderlayAddress(node.underlayAddress);
       if (holder && holder.name !== node.name) throw underlayConflict(node, holder, this.#presence);
       if (existing && isSame) return existing;
-      return putNode(tx, node, existing?.createTimeMs ?? Date.now());
+      return putNode(tx, node, existing);
     });
   }
 
@@ -119,9 +122,9 @@ export class Cluster {
   }
 
   /** Forgets a node that is gone, with its endpoints and reservations. */
-  deleteNode(name: string): void {
+  async deleteNode(name: string): Promise<void> {
     validName("name", name);
-    this.#store.transaction((tx) => {
+    await this.#store.transaction((tx) => {
       if (!tx.getNode(name)) throw notFound("node", name);
       if (this.#presence.isConnected(name)) {
         throw new ClusterError("failed_precondition", `the agent of node ${name} is connected: stop it first`, {
@@ -133,9 +136,9 @@ export class Cluster {
     });
   }
 
-  createEndpoint(wanted: Parameters<typeof validEndpoint>[0]): Endpoint {
+  async createEndpoint(wanted: Parameters<typeof validEndpoint>[0]): Promise<Endpoint> {
     const endpoint = validEndpoint(wanted);
-    return this.#store.transaction((tx) => {
+    return await this.#store.transaction((tx) => {
       const network = tx.getNetwork(endpoint.network);
       if (!network) throw notFound("network", endpoint.network);
       if (!tx.getNode(endpoint.node)) throw notFound("node", endpoint.node);
@@ -154,15 +157,14 @@ export class Cluster {
         );
       }
       const address = takeAddress(tx, network, endpoint.address);
-      const created = tx.insertEndpoint({
+      requirePortsFree(tx, endpoint);
+      return tx.insertEndpoint({
         ...endpoint,
         vni: network.vni,
         id: tx.takeEndpointId(network.vni),
         address: formatIpv4(address),
         createTimeMs: Date.now(),
       });
-      publishPorts(tx, endpoint);
-      return created;
     });
   }
 
@@ -171,10 +173,10 @@ export class Cluster {
    *
    * @param id If not 0: only if it still has this id.
    */
-  deleteEndpoint(network: string, name: string, id: number): void {
+  async deleteEndpoint(network: string, name: string, id: number): Promise<void> {
     validName("network", network);
     validName("name", name);
-    this.#store.transaction((tx) => {
+    await this.#store.transaction((tx) => {
       const endpoint = tx.getEndpoint(network, name);
       if (endpoint && (id === 0 || endpoint.id === id)) tx.deleteEndpoint(endpoint);
     });
@@ -186,13 +188,13 @@ export class Cluster {
    * @param isPending Endpoints whose creation has not been answered yet: their agent cannot name them.
    * @returns What was deleted.
    */
-  deleteStaleEndpoints(
+  async deleteStaleEndpoints(
     node: string,
     attached: readonly EndpointKey[],
     isPending: (endpoint: Endpoint) => boolean,
-  ): Endpoint[] {
+  ): Promise<Endpoint[]> {
     const kept = new Set(attached.map(({ network, name, id }) => `${network}/${name}/${id}`));
-    return this.#store.transaction((tx) => {
+    return await this.#store.transaction((tx) => {
       const stale = tx
         .listEndpoints({ node, limit: -1 })
         .filter((endpoint) => !kept.has(`${endpoint.network}/${endpoint.name}/${endpoint.id}`) && !isPending(endpoint));
@@ -232,43 +234,39 @@ function underlayConflict(node: NewNode, holder: Node, presence: Presence): Clus
   );
 }
 
-function putNode(tx: StoreTransaction, node: NewNode, createTimeMs: number): Node {
-  const owner = nodeOwner(node.name);
-  const created = tx.putNode({ ...node, createTimeMs });
-  tx.releasePorts(node.name, owner);
-  reserve(tx, node.name, node.frontPorts, "front", owner, "node.front_ports");
-  return created;
+function putNode(tx: StoreTransaction, node: NewNode, existing: Node | undefined): Node {
+  requireFree(tx, node.name, node.frontPorts, nodeOwner(node.name), "node.front_ports");
+  return tx.putNode({
+    state: "active",
+    labels: {},
+    agentVersion: "",
+    createTimeMs: Date.now(),
+    ...existing,
+    ...node,
+  });
 }
 
-function publishPorts(tx: StoreTransaction, endpoint: NewEndpoint): void {
+function requirePortsFree(tx: StoreTransaction, endpoint: NewEndpoint): void {
   const owner = endpointOwner(endpoint.network, endpoint.name);
   for (const [index, { hostPort }] of endpoint.publishedPorts.entries()) {
     const field = `endpoint.published_ports[${index}].host_port`;
-    reserve(tx, endpoint.node, { first: hostPort, count: 1 }, "published", owner, field);
+    requireFree(tx, endpoint.node, { first: hostPort, count: 1 }, owner, field);
   }
 }
 
-function reserve(
-  tx: StoreTransaction,
-  node: string,
-  ports: PortRange,
-  purpose: "front" | "published",
-  owner: string,
-  field: string,
-): void {
+const USES = { front: "as front ports", published: "as a published port", static: "as a static reservation" } as const;
+
+function requireFree(tx: StoreTransaction, node: string, ports: PortRange, owner: string, field: string): void {
   const conflict = findPortConflict(ports, owner, tx.reservationsWithin(node, ports));
-  if (conflict) {
-    const use = conflict.purpose === "front" ? "as front ports" : "as a published port";
-    throw new ClusterError(
-      "already_exists",
-      `port ${formatPorts(ports)} of node ${node} is taken: ${conflict.owner} has ${formatPorts(conflict.ports)} ${use}`,
-      {
-        resource: { type: "port", name: `${node}:${formatPorts(conflict.ports)}`, owner: conflict.owner },
-        fields: [{ field, description: `is taken by ${conflict.owner}` }],
-      },
-    );
-  }
-  tx.reservePorts({ node, ports, purpose, owner });
+  if (!conflict) return;
+  throw new ClusterError(
+    "already_exists",
+    `port ${formatPorts(ports)} of node ${node} is taken: ${conflict.owner} has ${formatPorts(conflict.ports)} ${USES[conflict.purpose]}`,
+    {
+      resource: { type: "port", name: `${node}:${formatPorts(conflict.ports)}`, owner: conflict.owner },
+      fields: [{ field, description: `is taken by ${conflict.owner}` }],
+    },
+  );
 }
 
 /** The prefix as it was validated when the network was created. */
@@ -278,7 +276,7 @@ function prefixOf(network: Network): Prefix {
   return prefix;
 }
 
-function takeAddress(tx: StoreTransaction, network: NetworkWithCursor, fixed: number | undefined): number {
+function takeAddress(tx: StoreTransaction, network: Network, fixed: number | undefined): number {
   const range = endpointAddresses(prefixOf(network));
   if (fixed !== undefined) {
     const text = formatIpv4(fixed);
@@ -296,7 +294,9 @@ function takeAddress(tx: StoreTransaction, network: NetworkWithCursor, fixed: nu
     }
     return fixed;
   }
-  const address = nextFree(range, network.nextAddress, (from) => tx.addressesFrom(network.name, from));
+  const address = nextFree(range, tx.addressCursor(network.name) ?? range.first, (from) =>
+    tx.addressesFrom(network.name, from),
+  );
   if (address === undefined) {
     throw new ClusterError(
       "resource_exhausted",
@@ -305,6 +305,6 @@ function takeAddress(tx: StoreTransaction, network: NetworkWithCursor, fixed: nu
       { resource: { type: "network", name: network.name } },
     );
   }
-  tx.setNextAddress(network.name, address + 1);
+  tx.setAddressCursor(network.name, address + 1);
   return address;
 }

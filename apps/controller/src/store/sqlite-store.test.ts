@@ -15,8 +15,8 @@ beforeEach(() => {
   store = openSqliteStore(directory);
 });
 
-afterEach(() => {
-  store.close();
+afterEach(async () => {
+  await store.close();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -24,10 +24,22 @@ const NODE = {
   name: "node-1",
   underlayAddress: "10.200.0.1",
   frontPorts: { first: 7_100, count: 16 },
+  state: "active",
+  labels: {},
+  agentVersion: "",
+  createTimeMs: 1_700_000_000_000,
+} as const;
+
+const NETWORK = {
+  name: "blue",
+  vni: 7,
+  prefix: "10.32.0.0/16",
+  description: "",
+  labels: {},
+  defaultDeny: false,
+  nodeSubnetLength: 0,
   createTimeMs: 1_700_000_000_000,
 };
-
-const NETWORK = { name: "blue", vni: 7, prefix: "10.32.0.0/16", nextAddress: 5, createTimeMs: 1_700_000_000_000 };
 
 function insertEndpoint(tx: StoreTransaction, name: string, address: string) {
   return tx.insertEndpoint({
@@ -43,15 +55,15 @@ function insertEndpoint(tx: StoreTransaction, name: string, address: string) {
   });
 }
 
-function fill(): void {
-  store.transaction((tx) => tx.putNode(NODE));
-  store.transaction((tx) => tx.insertNetwork(NETWORK));
-  store.transaction((tx) => insertEndpoint(tx, "web", "10.32.0.1"));
+async function fill(): Promise<void> {
+  await store.transaction((tx) => tx.putNode(NODE));
+  await store.transaction((tx) => tx.insertNetwork(NETWORK));
+  await store.transaction((tx) => insertEndpoint(tx, "web", "10.32.0.1"));
 }
 
-function openingFails(): StartupError {
+async function openingFails(): Promise<StartupError> {
   try {
-    openSqliteStore(directory).close();
+    await openSqliteStore(directory).close();
   } catch (error) {
     if (error instanceof StartupError) return error;
     throw error;
@@ -60,63 +72,65 @@ function openingFails(): StartupError {
 }
 
 describe("transactions", () => {
-  it("give each change a greater revision, and all changes of one the same", () => {
+  it("give each change a greater revision, and all changes of one the same", async () => {
     const before = store.revision;
-    const node = store.transaction((tx) => tx.putNode(NODE));
+    const node = await store.transaction((tx) => tx.putNode(NODE));
     expect(node.revision).toBe(before + 1n);
-    const [network, endpoint] = store.transaction((tx) => [
+    const [network, endpoint] = await store.transaction((tx) => [
       tx.insertNetwork(NETWORK),
       insertEndpoint(tx, "web", "10.32.0.1"),
     ]);
     expect([network.revision, endpoint.revision]).toEqual([before + 2n, before + 2n]);
     expect(store.revision).toBe(before + 2n);
-    store.transaction((tx) => tx.deleteEndpoint(endpoint));
+    await store.transaction((tx) => tx.deleteEndpoint(endpoint));
     expect(store.revision).toBe(before + 3n);
   });
 
-  it("leave nothing behind when they throw, and tell nobody", () => {
+  it("leave nothing behind when they throw, and tell nobody", async () => {
     const before = store.revision;
     const heard: (readonly Change[])[] = [];
-    store.onCommit((changes) => heard.push(changes));
-    expect(() =>
-      store.transaction((tx) => {
-        tx.putNode(NODE);
-        throw new Error("on second thoughts");
-      }),
-    ).toThrow("on second thoughts");
+    store.onCommit(({ changes }) => heard.push(changes));
+    const refused = store.transaction((tx) => {
+      tx.putNode(NODE);
+      throw new Error("on second thoughts");
+    });
+    await expect(refused).rejects.toThrow("on second thoughts");
     expect(store.getNode("node-1")).toBeUndefined();
     expect(store.revision).toBe(before);
     expect(heard).toEqual([]);
   });
 
-  it("that only read change no revision and tell nobody", () => {
+  it("that only read change no revision and tell nobody", async () => {
     const before = store.revision;
     const heard: unknown[] = [];
     store.onCommit((changes) => heard.push(changes));
-    store.transaction((tx) => tx.getNode("node-1"));
+    await store.transaction((tx) => tx.getNode("node-1"));
     expect([store.revision, heard]).toEqual([before, []]);
   });
 
-  it("tell what they changed", () => {
+  it("tell what they changed", async () => {
     const heard: Change[] = [];
-    const stop = store.onCommit((changes) => heard.push(...changes));
-    fill();
+    const stop = store.onCommit(({ changes }) => heard.push(...changes));
+    await fill();
     stop();
-    store.transaction((tx) => tx.putNode({ ...NODE, name: "node-2", underlayAddress: "10.200.0.2" }));
-    expect(heard).toEqual([
-      { kind: "node", name: "node-1" },
-      { kind: "network", name: "blue" },
-      { kind: "endpoint", network: "blue", name: "web", node: "node-1" },
+    await store.transaction((tx) => tx.putNode({ ...NODE, name: "node-2", underlayAddress: "10.200.0.2" }));
+    expect(heard.map(({ kind, key }) => `${kind} ${key}`)).toEqual([
+      "node node-1",
+      "reservation node-1/7100",
+      "counter endpoint-id/00000007",
+      "network blue",
+      "counter endpoint-id/00000007",
+      "endpoint blue/web",
+      "reservation node-1/8080",
     ]);
+    expect(heard[5]).toMatchObject({ after: { address: "10.32.0.1", revision: store.revision - 1n } });
+    expect(heard[5]?.before).toBeUndefined();
   });
 });
 
 describe("a restart", () => {
-  it("keeps everything", () => {
-    fill();
-    store.transaction((tx) =>
-      tx.reservePorts({ node: "node-1", ports: NODE.frontPorts, purpose: "front", owner: "node/node-1" }),
-    );
+  it("keeps everything", async () => {
+    await fill();
     const read = () => ({
       revision: store.revision,
       nodes: store.listNodes({ limit: -1 }),
@@ -128,29 +142,29 @@ describe("a restart", () => {
     expect(before.endpoints).toMatchObject([
       { name: "web", vni: 7, id: 1, address: "10.32.0.1", labels: { app: "web" } },
     ]);
-    store.close();
+    await store.close();
     store = openSqliteStore(directory);
     expect(read()).toEqual(before);
   });
 
-  it("does not give out an endpoint id again, nor does another network with the same VNI", () => {
-    fill();
+  it("does not give out an endpoint id again, nor does another network with the same VNI", async () => {
+    await fill();
     const endpoint = store.getEndpoint("blue", "web");
     if (!endpoint) throw new Error("no endpoint");
-    store.transaction((tx) => tx.deleteEndpoint(endpoint));
-    store.transaction((tx) => tx.deleteNetwork("blue"));
-    store.close();
+    await store.transaction((tx) => tx.deleteEndpoint(endpoint));
+    await store.transaction((tx) => tx.deleteNetwork("blue"));
+    await store.close();
     store = openSqliteStore(directory);
-    store.transaction((tx) => tx.insertNetwork({ ...NETWORK, name: "red" }));
-    expect(store.transaction((tx) => tx.takeEndpointId(7))).toBe(2);
+    await store.transaction((tx) => tx.insertNetwork({ ...NETWORK, name: "red" }));
+    expect(await store.transaction((tx) => tx.takeEndpointId(7))).toBe(2);
   });
 });
 
 describe("a fresh store", () => {
-  it("continues no revision of another one", () => {
-    fill();
+  it("continues no revision of another one", async () => {
+    await fill();
     const old = store.revision;
-    store.close();
+    await store.close();
     rmSync(directory, { recursive: true });
     store = openSqliteStore(directory);
     expect(store.revision).toBeGreaterThan(old);
@@ -158,9 +172,9 @@ describe("a fresh store", () => {
 });
 
 describe("lists", () => {
-  beforeEach(() => {
-    fill();
-    store.transaction((tx) => {
+  beforeEach(async () => {
+    await fill();
+    await store.transaction((tx) => {
       tx.putNode({ ...NODE, name: "node-2", underlayAddress: "10.200.0.2" });
       tx.insertNetwork({ ...NETWORK, name: "red", vni: 8 });
       insertEndpoint(tx, "cache", "10.32.0.9");
@@ -181,7 +195,7 @@ describe("lists", () => {
   const names = (page: Parameters<Store["listEndpoints"]>[0]) =>
     store.listEndpoints(page).map(({ network, name }) => `${network}/${name}`);
 
-  it("are ordered, limited, continued and filtered", () => {
+  it("are ordered, limited, continued and filtered", async () => {
     expect(names({ limit: -1 })).toEqual(["blue/cache", "blue/web", "red/app"]);
     expect(names({ limit: 2 })).toEqual(["blue/cache", "blue/web"]);
     expect(names({ limit: 2, after: { network: "blue", name: "web" } })).toEqual(["red/app"]);
@@ -192,7 +206,7 @@ describe("lists", () => {
     expect(names({ limit: -1, node: "node-1", network: "blue" })).toEqual(["blue/cache", "blue/web"]);
   });
 
-  it("know addresses and presence", () => {
+  it("know addresses and presence", async () => {
     expect([...store.addressesFrom("blue", 0)]).toEqual([0x0a200001, 0x0a200009]);
     expect([...store.addressesFrom("blue", 0x0a200002)]).toEqual([0x0a200009]);
     expect(store.networksOfNode("node-1")).toEqual(["blue"]);
@@ -202,30 +216,30 @@ describe("lists", () => {
 });
 
 describe("opening", () => {
-  it("refuses a state directory that is in use", () => {
-    const error = openingFails();
+  it("refuses a state directory that is in use", async () => {
+    const error = await openingFails();
     expect(error.code).toBe("state_locked");
     expect(error.message).toContain(directory);
   });
 
-  it("refuses tables of a newer version", () => {
-    store.close();
+  it("refuses tables of a newer version", async () => {
+    await store.close();
     const database = new SqliteDatabase(join(directory, "controller.db"));
     database.pragma("user_version = 999");
     database.close();
-    expect(openingFails()).toMatchObject({ code: "state_unusable", message: expect.stringContaining("newer") });
+    expect(await openingFails()).toMatchObject({ code: "state_unusable", message: expect.stringContaining("newer") });
   });
 
-  it("refuses a file that is no database", () => {
-    store.close();
+  it("refuses a file that is no database", async () => {
+    await store.close();
     rmSync(directory, { recursive: true });
-    openSqliteStore(directory).close();
+    await openSqliteStore(directory).close();
     writeFileSync(join(directory, "controller.db"), "not a database".repeat(1_000));
-    expect(openingFails().code).toBe("state_unusable");
+    expect((await openingFails()).code).toBe("state_unusable");
   });
 
-  it("refuses a directory that cannot be made", () => {
-    store.close();
+  it("refuses a directory that cannot be made", async () => {
+    await store.close();
     writeFileSync(join(directory, "file"), "");
     const inner = join(directory, "file", "state");
     expect(() => openSqliteStore(inner)).toThrow(expect.objectContaining({ code: "state_unusable" }));

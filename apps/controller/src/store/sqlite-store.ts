@@ -1,195 +1,157 @@
 /**
- * The store in one SQLite file, `controller.db` in the state directory.
+ * The store in one SQLite file, `controller.db` in the state directory, for a controller that is alone.
  *
- * WAL with synchronous=FULL: a transaction is on the disk when it returns. The file is held in SQLite's exclusive
- * locking mode, so the kernel's own lock keeps a second controller out and is gone the moment the first one is, however
- * it ended.
+ * WAL with synchronous=FULL: a transaction is on the disk when its promise is fulfilled. Those that are asked for in one
+ * turn of the event loop are written together, so they cost one fsync. The file is held in SQLite's exclusive locking
+ * mode, so the kernel's own lock keeps a second controller out and is gone the moment the first one is, however it ended.
  */
+import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import SqliteDatabase, { type Database } from "better-sqlite3";
-import { parseIpv4 } from "../domain/ipv4.js";
-import {
-  type Endpoint,
-  endpointOwner,
-  type Network,
-  type Node,
-  type PortPurpose,
-  type PortRange,
-} from "../domain/resources.js";
 import { ClusterError, StartupError } from "../errors.js";
-import { MAX_ENDPOINT_ID } from "../limits.js";
-import { SqliteReader } from "./sqlite-reader.js";
+import { CommitLog, commitOf } from "./commit-log.js";
+import { isVolatile, type Kind } from "./kinds.js";
+import { type LeaseClock, type LeaseStamp, SYSTEM_LEASE_CLOCK } from "./lease-clock.js";
+import { COUNTED_NUMBERS } from "./numbers.js";
+import { StateReader } from "./reader.js";
+import { SqliteDocuments } from "./sqlite-documents.js";
+import { type LeasedDocument, SqliteLeases } from "./sqlite-leases.js";
 import { migrate } from "./sqlite-schema.js";
-import type { Change, NetworkWithCursor, Store, StoreTransaction } from "./store.js";
+import { State } from "./state.js";
+import type { Commit, Store, StoreTransaction } from "./store.js";
+import { collapse, Transaction, type Write } from "./transaction.js";
 
-function prepareStatements(database: Database) {
-  return {
-    setRevision: database.prepare<[bigint]>("UPDATE revision SET last = ?"),
-    putNode: database.prepare<[string, string, number, number, number, bigint]>(
-      `INSERT INTO nodes (name, underlay_address, front_first, front_count, create_time_ms, revision)
-       VALUES (?, ?, ?, ?, ?, ?)
-       ON CONFLICT (name) DO UPDATE SET underlay_address = excluded.underlay_address,
-         front_first = excluded.front_first, front_count = excluded.front_count, revision = excluded.revision`,
-    ),
-    deleteReservationsOfNode: database.prepare<[string]>("DELETE FROM port_reservations WHERE node = ?"),
-    deleteNode: database.prepare<[string]>("DELETE FROM nodes WHERE name = ?"),
-    insertNetwork: database.prepare<[string, number, string, number, number, bigint]>(
-      "INSERT INTO networks (name, vni, prefix, next_address, create_time_ms, revision) VALUES (?, ?, ?, ?, ?, ?)",
-    ),
-    insertVni: database.prepare<[number]>("INSERT INTO endpoint_ids (vni, next) VALUES (?, 1) ON CONFLICT DO NOTHING"),
-    setNextAddress: database.prepare<[number, string]>("UPDATE networks SET next_address = ? WHERE name = ?"),
-    deleteNetwork: database.prepare<[string]>("DELETE FROM networks WHERE name = ?"),
-    takeEndpointId: database
-      .prepare<[number], number>("UPDATE endpoint_ids SET next = next + 1 WHERE vni = ? RETURNING next - 1")
-      .pluck(),
-    insertEndpoint: database.prepare<[string, string, string, number, number, string, string, number, bigint]>(
-      `INSERT INTO endpoints
-         (network, name, node, id, address, published_ports, labels, create_time_ms, revision)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ),
-    deleteEndpoint: database.prepare<[string, string]>("DELETE FROM endpoints WHERE network = ? AND name = ?"),
-    reservePorts: database.prepare<[string, number, number, PortPurpose, string, bigint]>(
-      "INSERT INTO port_reservations (node, first, count, purpose, owner, revision) VALUES (?, ?, ?, ?, ?, ?)",
-    ),
-    releasePorts: database.prepare<[string, string]>("DELETE FROM port_reservations WHERE node = ? AND owner = ?"),
-  };
+interface Pending {
+  readonly change: (tx: StoreTransaction) => unknown;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
 }
 
-type Statements = ReturnType<typeof prepareStatements>;
-
-/** One transaction: takes the next revision with its first write, and remembers what it changed. */
-class SqliteTransaction extends SqliteReader implements StoreTransaction {
-  readonly changes: Change[] = [];
-  readonly #statements: Statements;
-  #next: bigint | undefined;
-
-  constructor(reader: SqliteReader, statements: Statements) {
-    super(reader);
-    this.#statements = statements;
-  }
-
-  /** The revision that this transaction's changes get. */
-  #write(): bigint {
-    if (this.#next === undefined) {
-      this.#next = this.revision + 1n;
-      this.#statements.setRevision.run(this.#next);
-    }
-    return this.#next;
-  }
-
-  putNode(node: Omit<Node, "revision">): Node {
-    const revision = this.#write();
-    const { first, count } = node.frontPorts;
-    this.#statements.putNode.run(node.name, node.underlayAddress, first, count, node.createTimeMs, revision);
-    this.changes.push({ kind: "node", name: node.name });
-    return { ...node, revision };
-  }
-
-  deleteNode(name: string): void {
-    this.#write();
-    this.#statements.deleteReservationsOfNode.run(name);
-    this.#statements.deleteNode.run(name);
-    this.changes.push({ kind: "node", name });
-  }
-
-  insertNetwork(network: Omit<NetworkWithCursor, "revision">): Network {
-    const revision = this.#write();
-    const { name, vni, prefix, nextAddress, createTimeMs } = network;
-    this.#statements.insertNetwork.run(name, vni, prefix, nextAddress, createTimeMs, revision);
-    this.#statements.insertVni.run(vni);
-    this.changes.push({ kind: "network", name });
-    return { name, vni, prefix, createTimeMs, revision };
-  }
-
-  setNextAddress(network: string, address: number): void {
-    // Nobody but the allocation sees the cursor, so it is no change of the network.
-    this.#statements.setNextAddress.run(address, network);
-  }
-
-  deleteNetwork(name: string): void {
-    this.#write();
-    this.#statements.deleteNetwork.run(name);
-    this.changes.push({ kind: "network", name });
-  }
-
-  takeEndpointId(vni: number): number {
-    const id = this.#statements.takeEndpointId.get(vni);
-    if (id === undefined) throw new Error(`VNI ${vni} has no network`);
-    if (id > MAX_ENDPOINT_ID) {
-      throw new ClusterError(
-        "resource_exhausted",
-        `all endpoint ids of VNI ${vni} are used up: create another network`,
-      );
-    }
-    return id;
-  }
-
-  insertEndpoint(endpoint: Omit<Endpoint, "revision">): Endpoint {
-    const revision = this.#write();
-    const { network, name, node, id, address, publishedPorts, labels, createTimeMs } = endpoint;
-    const ports = JSON.stringify(publishedPorts);
-    this.#statements.insertEndpoint.run(
-      network,
-      name,
-      node,
-      id,
-      parseIpv4(address) ?? 0,
-      ports,
-      JSON.stringify(labels),
-      createTimeMs,
-      revision,
-    );
-    this.changes.push({ kind: "endpoint", network, name, node });
-    return { ...endpoint, revision };
-  }
-
-  deleteEndpoint({ network, name, node }: Endpoint): void {
-    this.#write();
-    this.#statements.releasePorts.run(node, endpointOwner(network, name));
-    this.#statements.deleteEndpoint.run(network, name);
-    this.changes.push({ kind: "endpoint", network, name, node });
-  }
-
-  reservePorts(reservation: { node: string; ports: PortRange; purpose: PortPurpose; owner: string }): void {
-    const { node, ports, purpose, owner } = reservation;
-    this.#statements.reservePorts.run(node, ports.first, ports.count, purpose, owner, this.#write());
-  }
-
-  releasePorts(node: string, owner: string): void {
-    this.#write();
-    this.#statements.releasePorts.run(node, owner);
-  }
+/** A transaction that is in the state and not yet on the disk. */
+interface Evaluated {
+  readonly pending: Pending;
+  readonly result: unknown;
+  readonly revision: bigint;
+  readonly writes: readonly Write[];
 }
 
-class SqliteStore extends SqliteReader implements Store {
-  readonly #database: Database;
-  readonly #statements: Statements;
-  readonly #listeners = new Set<(changes: readonly Change[], revision: bigint) => void>();
+class SqliteStore extends StateReader implements Store {
+  readonly storeId: string;
+  readonly controllerId = randomUUID();
+  readonly #documents: SqliteDocuments;
+  readonly #leases: SqliteLeases;
+  readonly #log: CommitLog;
+  #queue: Pending[] = [];
+  #isClosed = false;
 
-  constructor(database: Database) {
-    super(database);
-    this.#database = database;
-    this.#statements = prepareStatements(database);
-  }
-
-  transaction<Result>(change: (tx: StoreTransaction) => Result): Result {
-    const tx = new SqliteTransaction(this, this.#statements);
-    const result = this.#database.transaction(() => change(tx)).immediate();
-    if (tx.changes.length > 0) {
-      const revision = this.revision;
-      for (const listener of this.#listeners) listener(tx.changes, revision);
+  constructor(documents: SqliteDocuments, clock: LeaseClock) {
+    super(new State());
+    const { storeId, revision } = documents.store();
+    this.storeId = storeId;
+    this.state.revision = revision;
+    this.#documents = documents;
+    this.#log = new CommitLog(revision);
+    this.#leases = new SqliteLeases(clock, (expired) => this.#expire(expired));
+    for (const { kind, value, key, lease } of documents.load()) {
+      this.state.load(kind, value);
+      if (lease) this.#leases.restore(kind, key, lease);
     }
-    return result;
+    this.#leases.watch();
   }
 
-  onCommit(listener: (changes: readonly Change[], revision: bigint) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  transaction<Result>(change: (tx: StoreTransaction) => Result): Promise<Result> {
+    if (this.#isClosed) return Promise.reject(new ClusterError("unavailable", "the controller is shutting down"));
+    return new Promise((resolve, reject) => {
+      if (this.#queue.length === 0) setImmediate(() => this.#drain());
+      this.#queue.push({ change, resolve: resolve as (result: unknown) => void, reject });
+    });
   }
 
-  close(): void {
-    this.#database.close();
+  /** Runs all that was asked for, and writes it at once. */
+  #drain(): void {
+    const queue = this.#queue;
+    this.#queue = [];
+    const before = this.state.revision;
+    const evaluated = queue.map((pending) => this.#evaluate(pending)).filter((done) => done !== undefined);
+    try {
+      this.#write(evaluated);
+    } catch (error) {
+      for (const { writes } of evaluated.toReversed()) this.state.undo(writes);
+      this.state.revision = before;
+      const reason = error instanceof Error ? error.message : String(error);
+      const failure = new ClusterError("unavailable", `the state cannot be written: ${reason}`, {}, error);
+      for (const { pending } of evaluated) pending.reject(failure);
+      return;
+    }
+    for (const { pending, result } of evaluated) pending.resolve(result);
+    for (const { revision, writes } of evaluated) {
+      if (writes.length > 0) this.#log.announce(commitOf(revision, collapse(writes)));
+    }
+  }
+
+  #evaluate(pending: Pending): Evaluated | undefined {
+    const { state, controllerId } = this;
+    const revision = state.revision + 1n;
+    const tx = new Transaction({ state, revision, numbers: COUNTED_NUMBERS, controllerId, auditOrdinal: 0 });
+    try {
+      const result = pending.change(tx);
+      if (tx.writes.length > 0) state.revision = revision;
+      return { pending, result, revision, writes: tx.writes };
+    } catch (error) {
+      state.undo(tx.writes);
+      pending.reject(error);
+      return undefined;
+    }
+  }
+
+  #write(evaluated: readonly Evaluated[]): void {
+    const writes = evaluated.flatMap((transaction) => collapse(transaction.writes));
+    if (writes.length === 0) return;
+    const leases: { kind: Kind; key: string; lease: LeaseStamp | undefined }[] = [];
+    this.#documents.transaction(() => {
+      for (const { kind, key, after, leaseMs } of writes) {
+        if (isVolatile(kind)) continue;
+        const lease = after && this.#leaseOf(kind, key, leaseMs);
+        leases.push({ kind, key, lease });
+        if (after) this.#documents.put(kind, key, after, lease);
+        else this.#documents.delete(kind, key);
+      }
+      this.#documents.setRevision(this.state.revision);
+    });
+    for (const { kind, key, lease } of leases) {
+      if (lease) this.#leases.restore(kind, key, lease);
+      else this.#leases.forget(kind, key);
+    }
+    this.#leases.watch();
+  }
+
+  #leaseOf(kind: Kind, key: string, leaseMs: number | undefined): LeaseStamp | undefined {
+    if (leaseMs === undefined) return this.#leases.present(kind, key);
+    return leaseMs === 0 ? undefined : this.#leases.grant(leaseMs);
+  }
+
+  #expire(expired: readonly LeasedDocument[]): void {
+    this.transaction((tx) => {
+      for (const { kind, key } of expired) if (this.#leases.isOver(kind, key)) tx.delete(kind, key);
+    }).catch(() => this.#leases.retry());
+  }
+
+  onCommit(listener: (commit: Commit) => void): () => void {
+    return this.#log.onCommit(listener);
+  }
+
+  commitsAfter(revision: bigint): readonly Commit[] | undefined {
+    return this.#log.after(revision, this.state.revision);
+  }
+
+  close(): Promise<void> {
+    if (this.#isClosed) return Promise.resolve();
+    this.#drain();
+    this.#isClosed = true;
+    this.#leases.stop();
+    this.#documents.close();
+    return Promise.resolve();
   }
 }
 
@@ -202,7 +164,7 @@ function isBusy(error: unknown): boolean {
  *
  * @throws StartupError `state_locked` if another controller has it open, `state_unusable` if it cannot be read.
  */
-export function openSqliteStore(stateDirectory: string): Store {
+export function openSqliteStore(stateDirectory: string, clock: LeaseClock = SYSTEM_LEASE_CLOCK): Store {
   const file = join(stateDirectory, "controller.db");
   let database: Database | undefined;
   try {
@@ -211,11 +173,10 @@ export function openSqliteStore(stateDirectory: string): Store {
     database.pragma("locking_mode = EXCLUSIVE");
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
-    database.pragma("foreign_keys = ON");
     // The exclusive mode locks with the first access, and a mere read may be served without it: this one is a write.
     database.exec("BEGIN EXCLUSIVE; COMMIT");
     migrate(database);
-    return new SqliteStore(database);
+    return new SqliteStore(new SqliteDocuments(database), clock);
   } catch (error) {
     database?.close();
     if (error instanceof StartupError) throw error;

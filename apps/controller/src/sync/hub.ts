@@ -2,8 +2,7 @@
  * The open Sync streams: wakes them when the store changes, knows which nodes are connected, and tells who waits for a
  * change when all nodes of a network have acknowledged it.
  *
- * Everything here runs between two turns of the event loop, so no lock is needed: a stream is opened, and a waiter
- * registered, in the same turn as the transaction that it follows.
+ * Everything here runs between two turns of the event loop, so no lock is needed.
  */
 import type { ResourceVersion, SyncResponse } from "@slimfast/proto";
 import type { Logger } from "pino";
@@ -23,6 +22,9 @@ export class SyncStream {
   #wake: (() => void) | undefined;
   #ended = false;
   #failure: Error | undefined;
+  /** Everything up to this revision has been answered; up to the other, not all of it was applied. */
+  #answered = 0n;
+  #refused = 0n;
 
   constructor(subscription: Subscription) {
     this.subscription = subscription;
@@ -61,8 +63,18 @@ export class SyncStream {
     if (this.#failure) throw this.#failure;
   }
 
+  /** Whether the node knows the revision; undefined if it has not answered yet. */
+  knows(revision: bigint): boolean | undefined {
+    if (this.#answered < revision && !this.subscription.isUpToDate()) return undefined;
+    return revision > this.#refused;
+  }
+
   /** Answers those who wait for a change up to the revision (undefined: for any). */
   settle(revision: bigint | undefined, known: boolean): void {
+    if (revision !== undefined) {
+      this.#answered = revision;
+      if (!known) this.#refused = revision;
+    }
     for (const waiter of this.waiters) {
       if (revision !== undefined && waiter.revision > revision) continue;
       this.waiters.delete(waiter);
@@ -84,7 +96,7 @@ export class SyncHub {
     this.#onAcknowledged = onAcknowledged;
     this.#store = store;
     this.#log = log;
-    this.#stopListening = store.onCommit((changes) => {
+    this.#stopListening = store.onCommit(({ changes }) => {
       for (const stream of this.#streams.values()) {
         try {
           stream.subscription.noteChanges(changes);
@@ -149,8 +161,7 @@ export class SyncHub {
   }
 
   /**
-   * Waits until the connected nodes of the network have acknowledged the revision. Must be called in the same turn of
-   * the event loop as the transaction that made it.
+   * Waits until the connected nodes of the network have acknowledged the revision.
    *
    * @returns Whether all of them have applied it within the time.
    */
@@ -160,6 +171,11 @@ export class SyncHub {
     for (const node of this.#store.nodesOfNetwork(network)) {
       const stream = this.#streams.get(node);
       if (!stream) continue;
+      const known = stream.knows(revision);
+      if (known !== undefined) {
+        answers.push(Promise.resolve(known));
+        continue;
+      }
       answers.push(
         new Promise((resolve) => {
           const waiter = { revision, settle: resolve };

@@ -21,27 +21,27 @@ beforeEach(() => {
   cluster = new Cluster(store, { isConnected: () => false });
 });
 
-afterEach(() => {
-  store.close();
+afterEach(async () => {
+  await store.close();
   rmSync(directory, { recursive: true, force: true });
 });
 
-function register(number: number): void {
-  cluster.registerNode({
+async function register(number: number): Promise<void> {
+  await cluster.registerNode({
     name: `node-${number}`,
     underlayAddress: `10.200.0.${number}`,
     frontPorts: { first: 7_100, count: 16 },
   });
 }
 
-function create(network: string, name: string, node: string): void {
-  cluster.createEndpoint({ network, name, node, address: "", publishedPorts: [], labels: {} });
+async function create(network: string, name: string, node: string): Promise<void> {
+  await cluster.createEndpoint({ network, name, node, address: "", publishedPorts: [], labels: {} });
 }
 
 function subscribe(node: string, maxResources?: number): Subscription {
   const options = { node, store, isConnected: () => false, known: [] };
   const subscription = new Subscription(maxResources === undefined ? options : { ...options, maxResources });
-  store.onCommit((changes) => subscription.noteChanges(changes));
+  store.onCommit(({ changes }) => subscription.noteChanges(changes));
   return subscription;
 }
 
@@ -73,11 +73,11 @@ function sorted(held: Map<string, bigint>): [string, bigint][] {
 }
 
 describe("subscription", () => {
-  it.each(SEEDS.slice(0, 15))("ends with exactly what the node needs, whatever happens (seed %i)", (seed) => {
+  it.each(SEEDS.slice(0, 15))("ends with exactly what the node needs, whatever happens (seed %i)", async (seed) => {
     const random = seededRandom(seed);
     const networks = ["blue", "red"];
-    for (const number of [1, 2, 3]) register(number);
-    for (const name of networks) cluster.createNetwork({ name, vni: 0, prefix: "10.32.0.0/16" });
+    for (const number of [1, 2, 3]) await register(number);
+    for (const name of networks) await cluster.createNetwork({ name, vni: 0, prefix: "10.32.0.0/16" });
     const subscription = subscribe("node-1", 1 + random.below(6));
     const held = new Map<string, bigint>();
     let underWay: SyncResponse | undefined;
@@ -95,9 +95,9 @@ describe("subscription", () => {
       const name = `ep-${random.below(8)}`;
       const choice = random.below(10);
       if (choice < 4) {
-        if (!store.getEndpoint(network, name)) create(network, name, `node-${1 + random.below(3)}`);
+        if (!store.getEndpoint(network, name)) await create(network, name, `node-${1 + random.below(3)}`);
       } else if (choice < 7) {
-        cluster.deleteEndpoint(network, name, 0);
+        await cluster.deleteEndpoint(network, name, 0);
       } else {
         step();
       }
@@ -106,10 +106,10 @@ describe("subscription", () => {
     expect(sorted(held)).toEqual(sorted(needed("node-1")));
   });
 
-  it("cuts a long answer, and claims the revision only with the last part", () => {
-    register(1);
-    cluster.createNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16" });
-    for (let number = 0; number < 7; number += 1) create("blue", `ep-${number}`, "node-1");
+  it("cuts a long answer, and claims the revision only with the last part", async () => {
+    await register(1);
+    await cluster.createNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16" });
+    for (let number = 0; number < 7; number += 1) await create("blue", `ep-${number}`, "node-1");
     const subscription = subscribe("node-1", 4);
     const responses: SyncResponse[] = [];
     for (let response = subscription.next(); response; response = subscription.next()) {
@@ -129,32 +129,32 @@ describe("subscription", () => {
     ]);
   });
 
-  it("does not count a series as applied of which a part was refused, but does count the next", () => {
-    register(1);
-    register(2);
+  it("does not count a series as applied of which a part was refused, but does count the next", async () => {
+    await register(1);
+    await register(2);
     const subscription = subscribe("node-1", 1);
     const first = subscription.next();
     expect(subscription.acknowledge(first?.nonce ?? 0n, "no").isApplied).toBe(false);
     const second = subscription.next();
     expect(subscription.acknowledge(second?.nonce ?? 0n, "")).toEqual({ revision: store.revision, isApplied: false });
-    register(3);
+    await register(3);
     const third = subscription.next();
     expect(subscription.acknowledge(third?.nonce ?? 0n, "")).toEqual({ revision: store.revision, isApplied: true });
   });
 
-  it("has nothing more to say until something changes that the node needs", () => {
-    register(1);
-    register(2);
-    cluster.createNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16" });
+  it("has nothing more to say until something changes that the node needs", async () => {
+    await register(1);
+    await register(2);
+    await cluster.createNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16" });
     const subscription = subscribe("node-1");
     subscription.acknowledge(subscription.next()?.nonce ?? 0n, "");
-    create("blue", "a", "node-2");
+    await create("blue", "a", "node-2");
     expect(subscription.next()).toBeUndefined();
     expect(subscription.isUpToDate()).toBe(true);
   });
 
-  it("refuses acks that answer nothing", () => {
-    register(1);
+  it("refuses acks that answer nothing", async () => {
+    await register(1);
     const subscription = subscribe("node-1");
     expect(() => subscription.acknowledge(1n, "")).toThrow(ClusterError);
     subscription.next();

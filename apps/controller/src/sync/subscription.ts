@@ -96,9 +96,12 @@ export class Subscription {
 
   noteChanges(changes: readonly Change[]): void {
     for (const change of changes) {
-      if (change.kind === "node") this.#dirty.add(`node:${change.name}`);
-      else if (change.kind === "network") this.#noteNetwork(change.name);
-      else this.#noteEndpoint(change.network, change.name, change.node);
+      if (change.kind === "node") this.#dirty.add(`node:${change.key}`);
+      else if (change.kind === "network") this.#noteNetwork(change.key);
+      else if (change.kind === "endpoint") {
+        const endpoint = change.after ?? change.before;
+        if (endpoint) this.#noteEndpoint(endpoint.network, endpoint.name, endpoint.node);
+      }
     }
   }
 
