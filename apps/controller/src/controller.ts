@@ -23,13 +23,17 @@ import { agentService } from "./services/agent-service.js";
 import { Cluster } from "./services/cluster.js";
 import { clusterService } from "./services/cluster-service.js";
 import { errorMiddleware } from "./services/edge.js";
+import { type Registry, served } from "./services/registry.js";
 import { openSqliteStore } from "./store/sqlite-store.js";
 import type { Store } from "./store/store.js";
 import { SyncHub } from "./sync/hub.js";
+import { startWebServer, type WebServer } from "./web/web-server.js";
 
 export interface ControllerOptions {
   /** `unix:/path`, or `host:port` on a loopback address; port 0 takes any free one. */
   readonly listen: string;
+  /** `host:port` of the console and the metrics; port 0 takes any free one. Default: no HTTP. */
+  readonly http?: string;
   /** Directory of the store; created with mode 0700 if it does not exist. */
   readonly stateDirectory: string;
   /** Default: nothing is logged. */
@@ -41,6 +45,8 @@ export interface Controller {
   readonly listen: string;
   /** What GET /metrics answers. */
   metrics(): Promise<Scrape>;
+  /** URL of the console; undefined without the option `http`. */
+  readonly http: string | undefined;
   /** Ends the Sync streams, lets other calls finish for a moment, and closes the store. May be called twice. */
   close(): Promise<void>;
 }
@@ -72,22 +78,32 @@ async function bind(server: Server, address: ListenAddress): Promise<ListenAddre
   }
 }
 
-function createControllerServer(
+/** What the controller serves, over gRPC and over HTTP. */
+function createRegistry(
   store: Store,
   hub: SyncHub,
   connections: Connections,
   metrics: ControllerMetrics,
   log: Logger,
-): Server {
+): Registry {
   const { reports, operations } = connections;
   const cluster = new Cluster(store, hub);
-  const server = createServer(SERVER_OPTIONS)
-    .use(errorDetailsServerMiddleware)
-    .use(callMiddleware(metrics, log, () => "local"))
-    .use(errorMiddleware(log));
-  server.add(ClusterServiceDefinition, clusterService(cluster, store, hub));
-  server.add(AgentServiceDefinition, agentService({ cluster, store, hub, reports, log }));
-  server.add(OperationsServiceDefinition, operations);
+  return {
+    services: [
+      served(ClusterServiceDefinition, clusterService(cluster, store, hub)),
+      served(AgentServiceDefinition, agentService({ cluster, store, hub, reports, log })),
+      served(OperationsServiceDefinition, operations),
+    ],
+    middleware: [errorDetailsServerMiddleware, callMiddleware(metrics, log, () => "local"), errorMiddleware(log)],
+  };
+}
+
+function createGrpcServer(registry: Registry): Server {
+  const server = registry.middleware.reduce<Server>(
+    (outer, middleware) => outer.use(middleware),
+    createServer(SERVER_OPTIONS),
+  );
+  for (const service of registry.services) service.addTo(server);
   server.add(HealthDefinition, HealthServiceImpl());
   // So that grpcurl and the like need no .proto files.
   const descriptors = readFileSync(createRequire(import.meta.url).resolve("@slimfast/proto/descriptors.binpb"));
@@ -138,11 +154,18 @@ export async function startController(options: ControllerOptions): Promise<Contr
     syncStreams: () => hub.streamCount,
     version: version(),
   });
-  const server = createControllerServer(store, hub, connections, metrics, log);
+  const services = createRegistry(store, hub, connections, metrics, log);
+  const server = createGrpcServer(services);
   let address: ListenAddress;
+  let web: WebServer | undefined;
   try {
+    if (options.http !== undefined) {
+      const scrape = (): Promise<Scrape> => metrics.scrape();
+      web = await startWebServer({ listen: options.http, registry: services, log, metrics: scrape });
+    }
     address = await bind(server, wanted);
   } catch (error) {
+    await web?.close();
     server.forceShutdown();
     hub.close();
     await store.close();
@@ -154,6 +177,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const close = async (): Promise<void> => {
     hub.close();
     connections.reports.close();
+    await web?.close();
     await stopServer(server);
     await store.close();
     log.info("controller stopped");
@@ -161,6 +185,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   return {
     listen,
     metrics: () => metrics.scrape(),
+    http: web?.url,
     close: () => {
       closing ??= close();
       return closing;

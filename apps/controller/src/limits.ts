@@ -63,3 +63,23 @@ export const KEPT_CHANGES = 20_000;
 
 /** How often leases are looked at while one is running: the clock of timers stands still while the machine sleeps. */
 export const LEASE_CHECK_MS = 10_000;
+
+/** A request of the console: nothing that people enter comes near this. */
+export const MAX_WEB_REQUEST_BYTES = 1024 * 1024;
+
+/** A login: a token and some JSON. */
+export const MAX_LOGIN_BYTES = 4 * 1024;
+
+export const MAX_SESSIONS = 1_000;
+
+/** A session ends this long after its login, */
+export const SESSION_LIFETIME_MS = 12 * 3_600_000;
+
+/** or after nothing was asked in it for this long. */
+export const SESSION_IDLE_MS = 2 * 3_600_000;
+
+/** After this time a session gets another id, */
+export const SESSION_ROTATION_MS = 15 * 60_000;
+
+/** and the one before is taken for this long. */
+export const SESSION_GRACE_MS = 60_000;

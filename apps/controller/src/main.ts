@@ -15,6 +15,7 @@ const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"
 
 interface Arguments {
   readonly listen: string;
+  readonly http?: string;
   readonly stateDir: string;
   readonly logLevel: string;
 }
@@ -27,6 +28,7 @@ function readArguments(): Arguments {
       "unix:/path, or host:port on a loopback address",
       "unix:/run/slimfast/controller.sock",
     )
+    .option("--http <address>", "host:port for the console and the metrics; default: none")
     .option("--state-dir <directory>", "where the cluster's state is kept", "/var/lib/slimfast/controller")
     .addOption(new Option("--log-level <level>", "least level to log").choices(LOG_LEVELS).default("info"))
     .exitOverride();
@@ -48,8 +50,9 @@ async function main(): Promise<void> {
     process.once("SIGINT", resolve);
   });
   try {
-    const controller = await startController({ listen: options.listen, stateDirectory: options.stateDir, log });
-    writeSync(1, `${JSON.stringify({ ready: true, listen: controller.listen })}\n`);
+    const { listen, http, stateDir: stateDirectory } = options;
+    const controller = await startController({ listen, stateDirectory, log, ...(http === undefined ? {} : { http }) });
+    writeSync(1, `${JSON.stringify({ ready: true, listen: controller.listen, http: controller.http })}\n`);
     log.info({ signal: await stopRequested }, "stopping");
     await controller.close();
   } catch (error) {

@@ -1,0 +1,248 @@
+/**
+ * The HTTP server: the built console, the bridge to the services, sessions, /metrics.
+ *
+ * Without TLS it listens on loopback addresses only. Whoever calls needs a token, either as a session (POST /session with
+ * the token; from then on a cookie) or with each call as `authorization: Bearer TOKEN`.
+ */
+import { existsSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
+import { fileURLToPath } from "node:url";
+import { AccessServiceDefinition, WhoAmIRequest } from "@slimfast/proto";
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { Status } from "nice-grpc";
+import type { Logger } from "pino";
+import { StartupError } from "../errors.js";
+import { MAX_LOGIN_BYTES, MAX_WEB_REQUEST_BYTES } from "../limits.js";
+import { formatListenAddress, parseListenAddress } from "../listen.js";
+import type { Registry } from "../services/registry.js";
+import { Bridge } from "./bridge.js";
+import { GRPC_WEB_CONTENT_TYPE, messageFrame } from "./grpc-web.js";
+import { foreignOrigin } from "./request-origin.js";
+import { CONTENT_SECURITY_POLICY, securityHeaders } from "./security-headers.js";
+import { Sessions } from "./sessions.js";
+import { encodingFor, readStaticFiles } from "./static-files.js";
+
+/** Where the build puts the console, seen from this file in dist/web. */
+export const DEFAULT_CONSOLE_DIRECTORY = fileURLToPath(new URL("../../../web-console/dist", import.meta.url));
+
+export interface WebServerOptions {
+  /** HOST:PORT; port 0 takes any free one. */
+  readonly listen: string;
+  readonly registry: Registry;
+  readonly log: Logger;
+  /** The built console. Default: the one of this checkout. */
+  readonly consoleDirectory?: string;
+  /** PEM. With it any address may be listened on. */
+  readonly tls?: { readonly certificate: string | Buffer; readonly key: string | Buffer };
+  /** What GET /metrics answers; without it there is no such path. */
+  readonly metrics?: () => Promise<{ readonly contentType: string; readonly body: string }>;
+}
+
+export interface WebServer {
+  /** For example http://127.0.0.1:7080, with the real port. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** @throws StartupError if it cannot listen there. */
+export async function startWebServer(options: WebServerOptions): Promise<WebServer> {
+  const { log } = options;
+  const address = parseListenAddress(options.listen);
+  if (address.kind !== "tcp") throw new StartupError("address_refused", "--http needs HOST:PORT");
+  const scheme = options.tls ? "https" : "http";
+  const bridge = new Bridge(options.registry, log);
+  const server = createServer(options, bridge);
+  let url: string;
+  try {
+    const host = address.host.replace(/^\[|\]$/g, "");
+    await server.listen({ host, port: address.port });
+    const bound = server.server.address();
+    const port = typeof bound === "object" && bound !== null ? bound.port : address.port;
+    url = `${scheme}://${formatListenAddress({ ...address, port })}`;
+  } catch (error) {
+    await server.close();
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartupError("address_in_use", `cannot listen on ${options.listen}: ${reason}`, error);
+  }
+  log.info({ url }, "web server started");
+  return {
+    url,
+    close: async () => {
+      bridge.close();
+      await server.close();
+    },
+  };
+}
+
+function createServer(options: WebServerOptions, bridge: Bridge): FastifyInstance {
+  const common = { bodyLimit: MAX_WEB_REQUEST_BYTES, forceCloseConnections: true, trustProxy: false } as const;
+  const { tls } = options;
+  const server = (tls
+    ? Fastify({ ...common, http2: true, https: { allowHTTP1: true, cert: tls.certificate, key: tls.key } })
+    : Fastify(common)) as unknown as FastifyInstance;
+  const isSecure = options.tls !== undefined;
+  const sessions = new Sessions();
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser([GRPC_WEB_CONTENT_TYPE, "application/grpc-web"], { parseAs: "buffer" }, (_, body, done) =>
+    done(null, body),
+  );
+  server.addContentTypeParser(
+    "application/json",
+    { parseAs: "string", bodyLimit: MAX_LOGIN_BYTES },
+    (_, body, done) => {
+      try {
+        done(null, JSON.parse(body as string));
+      } catch {
+        done(Object.assign(new Error("the body is no JSON"), { statusCode: 400 }));
+      }
+    },
+  );
+  server.addHook("onRequest", async (_, reply) => void reply.headers(securityHeaders(isSecure)));
+  server.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status >= 500) options.log.error({ err: error, path: request.url }, "request failed");
+    void reply.code(status).send({ error: status >= 500 ? "internal error" : error.message });
+  });
+  addBridge(server, bridge, sessions, isSecure);
+  addSessions(server, bridge, sessions, isSecure);
+  addConsole(server, options);
+  const { metrics } = options;
+  if (metrics) {
+    server.get("/metrics", async (_, reply) => {
+      const { contentType, body } = await metrics();
+      return reply.header("content-type", contentType).header("cache-control", "no-store").send(body);
+    });
+  }
+  return server;
+}
+
+/** Cookies are shared by all ports of a host; so that two clusters on one machine do not log each other out. */
+function cookieName(request: FastifyRequest, isSecure: boolean): string {
+  const port = request.raw.socket.localPort ?? 0;
+  return isSecure ? `__Host-slimfast-${port}` : `slimfast-${port}`;
+}
+
+function sessionCookie(request: FastifyRequest, isSecure: boolean): string | undefined {
+  const wanted = `${cookieName(request, isSecure)}=`;
+  const found = (request.headers.cookie ?? "").split(/; */).find((part) => part.startsWith(wanted));
+  return found?.slice(wanted.length);
+}
+
+function setCookie(request: FastifyRequest, reply: FastifyReply, isSecure: boolean, id: string | null): void {
+  const parts = [`${cookieName(request, isSecure)}=${id ?? ""}`, "Path=/", "HttpOnly", "SameSite=Strict"];
+  if (isSecure) parts.push("Secure");
+  if (id === null) parts.push("Max-Age=0");
+  reply.header("set-cookie", parts.join("; "));
+}
+
+function peerOf(request: IncomingMessage): string {
+  const { remoteAddress = "", remotePort = 0 } = request.socket;
+  return remoteAddress.includes(":") ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
+}
+
+function addBridge(server: FastifyInstance, bridge: Bridge, sessions: Sessions, isSecure: boolean): void {
+  for (const path of bridge.paths) {
+    server.post(path, async (request, reply) => {
+      const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? "")?.[1];
+      let token = bearer;
+      // A token that the caller sends itself is no browser's doing; a cookie is, so it must be ours that asks for it.
+      if (bearer === undefined) {
+        const reason = foreignOrigin(request.headers);
+        if (reason !== undefined) return reply.code(403).send({ error: reason });
+        token = sessions.tokenOf(sessionCookie(request, isSecure));
+      }
+      if (!Buffer.isBuffer(request.body)) return reply.code(415).send({ error: `send ${GRPC_WEB_CONTENT_TYPE}` });
+      const call = { path, body: request.body, token, peer: peerOf(request.raw), headers: request.headers };
+      reply.hijack();
+      for (const [name, value] of Object.entries(securityHeaders(isSecure))) reply.raw.setHeader(name, value);
+      await bridge.serve(call, reply.raw);
+    });
+  }
+}
+
+/** POST: log in. GET: whether there is a session, with a fresh id where due. DELETE: log out. */
+function addSessions(server: FastifyInstance, bridge: Bridge, sessions: Sessions, isSecure: boolean): void {
+  server.addHook("preHandler", async (request, reply) => {
+    if (request.url.split("?")[0] !== "/session") return;
+    const reason = foreignOrigin(request.headers);
+    if (reason !== undefined) await reply.code(403).send({ error: reason });
+  });
+  server.post("/session", async (request, reply) => {
+    const { body } = request;
+    const token = typeof body === "object" && body !== null && "token" in body ? body.token : undefined;
+    if (typeof token !== "string" || !/^[\x21-\x7e]{1,512}$/.test(token)) {
+      return reply.code(400).send({ error: "a token is needed" });
+    }
+    const code = await statusOfToken(bridge, token, peerOf(request.raw));
+    if (code !== Status.OK) {
+      const error =
+        code === Status.UNAUTHENTICATED
+          ? "the controller does not know this token, or it has expired"
+          : "the token may not log in";
+      return reply.code(401).send({ error });
+    }
+    sessions.close(sessionCookie(request, isSecure));
+    setCookie(request, reply, isSecure, sessions.open(token));
+    return reply.header("cache-control", "no-store").send({ ok: true });
+  });
+  server.get("/session", async (request, reply) => {
+    const id = sessionCookie(request, isSecure);
+    const isOpen = sessions.tokenOf(id) !== undefined;
+    if (isOpen && id !== undefined) {
+      const next = sessions.rotate(id);
+      if (next !== undefined) setCookie(request, reply, isSecure, next);
+    }
+    return reply.header("cache-control", "no-store").send({ ok: isOpen });
+  });
+  server.delete("/session", async (request, reply) => {
+    sessions.close(sessionCookie(request, isSecure));
+    setCookie(request, reply, isSecure, null);
+    return reply.header("cache-control", "no-store").send({ ok: true });
+  });
+}
+
+/** What AccessService.WhoAmI says to the token. */
+async function statusOfToken(bridge: Bridge, token: string, peer: string): Promise<Status> {
+  const path = `/${AccessServiceDefinition.fullName}/${AccessServiceDefinition.methods.whoAmI.name}`;
+  const body = messageFrame(WhoAmIRequest.encode(WhoAmIRequest.fromPartial({})).finish());
+  return bridge.statusOf({ path, body, token, peer, headers: {} });
+}
+
+function addConsole(server: FastifyInstance, options: WebServerOptions): void {
+  const folder = options.consoleDirectory ?? DEFAULT_CONSOLE_DIRECTORY;
+  const files = readStaticFiles(folder);
+  if (files.size === 0) {
+    const reason = existsSync(folder) ? "has no index.html" : "does not exist";
+    options.log.warn({ folder, reason }, "the console is not built: only the API is served");
+  }
+  server.get("/*", async (request, reply) => {
+    const path = decodePath(request.url);
+    const isPage = !/\.[a-z0-9]+$/.test(path);
+    // Every view of the console has a path of its own; all are the same page.
+    const file = files.get(path) ?? (isPage ? files.get("/index.html") : undefined);
+    if (!file) {
+      const error = files.size === 0 ? "the console is not built: run ./slimfast build" : `there is no ${path}`;
+      return reply.code(404).send({ error });
+    }
+    const { body, encoding } = encodingFor(file, String(request.headers["accept-encoding"] ?? ""));
+    void reply.headers({
+      "content-type": file.contentType,
+      "cache-control": file.cacheControl,
+      etag: file.etag,
+      vary: "accept-encoding",
+    });
+    if (encoding !== undefined) void reply.header("content-encoding", encoding);
+    if (file.contentType.startsWith("text/html")) void reply.header("content-security-policy", CONTENT_SECURITY_POLICY);
+    if (request.headers["if-none-match"] === file.etag) return reply.code(304).send();
+    return reply.send(body);
+  });
+}
+
+function decodePath(url: string): string {
+  const path = url.split("?")[0] ?? "/";
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
