@@ -3,6 +3,15 @@
  */
 import { Command, Option } from "commander";
 import { CliError } from "./exit-codes.js";
+import { addAccessCommands } from "./grammar/access.js";
+import { JSON_OPTION } from "./grammar/options.js";
+import {
+  addEndpointCommands,
+  addNetworkCommands,
+  addNodeCommands,
+  addPolicyCommands,
+  addPortCommands,
+} from "./grammar/resources.js";
 
 const EXIT_CODES = `
 Exit codes:
@@ -15,11 +24,11 @@ Exit codes:
   130  ended by Ctrl-C
 
 Environment:
+  SLIMFAST_SERVER      controller to talk to, as --server; likewise SLIMFAST_TOKEN and SLIMFAST_CA
+  SLIMFAST_CONFIG      configuration file instead of ~/.config/slimfast/config.yaml
   SLIMFAST_RUN_DIR     run directory instead of /run/slimfast; clusters with different ones do not meet
   SLIMFAST_SKIP_SETUP  do not look whether anything has to be installed or built
   SLIMFAST_DEBUG       show stack traces`;
-
-const JSON_OPTION: [string, string] = ["--json", "print JSON instead of text"];
 
 export function createProgram(): Command {
   const program = new Command("slimfast")
@@ -45,7 +54,12 @@ ${EXIT_CODES}`,
     );
   addClusterCommands(program);
   addWorkloadCommands(program);
+  addNodeCommands(program);
   addNetworkCommands(program);
+  addEndpointCommands(program);
+  addPortCommands(program);
+  addPolicyCommands(program);
+  addAccessCommands(program);
   addDevelopmentCommands(program);
   return program;
 }
@@ -128,26 +142,6 @@ Examples:
     .option("--follow", "go on with connections as they open and close, until Ctrl-C")
     .option("--json", "print JSON: one array, or with --follow one object per line")
     .action(async (options) => (await import("./commands/connections.js")).connections(options));
-}
-
-function addNetworkCommands(program: Command): void {
-  const network = program.command("network").description("create, list and delete networks");
-  network
-    .command("create")
-    .argument("<name>", "a DNS label")
-    .requiredOption("--prefix <CIDR>", "IPv4 prefix of its overlay addresses, /8 to /29, for example 10.40.0.0/16")
-    .option("--vni <N>", "network id, 1 to 16777215 (default: chosen)")
-    .option(...JSON_OPTION)
-    .action(async (name: string, options) => (await import("./commands/network.js")).createNetwork(name, options));
-  network
-    .command("list")
-    .option(...JSON_OPTION)
-    .action(async (options) => (await import("./commands/network.js")).listNetworks(options));
-  network
-    .command("delete")
-    .argument("<name>", "the network; it must have no endpoints")
-    .option(...JSON_OPTION)
-    .action(async (name: string, options) => (await import("./commands/network.js")).deleteNetwork(name, options));
 }
 
 function addDevelopmentCommands(program: Command): void {

@@ -6,7 +6,9 @@ import { CliError } from "./exit-codes.js";
 export function remedyFor(error: unknown): string | null {
   if (error instanceof CliError) return error.remedy;
   if (!(error instanceof SlimFastError)) return null;
-  const [resource] = error.details.resources;
+  const resource = error.resource;
+  // What the server or the contract says is closer to the matter than what follows.
+  if (error.remedy !== null) return error.remedy;
   switch (error.code) {
     case "not_found":
       return resource?.type === "network"
@@ -14,6 +16,8 @@ export function remedyFor(error: unknown): string | null {
         : "slimfast status shows what there is";
     case "already_exists":
       return remedyForConflict(resource?.type);
+    case "unimplemented":
+      return "the controller is older than this command: upgrade it";
     case "unavailable":
     case "deadline_exceeded":
       return "slimfast status shows which part of the cluster does not answer";

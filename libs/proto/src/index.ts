@@ -1,5 +1,6 @@
 /** Everything that is generated from the .proto files, one flat name space per file, and the meaning of policies. */
 
+export type { Duration } from "./generated/google/protobuf/duration.js";
 export * from "./generated/slimfast/v1/access.js";
 // Declared in every generated file that has a server-streaming method; one has to be named.
 export type { ServerStreamingMethodResult } from "./generated/slimfast/v1/agent.js";

@@ -1,43 +1,90 @@
 /** `slimfast network …`. */
-import { requireCluster, withController } from "../cluster/access.js";
+import type { Network } from "@slimfast/proto";
 import { CliError } from "../exit-codes.js";
-import { formatTable, printJson, printLine } from "../output.js";
+import { printJson, printLine } from "../output.js";
+import { withCluster } from "../remote/controller.js";
+import type { RemoteOptions } from "../remote/settings.js";
+import { changeLabels } from "../resources/labels.js";
+import { printResource } from "../resources/list.js";
+import { parseLabels } from "../resources/values.js";
+import { NETWORKS } from "../resources/views.js";
 
-interface JsonOption {
-  readonly json?: boolean;
+type Options = RemoteOptions & { readonly json?: boolean };
+
+interface NetworkFields {
+  readonly description?: string;
+  readonly label?: readonly string[];
+  readonly defaultDeny?: boolean;
 }
 
 export async function createNetwork(
   name: string,
-  options: JsonOption & { readonly prefix: string; readonly vni?: string },
+  options: Options & NetworkFields & { readonly prefix: string; readonly vni?: string; readonly nodeSubnets?: string },
 ): Promise<void> {
-  const vni = Number(options.vni ?? 0);
-  if (!Number.isInteger(vni) || vni < 0) throw new CliError("usage", `--vni ${options.vni}: must be a number`);
-  const { network } = await withController(requireCluster(), ({ cluster }) =>
-    cluster.createNetwork({ network: { name, prefix: options.prefix, vni } }),
+  const { network } = await withCluster(options, ({ cluster }) =>
+    cluster.createNetwork({
+      network: {
+        name,
+        prefix: options.prefix,
+        vni: number(options.vni, "--vni"),
+        nodeSubnetLength: number(options.nodeSubnets?.replace(/^\//, ""), "--node-subnets"),
+        description: options.description ?? "",
+        labels: parseLabels(options.label ?? [], "--label"),
+        defaultDeny: options.defaultDeny ?? false,
+      },
+    }),
   );
   if (options.json) printJson({ ok: true, network });
   else printLine(`Created network ${name}: ${network?.prefix}, VNI ${network?.vni}`);
 }
 
-export async function listNetworks(options: JsonOption): Promise<void> {
-  const networks = await withController(requireCluster(), async (controller) => {
-    const all = [];
-    for await (const { name, vni, prefix } of controller.listAllNetworks()) all.push({ name, vni, prefix });
-    return all;
-  });
-  if (options.json) printJson(networks);
-  else
-    printLine(
-      formatTable(
-        ["NETWORK", "VNI", "PREFIX"],
-        networks.map(({ name, vni, prefix }) => [name, vni, prefix]),
-      ),
-    );
+export async function getNetwork(name: string, options: Options): Promise<void> {
+  const { network } = await withCluster(options, ({ cluster }) => cluster.getNetwork({ name }));
+  printResource(NETWORKS, present(network), options.json === true);
 }
 
-export async function deleteNetwork(name: string, options: JsonOption): Promise<void> {
-  await withController(requireCluster(), ({ cluster }) => cluster.deleteNetwork({ name }));
+export async function updateNetwork(name: string, options: Options & NetworkFields): Promise<void> {
+  const { description, label = [], defaultDeny } = options;
+  const updateMask = [
+    ...(description === undefined ? [] : ["description"]),
+    ...(label.length === 0 ? [] : ["labels"]),
+    ...(defaultDeny === undefined ? [] : ["default_deny"]),
+  ];
+  if (updateMask.length === 0) {
+    throw new CliError("usage", "nothing to change", {
+      remedy: "give --description, --label, --default-deny or --no-default-deny",
+    });
+  }
+  const { network } = await withCluster(options, async ({ cluster }) => {
+    const { labels, etag } = present((await cluster.getNetwork({ name })).network);
+    return cluster.updateNetwork({
+      network: {
+        name,
+        etag,
+        description: description ?? "",
+        labels: changeLabels(labels, label),
+        defaultDeny: defaultDeny ?? false,
+      },
+      updateMask,
+    });
+  });
+  if (options.json) printJson({ ok: true, network });
+  else printLine(`Updated network ${name}`);
+}
+
+export async function deleteNetwork(name: string, options: Options): Promise<void> {
+  await withCluster(options, ({ cluster }) => cluster.deleteNetwork({ name }));
   if (options.json) printJson({ ok: true });
   else printLine(`Deleted network ${name}`);
+}
+
+function number(text: string | undefined, option: string): number {
+  const value = Number(text ?? 0);
+  if (!Number.isInteger(value) || value < 0) throw new CliError("usage", `${option} ${text}: must be a number`);
+  return value;
+}
+
+function present(network: Network | undefined): Network {
+  if (!network) throw new CliError("failed", "the controller's answer has no network in it");
+  return network;
 }
