@@ -134,7 +134,7 @@ describe("a start that fails leaves nothing", () => {
   });
 
   it("when the controller's address is malformed", async () => {
-    await expect(bed.startAgent({}, { controllerAddress: "nowhere" })).rejects.toMatchObject({
+    await expect(bed.startAgent({}, { controllerAddresses: ["nowhere"] })).rejects.toMatchObject({
       code: "invalid_argument",
     });
     expect(bed.core.calls).toEqual(["close"]);

@@ -5,7 +5,6 @@
 import { existsSync } from "node:fs";
 import { chmod, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type ControllerClient, connectController } from "@slimfast/client";
 import type { Core, CoreConfig, EventBatch } from "@slimfast/core";
 import { LocalServiceDefinition, Node } from "@slimfast/proto";
 import { createServer, type Server } from "nice-grpc";
@@ -15,6 +14,7 @@ import type { Logger } from "pino";
 import { callLogMiddleware } from "./call-log.js";
 import { ClusterState } from "./cluster-state.js";
 import { ControllerLink } from "./controller-link.js";
+import { type Connecting, Controllers } from "./controllers.js";
 import { Converter, type CoreConnectionEvent } from "./convert.js";
 import { errorMiddleware } from "./edge.js";
 import { Endpoints } from "./endpoints.js";
@@ -28,8 +28,10 @@ import { PolicyEnforcement } from "./policy/enforcement.js";
 
 export interface AgentOptions {
   config: CoreConfig;
-  /** Where the controller listens: `unix:/path` or `host:port`. */
-  controllerAddress: string;
+  /** Where the controllers listen, at least one: `unix:/path` or `host:port`. */
+  controllerAddresses: readonly string[];
+  /** How to connect to them. Default: without TLS. */
+  connecting?: Connecting;
   version: string;
   log: Logger;
   /** Opens the core; tests give a fake one. It also undoes what a crashed run has left. */
@@ -101,7 +103,7 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   const core = await options.openCore(config);
   teardown.add("the core", () => core.close());
 
-  const controller = connectController({ address: options.controllerAddress });
+  const controller = new Controllers(options.controllerAddresses, options.connecting);
   teardown.add("the connection to the controller", () => controller.close());
 
   const node = nodeOf(config);
@@ -162,7 +164,7 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
 
 /** The link names the endpoints in its hello, and attaching waits for the link. */
 function connectParts(parts: {
-  controller: ControllerClient;
+  controller: Controllers;
   core: Core;
   state: ClusterState;
   node: Node;

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { ClusterState, isEmptyChange, type PlannedStep, type StateUpdate } from "./cluster-state.js";
 import { endpoint, network, node, removedEndpoint, removedNetwork, removedNode } from "./testing/samples.js";
 
-const NOTHING: StateUpdate = { nodes: [], networks: [], endpoints: [], policies: [], removed: [] };
+const NOTHING: StateUpdate = { revision: 0n, nodes: [], networks: [], endpoints: [], policies: [], removed: [] };
 
 let state: ClusterState;
 

@@ -19,7 +19,7 @@ import { invalidArgument, messageOf } from "./errors.js";
 import type { NetworkView } from "./policy/compile.js";
 
 /** The part of a SyncResponse that says what changed. */
-export type StateUpdate = Pick<SyncResponse, "nodes" | "networks" | "endpoints" | "removed" | "policies">;
+export type StateUpdate = Pick<SyncResponse, "revision" | "nodes" | "networks" | "endpoints" | "removed" | "policies">;
 
 /** A change for the core. Steps of one plan are applied in order, each committed once the core has taken it. */
 export interface PlannedStep {
@@ -69,6 +69,27 @@ export class ClusterState {
   readonly #endpointById = new Map<string, Endpoint>();
   readonly #endpointByAddress = new Map<string, Endpoint>();
   readonly #departed = new Map<string, Endpoint>();
+  /** What another store has said and this one not yet: neither known to it, nor known to be gone. */
+  readonly #unconfirmed = new Map<string, KnownVersion>();
+  #storeId = "";
+
+  /** Names the store that everything held comes from; empty if it has no name. */
+  get storeId(): string {
+    return this.#storeId;
+  }
+
+  /**
+   * A stream has begun, of this store. Another one than before (the former was lost, or moved to another database): what is
+   * held stays in force until this store has said all that it has, and goes then, unless it said the same. A store that
+   * does not name itself is taken for the one that was there.
+   */
+  beginStream(storeId: string): void {
+    if (storeId === "" || storeId === this.#storeId) return;
+    const isOther = this.#storeId !== "";
+    this.#storeId = storeId;
+    if (!isOther) return;
+    for (const version of this.#held()) this.#unconfirmed.set(versionKey(version), version);
+  }
 
   node(name: string): Node | undefined {
     return this.#nodes.get(name);
@@ -109,6 +130,10 @@ export class ClusterState {
 
   /** Everything held, for the hello of a new stream. */
   known(): KnownVersion[] {
+    return this.#held().filter((version) => !this.#unconfirmed.has(versionKey(version)));
+  }
+
+  #held(): KnownVersion[] {
     const versions: KnownVersion[] = [];
     for (const { name, revision } of this.#nodes.values()) {
       versions.push({ kind: ResourceKind.RESOURCE_KIND_NODE, name, revision });
@@ -133,6 +158,8 @@ export class ClusterState {
    */
   plan(update: StateUpdate): Plan {
     const edits = readEdits(update);
+    // Up to a revision of the store: it has told everything.
+    if (update.revision > 0n) this.#addUnconfirmed(edits);
     this.#addOrphans(edits);
     const policies = this.#planPolicies(edits.policies);
     const change = emptyChange();
@@ -189,6 +216,19 @@ export class ClusterState {
       views.push({ network, policies, endpoints: [...byId.values()] });
     }
     return views;
+  }
+
+  #addUnconfirmed(edits: Edits): void {
+    const byKind = new Map<ResourceKind, Map<string, unknown>>([
+      [ResourceKind.RESOURCE_KIND_NODE, edits.nodes],
+      [ResourceKind.RESOURCE_KIND_NETWORK, edits.networks],
+      [ResourceKind.RESOURCE_KIND_ENDPOINT, edits.endpoints],
+      [ResourceKind.RESOURCE_KIND_POLICY, edits.policies],
+    ]);
+    for (const { kind, name } of this.#unconfirmed.values()) {
+      const of = byKind.get(kind);
+      if (of && !of.has(name)) of.set(name, null);
+    }
   }
 
   #planNetworks(edits: Map<string, Network | null>, change: StateChange): void {
@@ -249,6 +289,7 @@ export class ClusterState {
   }
 
   #commit(edits: Edits, policies: ReadonlyMap<string, readonly Policy[]>): void {
+    for (const key of confirmedBy(edits)) this.#unconfirmed.delete(key);
     for (const [name, node] of edits.nodes) put(this.#nodes, name, node);
     for (const [name, network] of edits.networks) put(this.#networks, name, network);
     for (const [network, list] of policies) put(this.#policies, network, list.length > 0 ? list : null);
@@ -289,6 +330,20 @@ export function endpointKey(network: string, name: string): string {
 
 export function isEmptyChange(change: StateChange): boolean {
   return Object.values(change).every((list: readonly unknown[]) => list.length === 0);
+}
+
+function versionKey({ kind, name }: Pick<KnownVersion, "kind" | "name">): string {
+  return `${kind}:${name}`;
+}
+
+function confirmedBy({ nodes, networks, endpoints, policies }: Edits): string[] {
+  const keys = (kind: ResourceKind, names: Iterable<string>) => [...names].map((name) => versionKey({ kind, name }));
+  return [
+    ...keys(ResourceKind.RESOURCE_KIND_NODE, nodes.keys()),
+    ...keys(ResourceKind.RESOURCE_KIND_NETWORK, networks.keys()),
+    ...keys(ResourceKind.RESOURCE_KIND_ENDPOINT, endpoints.keys()),
+    ...keys(ResourceKind.RESOURCE_KIND_POLICY, policies.keys()),
+  ];
 }
 
 function networkOf(key: string): string {

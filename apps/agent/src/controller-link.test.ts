@@ -140,37 +140,91 @@ describe("while the controller is gone", () => {
     expect(bed.controller.endpoints.size).toBe(1);
   });
 
-  it("its store may be lost: the endpoints go, and counting starts again", async () => {
+  it("a creation that is under way when the stream opens anew is not taken for a left-over", async () => {
     await bed.startAgent();
-    const { local } = bed.connect();
-    await local.attachEndpoint(attachment("web"));
-    bed.controller.revision = 900n;
-    bed.controller.stream?.send({ revision: 900n });
-    await eventually(async () => expect((await local.getStatus({})).appliedRevision).toBe(900n));
-    bed.controller.endpoints.clear();
-    bed.controller.revision = 3n;
-    bed.controller.stream?.end();
-    await eventually(async () =>
-      expect(await local.getStatus({})).toMatchObject({ appliedRevision: 3n, attachedEndpoints: 0 }),
-    );
-    await local.attachEndpoint(attachment("web"));
-    expect([...bed.core.held.keys()]).toEqual(["7:2"]);
-  });
-
-  it("a creation that is under way when the stream opens anew ends in one way or the other", async () => {
-    await bed.startAgent({ endpointSyncTimeoutMs: 500 });
     const hold = bed.controller.faults.holdNext("afterCreate");
     const call = bed.connect().local.attachEndpoint(attachment("web"));
-    call.catch(() => undefined);
     await hold.reached;
-    // The hello cannot name an endpoint whose id is still on its way, so this controller takes it for a left-over.
     bed.controller.stream?.end();
     await nextStream(2);
-    expect(bed.controller.endpoints.size).toBe(0);
+    expect(bed.controller.stream?.hello.attached).toMatchObject([{ network: "blue", name: "web", id: 0 }]);
     hold.release();
-    await call.catch(() => undefined);
-    await eventually(() => expect(bed.core.held.size).toBe(bed.controller.endpoints.size));
-    await eventually(() => expect(bed.core.held.size).toBe(0));
+    await call;
+    expect([...bed.core.held.keys()]).toEqual(["7:1"]);
+    expect(bed.controller.endpoints.size).toBe(1);
+  });
+});
+
+describe("another store than before", () => {
+  beforeEach(async () => {
+    await bed.startAgent();
+    await bed.connect().local.attachEndpoint(attachment("web"));
+  });
+
+  const held = () => [...bed.core.held.keys()];
+
+  it("that has the same in it changes nothing, though its revisions are others", async () => {
+    const { controller, core } = bed;
+    controller.storeId = "store-2";
+    controller.revision = 900n;
+    for (const [key, one] of controller.endpoints) controller.endpoints.set(key, { ...one, revision: 800n });
+    const before = core.calls.length;
+    controller.stream?.end();
+    await nextStream(2);
+    await eventually(() => expect(controller.stream?.acks).toMatchObject([{ error: "" }]));
+    expect(core.calls).toHaveLength(before);
+    expect(held()).toEqual(["7:1"]);
+    controller.stream?.end();
+    await nextStream(3);
+    expect(controller.stream?.hello).toMatchObject({ storeId: "store-2" });
+    expect(controller.stream?.hello.known.find(({ name }) => name === "blue/web")?.revision).toBe(800n);
+  });
+
+  it("that knows nothing of an endpoint takes it away, and counts its own revisions", async () => {
+    const { controller } = bed;
+    const { local } = bed.connect();
+    controller.storeId = "store-2";
+    controller.endpoints.clear();
+    controller.revision = 1n;
+    controller.stream?.end();
+    await eventually(async () =>
+      expect(await local.getStatus({})).toMatchObject({ appliedRevision: 1n, attachedEndpoints: 0 }),
+    );
+    expect(held()).toEqual([]);
+    await local.attachEndpoint(attachment("web"));
+    expect(held()).toEqual(["7:2"]);
+  });
+
+  it("may have given the id to somebody else: whoever has it here goes first, and nothing of theirs is deleted", async () => {
+    const { controller, core } = bed;
+    const web = controller.endpoints.get("blue/web") ?? expect.fail();
+    controller.storeId = "store-2";
+    controller.endpoints.set("blue/web", { ...web, node: "node-2", address: "10.32.0.99", revision: 7n });
+    // Of another node, so the hello does not make it a left-over.
+    controller.isKeepingAll = true;
+    controller.registered.push({ ...(controller.registered[0] ?? expect.fail()), name: "node-2" });
+    controller.stream?.end();
+    await eventually(() => expect(held()).toEqual([]));
+    await eventually(() => expect(core.changes.at(-1)?.endpoints).toMatchObject([{ id: 1, address: "10.32.0.99" }]));
+    expect(core.calls.indexOf("detachEndpoint 7:1")).toBeLessThan(core.calls.lastIndexOf("applyState"));
+    await eventually(() => expect(controller.stream?.acks).toMatchObject([{ error: "" }]));
+    expect(controller.deletions).toEqual([]);
+    expect(controller.endpoints.size).toBe(1);
+  });
+
+  it("that is not read to its end takes nothing away yet", async () => {
+    const { controller } = bed;
+    controller.isPushing = false;
+    controller.stream?.end();
+    await nextStream(2);
+    controller.stream?.send({ storeId: "store-2", revision: 0n });
+    await eventually(() => expect(controller.stream?.acks).toHaveLength(1));
+    expect(held()).toEqual(["7:1"]);
+    controller.stream?.end();
+    await nextStream(3);
+    expect(controller.stream?.hello).toMatchObject({ storeId: "store-2", known: [] });
+    controller.stream?.send({ storeId: "store-2", revision: 5n });
+    await eventually(() => expect(held()).toEqual([]));
   });
 });
 

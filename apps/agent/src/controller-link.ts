@@ -7,12 +7,19 @@
  * core hears of it.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ControllerClient, type ErrorCode, SlimFastError } from "@slimfast/client";
+import { type ErrorCode, SlimFastError } from "@slimfast/client";
 import type { Core, EndpointKey } from "@slimfast/core";
-import type { EndpointRef, Node, SyncRequest, SyncResponse } from "@slimfast/proto";
+import {
+  AGENT_PROTOCOL_VERSION,
+  type EndpointRef,
+  type Node,
+  type SyncRequest,
+  type SyncResponse,
+} from "@slimfast/proto";
 import type { Logger } from "pino";
 import { Backoff } from "./backoff.js";
 import { type ClusterState, isEmptyChange } from "./cluster-state.js";
+import type { Controllers } from "./controllers.js";
 import { messageOf, unavailable } from "./errors.js";
 import type { Limits } from "./limits.js";
 import type { PolicyEnforcement } from "./policy/enforcement.js";
@@ -20,7 +27,7 @@ import { PushQueue } from "./push-queue.js";
 import { RevisionGate } from "./waiters.js";
 
 export interface LinkOptions {
-  controller: ControllerClient;
+  controller: Pick<Controllers, "agent" | "learn">;
   core: Pick<Core, "applyState">;
   state: ClusterState;
   policies: Pick<PolicyEnforcement, "prepare" | "settle">;
@@ -55,6 +62,11 @@ export class ControllerLink {
 
   get connected(): boolean {
     return this.#connected;
+  }
+
+  /** Names the store that gives out the ids. */
+  get storeId(): string {
+    return this.#options.state.storeId;
   }
 
   get appliedRevision(): bigint {
@@ -118,7 +130,8 @@ export class ControllerLink {
   async #register(deadline?: number): Promise<void> {
     const { controller, node } = this.#options;
     const { signal } = this.#stop;
-    await controller.agent.registerNode({ node }, deadline === undefined ? { signal } : { signal, deadline });
+    const request = { node, protocolVersion: AGENT_PROTOCOL_VERSION };
+    await controller.agent.registerNode(request, deadline === undefined ? { signal } : { signal, deadline });
   }
 
   async #run(): Promise<void> {
@@ -153,7 +166,7 @@ export class ControllerLink {
   async #stream(): Promise<void> {
     const { controller, state, node, attached, limits, log } = this.#options;
     const requests = new PushQueue<SyncRequest>();
-    const hello = { node: node.name, known: state.known(), attached: attached(), storeId: "" };
+    const hello = { node: node.name, known: state.known(), attached: attached(), storeId: state.storeId };
     requests.push({ kind: { $case: "hello", value: hello } });
     const cut = new AbortController();
     const onStop = () => cut.abort();
@@ -165,6 +178,7 @@ export class ControllerLink {
       for await (const response of controller.agent.sync(requests, { signal: cut.signal })) {
         if (refused) continue;
         this.#connected = true;
+        if (isFirst) state.beginStream(response.storeId);
         const error = await this.#apply(response);
         requests.push({ kind: { $case: "ack", value: { nonce: response.nonce, error } } });
         if (error !== "") {
@@ -176,6 +190,8 @@ export class ControllerLink {
         } else if (isFirst) this.#applied.restart(response.revision);
         else this.#applied.advance(response.revision);
         isFirst = false;
+        // A new stream of a client that knows them all, when the ack is on its way.
+        if (response.controllers.length > 0 && controller.learn(response.controllers)) requests.end();
       }
     } catch (error) {
       throw refused ?? error;

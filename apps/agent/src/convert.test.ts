@@ -15,7 +15,7 @@ beforeEach(() => {
   state = new ClusterState();
   convert = new Converter("node-1", state);
   const endpoints = [endpoint("web", 1), endpoint("db", 2, { node: "node-2" })];
-  apply({ nodes: [], networks: [network("blue", 7)], endpoints, policies: [], removed: [] });
+  apply({ revision: 0n, nodes: [], networks: [network("blue", 7)], endpoints, policies: [], removed: [] });
 });
 
 describe("a connection", () => {
@@ -62,7 +62,14 @@ describe("a connection", () => {
   });
 
   it("is still named after its endpoint has gone, and by numbers if nobody ever knew it", () => {
-    apply({ nodes: [], networks: [], endpoints: [], policies: [], removed: [removedEndpoint("blue/web")] });
+    apply({
+      revision: 0n,
+      nodes: [],
+      networks: [],
+      endpoints: [],
+      policies: [],
+      removed: [removedEndpoint("blue/web")],
+    });
     expect(convert.connection(connectionState())).toMatchObject({ network: "blue", endpoint: "web" });
     expect(convert.connection(connectionState({ endpointId: 99 }))).toMatchObject({
       network: "vni-7",
@@ -79,7 +86,7 @@ describe("what the policies say", () => {
     return [verdict, name];
   };
   const denyDb = policy({ name: "no-db", to: [{ endpoint: "db" }], ports: [{ first: 80, count: 1 }] });
-  const apart = { nodes: [], networks: [], endpoints: [], removed: [] };
+  const apart = { revision: 0n, nodes: [], networks: [], endpoints: [], removed: [] };
 
   it("is filled in, with the policy that decided, seen from either end", () => {
     apply({ ...apart, policies: [denyDb] });

@@ -1,18 +1,21 @@
 /**
  * Deletions of endpoints that the controller has to hear of, however long it is away. Nothing is deleted by name alone:
- * an id is never given out again, so that a deletion which comes late cannot hit the name's next owner.
+ * an id is never given out again, so that a deletion which comes late cannot hit the name's next owner. Another store gives
+ * its ids out on its own: what one has given is not deleted from another.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ControllerClient } from "@slimfast/client";
 import type { EndpointRef } from "@slimfast/proto";
 import type { Logger } from "pino";
 import { Backoff } from "./backoff.js";
 import { endpointKey } from "./cluster-state.js";
+import type { Controller } from "./controllers.js";
 import { messageOf } from "./errors.js";
 import type { Limits } from "./limits.js";
 
 export interface DeletionOptions {
-  controller: ControllerClient;
+  controller: Controller;
+  /** The store that gives the ids out at the other end, as far as is known now; empty if it has no name. */
+  storeId: () => string;
   limits: Pick<Limits, "deleteEndpointTimeoutMs" | "deletionRetryMinMs" | "deletionRetryMaxMs">;
   log: Logger;
 }
@@ -29,10 +32,14 @@ export class Deletions {
     this.#options = options;
   }
 
-  /** Waits for the first attempt only; the rest goes on in the background. */
-  delete(ref: EndpointRef): Promise<void> {
+  /**
+   * Waits for the first attempt only; the rest goes on in the background.
+   *
+   * @param storeId - of the store that has given the endpoint its id
+   */
+  delete(ref: EndpointRef, storeId: string): Promise<void> {
     return this.#untilDone(endpointKey(ref.network, ref.name), async () => {
-      await this.#delete(ref);
+      if (this.#options.storeId() === storeId) await this.#delete(ref);
       return true;
     });
   }

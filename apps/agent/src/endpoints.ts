@@ -7,21 +7,22 @@
  * happens to an endpoint: a detachment waits for the attachment before it.
  */
 import { setMaxListeners } from "node:events";
-import { type ControllerClient, type ErrorCode, SlimFastError } from "@slimfast/client";
+import { type ErrorCode, SlimFastError } from "@slimfast/client";
 import type { Core, EndpointKey } from "@slimfast/core";
 import type { AttachEndpointRequest, AttachedEndpoint, Endpoint, EndpointRef, Node } from "@slimfast/proto";
 import type { Logger } from "pino";
 import { endpointKey } from "./cluster-state.js";
 import type { ControllerLink } from "./controller-link.js";
+import type { Controller } from "./controllers.js";
 import { Deletions, type Verdict } from "./deletions.js";
 import { invalidArgument, messageOf, unavailable } from "./errors.js";
 import type { Limits } from "./limits.js";
 import { isDnsLabel, madeUpName, netnsName } from "./names.js";
 
 export interface EndpointsOptions {
-  controller: ControllerClient;
+  controller: Controller;
   core: Pick<Core, "attachEndpoint" | "detachEndpoint" | "attached">;
-  link: Pick<ControllerLink, "applied">;
+  link: Pick<ControllerLink, "applied" | "storeId">;
   node: Node;
   limits: Limits;
   log: Logger;
@@ -29,6 +30,8 @@ export interface EndpointsOptions {
 
 interface Entry {
   endpoint: Endpoint;
+  /** The store that has given it its id. */
+  storeId: string;
   ephemeral: boolean;
   state: "attaching" | "attached" | "detaching";
   netnsName: string;
@@ -57,13 +60,13 @@ export class Endpoints {
   readonly #deletions: Deletions;
   readonly #entries = new Map<string, Entry>();
   /** Attachments under way; each promise is fulfilled when its attachment is over, however it ends. */
-  readonly #attaching = new Map<string, Promise<void>>();
+  readonly #attaching = new Map<string, { network: string; name: string; over: Promise<void> }>();
   readonly #stop = new AbortController();
   #eventsLost = 0n;
 
   constructor(options: EndpointsOptions) {
     this.#options = options;
-    this.#deletions = new Deletions(options);
+    this.#deletions = new Deletions({ ...options, storeId: () => options.link.storeId });
     // One listener for each attachment under way.
     setMaxListeners(0, this.#stop.signal);
   }
@@ -72,9 +75,13 @@ export class Endpoints {
     return this.#entries.size;
   }
 
-  /** For the hello of a stream. */
+  /** For the hello of a stream; with id 0 what is being created: the controller may have it already, and we not its answer. */
   refs(): EndpointRef[] {
-    return [...this.#entries.values()].map(({ endpoint: { network, name, id } }) => ({ network, name, id }));
+    const refs = [...this.#entries.values()].map(({ endpoint: { network, name, id } }) => ({ network, name, id }));
+    for (const [key, { network, name }] of this.#attaching) {
+      if (!this.#entries.has(key)) refs.push({ network, name, id: 0 });
+    }
+    return refs;
   }
 
   list(): AttachedEndpoint[] {
@@ -103,12 +110,10 @@ export class Endpoints {
       throw new SlimFastError("already_exists", `endpoint ${key} is attached to this node already`);
     }
     let end = () => {};
-    this.#attaching.set(
-      key,
-      new Promise((resolve) => {
-        end = resolve;
-      }),
-    );
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#attaching.set(key, { network: request.network, name, over });
     try {
       return await this.#attachOnce(key, name, request, caller);
     } finally {
@@ -138,9 +143,11 @@ export class Endpoints {
   async #create(key: string, name: string, request: AttachEndpointRequest): Promise<Entry> {
     const { node } = this.#options;
     const endpoint = await this.#createOnController(key, name, request);
+    const { storeId } = this.#options.link;
     const taken = new Set([...this.#entries.values()].map((entry) => entry.netnsName));
     const entry: Entry = {
       endpoint,
+      storeId,
       ephemeral: request.ephemeral,
       state: "attaching",
       netnsName: netnsName(node.name, endpoint.network, name, (candidate) => taken.has(candidate)),
@@ -209,7 +216,7 @@ export class Endpoints {
   /** Idempotent. Resolves when the endpoint is gone from the core, and from the controller where that answers. */
   async detach(network: string, name: string): Promise<void> {
     const key = endpointKey(network, name);
-    await this.#attaching.get(key);
+    await this.#attaching.get(key)?.over;
     const entry = this.#entries.get(key);
     if (entry) await this.#detachEntry(key, entry);
   }
@@ -280,7 +287,7 @@ export class Endpoints {
       // What could be taken away is; the rest is in the journal.
       log.error({ endpoint: key, reason: messageOf(error) }, "detaching left something on the host");
     }
-    await this.#deletions.delete({ network, name, id });
+    await this.#deletions.delete({ network, name, id }, entry.storeId);
     this.#entries.delete(key);
   }
 
@@ -290,7 +297,8 @@ export class Endpoints {
     // Who attaches finds itself told to stop, and undoes its own. All at once, since a controller that hangs takes each
     // of them the same time.
     const attached = [...this.#entries].filter(([, entry]) => entry.state !== "attaching");
-    await Promise.all([...this.#attaching.values(), ...attached.map(([key, entry]) => this.#detachEntry(key, entry))]);
+    const attaching = [...this.#attaching.values()].map(({ over }) => over);
+    await Promise.all([...attaching, ...attached.map(([key, entry]) => this.#detachEntry(key, entry))]);
     await this.#deletions.close();
   }
 }

@@ -33,6 +33,12 @@ export interface Limits {
   shutdownTimeoutMs: number;
 }
 
+/** How soon one controller out of several is given up: after at most 1.5 s when it is silent, at once when it is gone. */
+export const FAILOVER_LIVENESS = { intervalMs: 500, timeoutMs: 500, connectMs: 500 } as const;
+
+/** How long calls that were begun before the list of controllers changed may still take. */
+export const FORMER_CLIENT_MS = 15_000;
+
 export const DEFAULT_LIMITS: Readonly<Limits> = {
   startupTimeoutMs: 15_000,
   reconnectMinMs: 100,

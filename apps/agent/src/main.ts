@@ -17,6 +17,7 @@ import { parseMetricsAddress } from "./metrics/metrics-server.js";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 const PORT_MAX = 65_535;
+const DEFAULT_CONTROLLERS = ["unix:/run/slimfast/controller.sock"];
 
 interface FrontPorts {
   first: number;
@@ -26,7 +27,7 @@ interface FrontPorts {
 interface Arguments {
   readonly node: string;
   readonly underlay: string;
-  readonly controller: string;
+  readonly controller?: readonly string[];
   readonly runDir: string;
   readonly frontPorts: FrontPorts;
   readonly cgroup?: string;
@@ -63,7 +64,11 @@ function readArguments(): Arguments {
     .description("Runs one node of a SlimFast cluster, in the network namespace that it is started in. Needs root.")
     .requiredOption("--node <name>", "name of the node, a DNS label")
     .requiredOption("--underlay <address>", "IPv4 address of this node that other nodes reach")
-    .option("--controller <address>", "unix:/path or host:port", "unix:/run/slimfast/controller.sock")
+    .option(
+      "--controller <address>",
+      "unix:/path or host:port; again for each of several (default: unix:/run/slimfast/controller.sock)",
+      (address: string, before: string[] | undefined) => [...(before ?? []), address],
+    )
     .option("--run-dir <directory>", "for sockets and the journal", "/run/slimfast/agent")
     .option("--front-ports <first:count>", "host TCP ports to reserve for the overlay", parseFrontPorts, {
       first: 7000,
@@ -115,7 +120,7 @@ async function run(options: Arguments, log: Logger, signal: AbortSignal): Promis
       runDir: options.runDir,
       vxlanPort: options.vxlanPort,
     },
-    controllerAddress: options.controller,
+    controllerAddresses: options.controller ?? DEFAULT_CONTROLLERS,
     version: version(),
     ...(options.metrics === undefined ? {} : { metricsAddress: options.metrics }),
     log,

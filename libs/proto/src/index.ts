@@ -10,3 +10,4 @@ export * from "./generated/slimfast/v1/local.js";
 export * from "./generated/slimfast/v1/operations.js";
 export * from "./generated/slimfast/v1/resources.js";
 export * from "./policy.js";
+export * from "./version.js";

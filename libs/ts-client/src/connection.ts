@@ -2,6 +2,7 @@
 import { type Channel, type ClientFactory, createClientFactory } from "nice-grpc";
 import type { DeadlineOptions } from "nice-grpc-client-middleware-deadline";
 import { isLocal, parseAddresses } from "./address.js";
+import { DEFAULT_LIVENESS } from "./limits.js";
 import { Closing, surroundings } from "./middleware.js";
 import type { ConnectOptions } from "./options.js";
 import { Servers } from "./servers.js";
@@ -22,7 +23,7 @@ export class Connection {
     const addresses = parseAddresses(options.address);
     if (options.tls) checkTlsOptions(currentTls(options.tls));
     checkToken(options.token, options.tls ? undefined : addresses.find((address) => !isLocal(address))?.text);
-    this.#servers = new Servers(addresses, options.tls);
+    this.#servers = new Servers(addresses, options.tls, options.liveness ?? DEFAULT_LIVENESS);
     this.channel = this.#servers.asChannel();
     this.factory = createClientFactory().use(surroundings(options, this.#servers, this.#closing));
   }

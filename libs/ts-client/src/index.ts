@@ -2,4 +2,4 @@
 export { type AgentClient, connectAgent } from "./agent.js";
 export * from "./common.js";
 export { connectController } from "./controller.js";
-export type { ConnectOptions, TlsOptions } from "./options.js";
+export type { ConnectOptions, LivenessOptions, TlsOptions } from "./options.js";

@@ -13,12 +13,8 @@ export const RECONNECT_LONGEST_MS = 1_000;
 /** How long one attempt to connect may take. A busy machine takes its time for a handshake. */
 export const CONNECT_ATTEMPT_MS = 5_000;
 
-/** How long a server out of several may take to accept a connection before the next one is tried. */
-export const FAILOVER_CONNECT_MS = 2_000;
-
-/** A server that vanished without a word is noticed after the sum of these. */
-export const KEEPALIVE_INTERVAL_MS = 10_000;
-export const KEEPALIVE_TIMEOUT_MS = 5_000;
+/** See LivenessOptions. */
+export const DEFAULT_LIVENESS = { intervalMs: 10_000, timeoutMs: 5_000, connectMs: 2_000 } as const;
 
 /** How long the look at a server's certificates may take. */
 export const CERTIFICATE_LOOK_MS = 5_000;

@@ -30,6 +30,18 @@ export interface ConnectOptions extends CallSettings {
    * for every connection anew, so that certificates can be renewed while the client is open.
    */
   readonly tls?: TlsOptions | (() => TlsOptions);
+  /** How soon a server that says nothing is given up. Default: 10 s, 5 s and 2 s. */
+  readonly liveness?: LivenessOptions;
+}
+
+/** All in milliseconds. A server that vanished without a word is noticed after the sum of the first two. */
+export interface LivenessOptions {
+  /** Pause between two signs of life that the server is asked for while a call runs. */
+  readonly intervalMs: number;
+  /** How long it may take to give one. */
+  readonly timeoutMs: number;
+  /** How long one server out of several may take to accept a connection before the next one is tried. */
+  readonly connectMs: number;
 }
 
 /** All in PEM. At least one of `ca` and `fingerprint` says whom to trust; without both it is the system's authorities. */

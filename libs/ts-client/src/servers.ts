@@ -8,15 +8,8 @@
 import { type Channel, createChannel } from "nice-grpc";
 import type { ServerAddress } from "./address.js";
 import { SlimFastError } from "./errors.js";
-import {
-  CONNECT_ATTEMPT_MS,
-  FAILOVER_CONNECT_MS,
-  KEEPALIVE_INTERVAL_MS,
-  KEEPALIVE_TIMEOUT_MS,
-  MAX_MESSAGE_BYTES,
-  RECONNECT_FIRST_MS,
-  RECONNECT_LONGEST_MS,
-} from "./limits.js";
+import { CONNECT_ATTEMPT_MS, MAX_MESSAGE_BYTES, RECONNECT_FIRST_MS, RECONNECT_LONGEST_MS } from "./limits.js";
+import type { LivenessOptions } from "./options.js";
 import { credentialsFor, type TlsSource, tlsChannelOptions } from "./tls.js";
 
 const CHANNEL_OPTIONS = {
@@ -26,8 +19,6 @@ const CHANNEL_OPTIONS = {
   "grpc.max_reconnect_backoff_ms": RECONNECT_LONGEST_MS,
   // Despite its name: how long one attempt to connect may take.
   "grpc.min_reconnect_backoff_ms": CONNECT_ATTEMPT_MS,
-  "grpc.keepalive_time_ms": KEEPALIVE_INTERVAL_MS,
-  "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
   // Never through a web proxy that happens to be set in the environment.
   "grpc.enable_http_proxy": 0,
 } as const;
@@ -46,10 +37,16 @@ interface Server {
 export class Servers {
   readonly #servers: readonly [Server, ...Server[]];
   readonly #tls: TlsSource | undefined;
+  readonly #liveness: LivenessOptions;
   #current: Server;
   #isClosed = false;
 
-  constructor(addresses: readonly [ServerAddress, ...ServerAddress[]], tls: TlsSource | undefined) {
+  constructor(
+    addresses: readonly [ServerAddress, ...ServerAddress[]],
+    tls: TlsSource | undefined,
+    liveness: LivenessOptions,
+  ) {
+    this.#liveness = liveness;
     const [first, ...others] = addresses.map((address): Server => ({ address, channel: null, opened: null }));
     // biome-ignore lint/style/noNonNullAssertion: the tuple's type says so, which map does not keep
     this.#servers = [first!, ...others];
@@ -82,7 +79,7 @@ export class Servers {
       const server = this.#servers[(start + offset) % this.#servers.length] ?? this.#current;
       try {
         const channel = await this.#open(server);
-        if (await isConnected(channel, FAILOVER_CONNECT_MS)) {
+        if (await isConnected(channel, this.#liveness.connectMs)) {
           this.#current = server;
           return;
         }
@@ -107,7 +104,7 @@ export class Servers {
     do {
       for (const server of this.#servers) {
         try {
-          const share = Math.max(1, Math.min(deadline - Date.now(), FAILOVER_CONNECT_MS));
+          const share = Math.max(1, Math.min(deadline - Date.now(), this.#liveness.connectMs));
           const wait = this.#servers.length === 1 ? Math.max(1, deadline - Date.now()) : share;
           if (await isConnected(await this.#open(server), wait, this.#servers.length > 1)) {
             this.#current = server;
@@ -155,7 +152,12 @@ export class Servers {
     server.channel ??= (async () => {
       try {
         const credentials = await credentialsFor(server.address, this.#tls);
-        const options = { ...CHANNEL_OPTIONS, ...tlsChannelOptions(server.address, this.#tls) };
+        const options = {
+          ...CHANNEL_OPTIONS,
+          "grpc.keepalive_time_ms": this.#liveness.intervalMs,
+          "grpc.keepalive_timeout_ms": this.#liveness.timeoutMs,
+          ...tlsChannelOptions(server.address, this.#tls),
+        };
         server.opened = createChannel(server.address.target, credentials, options);
         if (this.#isClosed) server.opened.close();
         return server.opened;

@@ -77,7 +77,7 @@ export class TestBed {
   async startAgent(limits: Partial<Limits> = {}, options: Partial<AgentOptions> = {}): Promise<Agent> {
     const agent = await startAgent({
       config: this.config,
-      controllerAddress: this.controller.address,
+      controllerAddresses: [this.controller.address],
       version: "1.2.3",
       log: pino({ level: "trace" }, { write: (line: string) => this.log.push(JSON.parse(line) as LogLine) }),
       openCore: async () => this.core,

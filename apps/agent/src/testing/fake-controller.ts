@@ -62,13 +62,19 @@ export class FakeController {
   readonly endpoints = new Map<string, Endpoint>();
   readonly network: Network = Network.fromPartial({ name: "blue", vni: 7, prefix: "10.32.0.0/16", revision: 1n });
   revision = 1n;
+  /** Another one for each store that there was. */
+  storeId = "store-1";
+  /** As a controller names all of them. */
+  controllers: string[] = [];
   /** Whether what changes is sent at once, as a controller does. */
   isPushing = true;
+  /** Whether endpoints that a hello does not name are somebody else's. */
+  isKeepingAll = false;
   #lastId = 0;
   #server: Server | undefined;
 
-  constructor(directory: string) {
-    this.address = `unix:${directory}/controller.sock`;
+  constructor(directory: string, name = "controller") {
+    this.address = `unix:${directory}/${name}.sock`;
   }
 
   async start(): Promise<void> {
@@ -176,17 +182,20 @@ export class FakeController {
 
   #dropStale({ attached }: SyncHello): void {
     const kept = new Set(attached.map(({ network, name, id }) => `${network}/${name}/${id}`));
-    for (const [key, { id }] of this.endpoints) {
-      if (kept.has(`${key}/${id}`)) continue;
+    for (const [key, { id }] of this.isKeepingAll ? [] : this.endpoints) {
+      if (kept.has(`${key}/${id}`) || kept.has(`${key}/0`)) continue;
       this.endpoints.delete(key);
       this.revision += 1n;
     }
   }
 
-  #difference({ known }: SyncHello): Parameters<typeof SyncResponse.fromPartial>[0] {
+  #difference({ known: said, storeId }: SyncHello): Parameters<typeof SyncResponse.fromPartial>[0] {
+    const known = storeId === this.storeId ? said : [];
     const isKnown = (name: string, revision: bigint) => known.some((k) => k.name === name && k.revision === revision);
     const kind = ResourceKind.RESOURCE_KIND_ENDPOINT;
     return {
+      storeId: this.storeId,
+      controllers: this.controllers,
       revision: this.revision,
       nodes: this.registered.slice(-1).filter(({ name, revision }) => !isKnown(name, revision)),
       networks: this.endpoints.size > 0 && !isKnown("blue", this.network.revision) ? [this.network] : [],

@@ -193,11 +193,13 @@ export class Cluster {
     attached: readonly EndpointKey[],
     isPending: (endpoint: Endpoint) => boolean,
   ): Promise<Endpoint[]> {
+    // Id 0: the agent awaits the answer to its creation.
     const kept = new Set(attached.map(({ network, name, id }) => `${network}/${name}/${id}`));
     return await this.#store.transaction((tx) => {
-      const stale = tx
-        .listEndpoints({ node, limit: -1 })
-        .filter((endpoint) => !kept.has(`${endpoint.network}/${endpoint.name}/${endpoint.id}`) && !isPending(endpoint));
+      const stale = tx.listEndpoints({ node, limit: -1 }).filter((endpoint) => {
+        const name = `${endpoint.network}/${endpoint.name}`;
+        return !kept.has(`${name}/${endpoint.id}`) && !kept.has(`${name}/0`) && !isPending(endpoint);
+      });
       for (const endpoint of stale) tx.deleteEndpoint(endpoint);
       return stale;
     });

@@ -130,8 +130,9 @@ export interface SyncHello {
   /** What the agent still holds from an earlier stream; only the difference is sent. */
   known: ResourceVersion[];
   /**
-   * Endpoints that are attached on the node now. The controller deletes the node's other endpoints, which a crashed agent
-   * left behind.
+   * Endpoints that are attached on the node now, and with id 0 those of whose creation the agent awaits the answer: that
+   * one of the name is kept, whatever its id. The controller deletes the node's other endpoints, which a crashed agent left
+   * behind.
    */
   attached: EndpointRef[];
   /** Store that `known` refers to (SyncResponse.store_id); another store's revisions mean nothing. */
