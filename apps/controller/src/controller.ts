@@ -24,6 +24,7 @@ import { Cluster } from "./services/cluster.js";
 import { clusterService } from "./services/cluster-service.js";
 import { errorMiddleware } from "./services/edge.js";
 import { type Registry, served } from "./services/registry.js";
+import { WatchHub } from "./services/watch.js";
 import { openSqliteStore } from "./store/sqlite-store.js";
 import type { Store } from "./store/store.js";
 import { SyncHub } from "./sync/hub.js";
@@ -82,6 +83,7 @@ async function bind(server: Server, address: ListenAddress): Promise<ListenAddre
 function createRegistry(
   store: Store,
   hub: SyncHub,
+  watches: WatchHub,
   connections: Connections,
   metrics: ControllerMetrics,
   log: Logger,
@@ -90,7 +92,7 @@ function createRegistry(
   const cluster = new Cluster(store, hub);
   return {
     services: [
-      served(ClusterServiceDefinition, clusterService(cluster, store, hub)),
+      served(ClusterServiceDefinition, clusterService({ cluster, store, presence: hub, watches })),
       served(AgentServiceDefinition, agentService({ cluster, store, hub, reports, log })),
       served(OperationsServiceDefinition, operations),
     ],
@@ -146,6 +148,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const propagation = new Propagation((seconds) => metrics.propagationSeconds.observe(seconds));
   store.onCommit(({ revision }) => propagation.committed(revision, performance.now()));
   const hub = new SyncHub(store, log, (revision) => propagation.acknowledged(revision, performance.now()));
+  const watches = new WatchHub(store, hub);
   const connections = openConnections({ store, isConnected: (node) => hub.isConnected(node), peers: NO_PEERS, log });
   metrics.observe({
     ...connections,
@@ -154,7 +157,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     syncStreams: () => hub.streamCount,
     version: version(),
   });
-  const services = createRegistry(store, hub, connections, metrics, log);
+  const services = createRegistry(store, hub, watches, connections, metrics, log);
   const server = createGrpcServer(services);
   let address: ListenAddress;
   let web: WebServer | undefined;
@@ -168,6 +171,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     await web?.close();
     server.forceShutdown();
     hub.close();
+    watches.close();
     await store.close();
     throw error;
   }
@@ -176,6 +180,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     hub.close();
+    watches.close();
     connections.reports.close();
     await web?.close();
     await stopServer(server);

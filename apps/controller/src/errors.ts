@@ -10,6 +10,7 @@ export type ClusterErrorCode =
   | "failed_precondition"
   | "resource_exhausted"
   | "aborted"
+  | "out_of_range"
   | "unavailable"
   | "unauthenticated"
   | "permission_denied";
@@ -21,7 +22,7 @@ export interface FieldViolation {
 }
 
 export interface ResourceReference {
-  readonly type: "node" | "network" | "endpoint" | "port" | "token" | "connection";
+  readonly type: "node" | "network" | "endpoint" | "policy" | "reservation" | "port" | "token" | "connection";
   readonly name: string;
   /** Who holds it, where that is the point. */
   readonly owner?: string;
@@ -32,10 +33,17 @@ export interface Precondition {
   readonly subject: string;
 }
 
+/** For programs: why, as a word that does not change, and what belongs to it. */
+export interface ErrorReason {
+  readonly reason: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
 export interface ClusterErrorDetails {
   readonly fields?: readonly FieldViolation[];
   readonly resource?: ResourceReference;
   readonly precondition?: Precondition;
+  readonly reason?: ErrorReason;
 }
 
 /** A request that cannot be done, with what its caller needs to know to do better. */

@@ -15,9 +15,40 @@ export const MAX_ENDPOINT_ID = 2 ** 32 - 1;
 export const MAX_PORT = 65_535;
 
 export const MAX_PUBLISHED_PORTS = 128;
-export const MAX_LABELS = 32;
-export const MAX_LABEL_KEY_CHARS = 63;
-export const MAX_LABEL_VALUE_BYTES = 255;
+export const MAX_LABELS = 64;
+export const MAX_LABEL_KEY_CHARS = 253;
+export const MAX_LABEL_VALUE_CHARS = 63;
+export const MAX_DESCRIPTION_CHARS = 500;
+export const MAX_AGENT_VERSION_CHARS = 100;
+export const MAX_REQUEST_ID_CHARS = 64;
+
+/** Longest subnet that the nodes of a network can have. */
+export const MAX_SUBNET_BITS = 30;
+
+export const MAX_POLICY_SELECTORS = 64;
+export const MAX_POLICY_PORT_RANGES = 64;
+
+/** What the kernel of each node of the network has to hold. */
+export const MAX_POLICIES_PER_NETWORK = 1_000;
+
+/** Watches of resources that are open at a time. */
+export const MAX_WATCHES = 1_000;
+/** Changes that wait for a watcher; one that is slower is ended. */
+export const MAX_WATCH_BACKLOG = 20_000;
+/** Resources in one response of those that a watch begins with. */
+export const MAX_CHANGES_PER_RESPONSE = 500;
+/** A watch that has nothing to say says so after this time. */
+export const WATCH_SIGN_OF_LIFE_MS = 10_000;
+
+/** Where the controller looks for static reservations: first below the usual ephemeral ports, then everywhere. */
+export const PREFERRED_PORTS = { first: 20_000, last: 32_767 } as const;
+export const UNPRIVILEGED_PORTS = { first: 1_024, last: MAX_PORT } as const;
+
+export const MIN_LEASE_MS = 1_000;
+export const MAX_LEASE_MS = 366 * 24 * 3_600_000;
+
+/** How long the answer to a creation is kept for its repetition. */
+export const REQUEST_ID_LEASE_MS = 3_600_000;
 
 export const MAX_FILTER_CHARS = 2_048;
 /** Parentheses and NOTs inside each other. */
@@ -26,6 +57,10 @@ export const MAX_FILTER_COMPARISONS = 64;
 
 export const DEFAULT_PAGE_SIZE = 100;
 export const MAX_PAGE_SIZE = 1_000;
+/** A page token that was given out is shorter than this. */
+export const MAX_PAGE_TOKEN_CHARS = 512;
+/** Resources that one call of a list looks at: a filter that few pass may give short pages, but never blocks others. */
+export const MAX_SCANNED_PER_PAGE = 10_000;
 
 /** Messages up to this size are taken: the hello of an agent that knows about 200,000 endpoints fits. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;

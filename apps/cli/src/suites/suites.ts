@@ -22,10 +22,13 @@ const PRIVILEGED_CRATES = ["--workspace", "--exclude", "slimfast-bench", "--excl
 /** Ending of TypeScript tests that use the kernel: the real addon, the real agent. */
 const PRIVILEGED_TESTS = ".privileged.test.ts";
 
+/** The control plane's tests have a suite of their own. */
+const CONTROLLER = "apps/controller";
+
 const ALL: readonly Suite[] = [
   {
     name: "lint",
-    description: "formatting, lint and import rules of every project; generated code is up to date",
+    description: "formatting, lint and import rules; generated code is up to date, the API breaks no client",
     needsRoot: false,
     run: runLint,
   },
@@ -35,9 +38,16 @@ const ALL: readonly Suite[] = [
     needsRoot: false,
     run: async (signal) =>
       mergeReports([
-        await runVitest("test-unit", ["--exclude", `**/*${PRIVILEGED_TESTS}`], signal),
+        await runVitest("test-unit", ["--exclude", `**/*${PRIVILEGED_TESTS}`, "--exclude", `${CONTROLLER}/**`], signal),
         await runCargoTests(PLAIN_CRATES, signal),
       ]),
+  },
+  {
+    name: "controller",
+    description: "the control plane: API and its fuzz, store conformance on SQLite and a real etcd, sync, security",
+    needsRoot: false,
+    run: (signal) =>
+      runVitest("test-controller", ["--dir", CONTROLLER, "--exclude", `**/*${PRIVILEGED_TESTS}`], signal),
   },
   {
     name: "core",

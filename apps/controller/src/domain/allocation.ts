@@ -1,4 +1,5 @@
 /** Choice of addresses, VNIs, ids and ports. Pure: what is taken is passed in, what was chosen is returned. */
+import type { Prefix } from "./ipv4.js";
 import type { PortRange, PortReservation } from "./resources.js";
 
 export interface IntegerRange {
@@ -54,13 +55,59 @@ export function formatPorts(ports: PortRange): string {
 }
 
 /** The reservation of somebody other than `owner` that is in the way of the wanted ports, if there is one. */
-export function findPortConflict(
+export function findPortConflict<Reservation extends Pick<PortReservation, "owner" | "ports">>(
   wanted: PortRange,
   owner: string,
-  reservations: Iterable<PortReservation>,
-): PortReservation | undefined {
+  reservations: Iterable<Reservation>,
+): Reservation | undefined {
   for (const reservation of reservations) {
     if (reservation.owner !== owner && portsOverlap(wanted, reservation.ports)) return reservation;
   }
   return undefined;
+}
+
+/** Blocks in the order of their first ports, as they lie within the range: the gaps between them. */
+function* gaps(range: IntegerRange, taken: readonly PortRange[]): Generator<IntegerRange> {
+  let next = range.first;
+  for (const block of taken.toSorted((one, other) => one.first - other.first)) {
+    if (block.first > next) yield { first: next, last: Math.min(block.first - 1, range.last) };
+    next = Math.max(next, lastPort(block) + 1);
+    if (next > range.last) return;
+  }
+  if (next <= range.last) yield { first: next, last: range.last };
+}
+
+/** The first port of the lowest free block of `count` ports within the range; undefined if there is none. */
+export function lowestFreeBlock(range: IntegerRange, count: number, taken: readonly PortRange[]): number | undefined {
+  for (const { first, last } of gaps(range, taken)) {
+    if (last - first + 1 >= count) return first;
+  }
+  return undefined;
+}
+
+/** The first port of the free block that lies nearest to the wanted one and has its size; of two, the lower. */
+export function nearestFreeBlock(
+  range: IntegerRange,
+  wanted: PortRange,
+  taken: readonly PortRange[],
+): number | undefined {
+  let nearest: number | undefined;
+  for (const { first, last } of gaps(range, taken)) {
+    const latest = last - wanted.count + 1;
+    if (latest < first) continue;
+    const candidate = Math.min(Math.max(wanted.first, first), latest);
+    const isNearer = nearest === undefined || Math.abs(candidate - wanted.first) < Math.abs(nearest - wanted.first);
+    if (isNearer) nearest = candidate;
+  }
+  return nearest;
+}
+
+/** The lowest subnet of the length that is not taken; undefined if all are. Those taken must have that length, too. */
+export function lowestFreeSubnet(prefix: Prefix, bits: number, taken: readonly Prefix[]): Prefix | undefined {
+  const size = 2 ** (32 - bits);
+  const numbers = taken.map(({ first }) => (first - prefix.first) / size).sort((one, other) => one - other);
+  const number = lowestFree({ first: 0, last: 2 ** (bits - prefix.bits) - 1 }, numbers);
+  if (number === undefined) return undefined;
+  const first = prefix.first + number * size;
+  return { first, last: first + size - 1, bits };
 }

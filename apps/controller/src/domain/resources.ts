@@ -157,12 +157,12 @@ export interface AuditEntry {
 
 /** The answer to a creation, kept so that its repetition can be answered in the same way. */
 export interface RequestRecord {
-  /** `METHOD/REQUEST_ID`, with whatever else sets callers apart. */
+  /** What was created, and a digest of the caller's id for it: `network/…`. */
   readonly id: string;
   /** Tells another request with the same id from a repetition. */
   readonly fingerprint: string;
-  /** Key of what was created. */
-  readonly resource: string;
+  /** What was created, in JSON and without its revision, which is that of this record. */
+  readonly created: string;
   readonly createTimeMs: number;
   readonly revision: bigint;
 }

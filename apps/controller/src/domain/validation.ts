@@ -1,49 +1,27 @@
 /**
- * Requests become values that are known to be well-formed, or an error that names the field. Pure.
+ * Checks of single fields against what the .proto files promise, and the collection of what is wrong with a request.
+ * Pure.
  *
- * Whether a well-formed request can be done (conflicts, missing resources) is for `services/cluster.ts`.
+ * `requests/` makes whole requests of them. Whether a well-formed request can be done (conflicts, missing resources) is
+ * for the services.
  */
 import { ClusterError, type FieldViolation, invalidField } from "../errors.js";
 import {
+  MAX_DESCRIPTION_CHARS,
   MAX_LABEL_KEY_CHARS,
-  MAX_LABEL_VALUE_BYTES,
+  MAX_LABEL_VALUE_CHARS,
   MAX_LABELS,
+  MAX_LEASE_MS,
   MAX_NAME_CHARS,
   MAX_PORT,
-  MAX_PREFIX_BITS,
-  MAX_PUBLISHED_PORTS,
-  MAX_VNI,
-  MIN_PREFIX_BITS,
+  MAX_REQUEST_ID_CHARS,
+  MIN_LEASE_MS,
 } from "../limits.js";
-import { formatPorts } from "./allocation.js";
-import { formatIpv4, formatPrefix, type Prefix, parseIpv4, parsePrefix, specialUse } from "./ipv4.js";
-import type { PortRange, PublishedPort } from "./resources.js";
-
-export interface NewNetwork {
-  readonly name: string;
-  /** 0: to be chosen. */
-  readonly vni: number;
-  readonly prefix: Prefix;
-}
-
-export interface NewNode {
-  readonly name: string;
-  readonly underlayAddress: string;
-  readonly frontPorts: PortRange;
-}
-
-export interface NewEndpoint {
-  readonly name: string;
-  readonly network: string;
-  readonly node: string;
-  /** Undefined: to be chosen. */
-  readonly address: number | undefined;
-  readonly publishedPorts: readonly PublishedPort[];
-  readonly labels: Readonly<Record<string, string>>;
-}
+import { formatIpv4, type Prefix, parseIpv4, parsePrefix } from "./ipv4.js";
+import type { PortRange } from "./resources.js";
 
 /** Collects the violations of one request, so that its caller learns of all of them at once. */
-class Violations {
+export class Violations {
   readonly #fields: FieldViolation[] = [];
 
   add(field: string, description: string): void {
@@ -58,6 +36,16 @@ class Violations {
     const message = this.#fields.map(({ field, description }) => `${field} ${description}`).join("; ");
     return new ClusterError("invalid_argument", message, { fields: this.#fields });
   }
+
+  /** @throws ClusterError if there are any. */
+  throwIfAny(): void {
+    if (this.any) throw this.error();
+  }
+}
+
+/** The text as it can stand in a message: in quotes, and no longer than makes sense. */
+export function shown(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }
 
 function nameProblem(name: string): string | undefined {
@@ -69,7 +57,7 @@ function nameProblem(name: string): string | undefined {
   return undefined;
 }
 
-function checkName(violations: Violations, field: string, name: string): void {
+export function checkName(violations: Violations, field: string, name: string): void {
   const problem = nameProblem(name);
   if (problem) violations.add(field, problem);
 }
@@ -81,10 +69,16 @@ export function validName(field: string, name: string): string {
   return name;
 }
 
-function readPrefix(violations: Violations, field: string, text: string): Prefix | undefined {
+/** Checks a name by which a list is restricted; an empty one restricts nothing. */
+export function validNameOrEmpty(field: string, name: string): string {
+  return name === "" ? name : validName(field, name);
+}
+
+/** Reads CIDR notation of any length; problems are noted. */
+export function readPrefix(violations: Violations, field: string, text: string): Prefix | undefined {
   const prefix = parsePrefix(text);
   if (prefix === "malformed") {
-    violations.add(field, `${JSON.stringify(text)} must be an IPv4 prefix in CIDR notation, for example 10.32.0.0/16`);
+    violations.add(field, `${shown(text)} must be an IPv4 prefix in CIDR notation, for example 10.32.0.0/16`);
     return undefined;
   }
   if (prefix === "host_bits_set") {
@@ -94,134 +88,86 @@ function readPrefix(violations: Violations, field: string, text: string): Prefix
     violations.add(field, `${text} has host bits set; did you mean ${formatIpv4(base)}/${bits}?`);
     return undefined;
   }
-  if (prefix.bits < MIN_PREFIX_BITS || prefix.bits > MAX_PREFIX_BITS) {
-    violations.add(field, `${text} must be between /${MIN_PREFIX_BITS} and /${MAX_PREFIX_BITS}`);
-    return undefined;
-  }
-  const use = specialUse(prefix);
-  if (use) {
-    violations.add(field, `${formatPrefix(prefix)} overlaps addresses that containers cannot have: ${use}`);
-    return undefined;
-  }
   return prefix;
 }
 
-export function validNetwork(wanted: { name: string; vni: number; prefix: string } | undefined): NewNetwork {
-  if (!wanted) throw invalidField("network", "must be set");
-  const violations = new Violations();
-  checkName(violations, "network.name", wanted.name);
-  if (wanted.vni > MAX_VNI) {
-    violations.add("network.vni", `${wanted.vni} must be between 1 and ${MAX_VNI}, or 0 to have one chosen`);
-  }
-  const prefix = readPrefix(violations, "network.prefix", wanted.prefix);
-  if (!prefix || violations.any) throw violations.error();
-  return { name: wanted.name, vni: wanted.vni, prefix };
-}
-
-function checkPort(violations: Violations, field: string, port: number): void {
+export function checkPort(violations: Violations, field: string, port: number): void {
   if (port < 1 || port > MAX_PORT) violations.add(field, `${port} must be between 1 and ${MAX_PORT}`);
 }
 
-export function validNode(
-  wanted: { name: string; underlayAddress: string; frontPorts: PortRange | undefined } | undefined,
-): NewNode {
-  if (!wanted) throw invalidField("node", "must be set");
-  const violations = new Violations();
-  checkName(violations, "node.name", wanted.name);
-  const address = parseIpv4(wanted.underlayAddress);
-  if (address === undefined) {
-    violations.add("node.underlay_address", `${JSON.stringify(wanted.underlayAddress)} must be an IPv4 dotted quad`);
-  } else {
-    // Loopback is a sensible underlay for a single node, for example in a test.
-    const use = address >>> 24 === 127 ? undefined : specialUse({ first: address, last: address });
-    if (use) violations.add("node.underlay_address", `${wanted.underlayAddress} cannot be a host's address: ${use}`);
-  }
-  const ports = wanted.frontPorts;
-  if (!ports) {
-    violations.add("node.front_ports", "must be set");
-  } else {
-    checkPort(violations, "node.front_ports.first", ports.first);
-    if (ports.count < 1) {
-      violations.add("node.front_ports.count", "must be at least 1");
-    } else if (ports.first + ports.count - 1 > MAX_PORT) {
-      violations.add("node.front_ports.count", `${ports.count} makes the block end after port ${MAX_PORT}`);
-    }
-  }
-  if (!ports || violations.any) throw violations.error();
-  return {
-    name: wanted.name,
-    underlayAddress: wanted.underlayAddress,
-    frontPorts: { first: ports.first, count: ports.count },
-  };
-}
-
-function checkPublishedPorts(violations: Violations, ports: readonly PublishedPort[]): void {
-  const field = "endpoint.published_ports";
-  if (ports.length > MAX_PUBLISHED_PORTS) {
-    violations.add(field, `has ${ports.length} entries, at most ${MAX_PUBLISHED_PORTS} are allowed`);
-    return;
-  }
-  const seen = new Set<number>();
-  for (const [index, { hostPort, endpointPort }] of ports.entries()) {
-    checkPort(violations, `${field}[${index}].host_port`, hostPort);
-    checkPort(violations, `${field}[${index}].endpoint_port`, endpointPort);
-    if (seen.has(hostPort)) {
-      violations.add(`${field}[${index}].host_port`, `${formatPorts({ first: hostPort, count: 1 })} is given twice`);
-    }
-    seen.add(hostPort);
+export function checkPortRange(violations: Violations, field: string, { first, count }: PortRange): void {
+  checkPort(violations, `${field}.first`, first);
+  if (count < 1) {
+    violations.add(`${field}.count`, "must be at least 1");
+  } else if (first + count - 1 > MAX_PORT) {
+    violations.add(`${field}.count`, `${count} makes the block end after port ${MAX_PORT}`);
   }
 }
 
-function checkLabels(violations: Violations, labels: Readonly<Record<string, string>>): void {
+const LABEL_KEY = /^[a-zA-Z0-9]([-_./a-zA-Z0-9]*[a-zA-Z0-9])?$/;
+const LABEL_VALUE = /^([a-zA-Z0-9]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?)?$/;
+
+export function checkLabels(violations: Violations, field: string, labels: Readonly<Record<string, string>>): void {
   const entries = Object.entries(labels);
   if (entries.length > MAX_LABELS) {
-    violations.add("endpoint.labels", `has ${entries.length} entries, at most ${MAX_LABELS} are allowed`);
+    violations.add(field, `has ${entries.length} entries, at most ${MAX_LABELS} are allowed`);
     return;
   }
   for (const [key, value] of entries) {
-    if (key.length > MAX_LABEL_KEY_CHARS || !/^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$/.test(key)) {
+    if (key.length > MAX_LABEL_KEY_CHARS || !LABEL_KEY.test(key)) {
       violations.add(
-        "endpoint.labels",
-        `key ${JSON.stringify(key.slice(0, MAX_LABEL_KEY_CHARS))} must be 1 to ${MAX_LABEL_KEY_CHARS} letters, digits ` +
-          "and inner -, _, . or /",
+        field,
+        `key ${shown(key)} must be 1 to ${MAX_LABEL_KEY_CHARS} letters, digits and inner -, _, . or /`,
       );
-    }
-    if (Buffer.byteLength(value) > MAX_LABEL_VALUE_BYTES) {
-      violations.add(`endpoint.labels[${key}]`, `must have at most ${MAX_LABEL_VALUE_BYTES} bytes`);
+    } else if (value.length > MAX_LABEL_VALUE_CHARS || !LABEL_VALUE.test(value)) {
+      violations.add(
+        `${field}[${key}]`,
+        `${shown(value)} must be empty, or 1 to ${MAX_LABEL_VALUE_CHARS} letters, digits and inner -, _ or .`,
+      );
     }
   }
 }
 
-export function validEndpoint(
-  wanted:
-    | {
-        name: string;
-        network: string;
-        node: string;
-        address: string;
-        publishedPorts: readonly PublishedPort[];
-        labels: Readonly<Record<string, string>>;
-      }
-    | undefined,
-): NewEndpoint {
-  if (!wanted) throw invalidField("endpoint", "must be set");
-  const violations = new Violations();
-  checkName(violations, "endpoint.name", wanted.name);
-  checkName(violations, "endpoint.network", wanted.network);
-  checkName(violations, "endpoint.node", wanted.node);
-  const address = wanted.address === "" ? undefined : parseIpv4(wanted.address);
-  if (wanted.address !== "" && address === undefined) {
-    violations.add("endpoint.address", `${JSON.stringify(wanted.address)} must be an IPv4 dotted quad, or empty`);
+export function checkDescription(violations: Violations, field: string, description: string): void {
+  const length = [...description].length;
+  if (length > MAX_DESCRIPTION_CHARS) {
+    violations.add(field, `has ${length} characters, at most ${MAX_DESCRIPTION_CHARS} are allowed`);
   }
-  checkPublishedPorts(violations, wanted.publishedPorts);
-  checkLabels(violations, wanted.labels);
-  if (violations.any) throw violations.error();
-  return {
-    name: wanted.name,
-    network: wanted.network,
-    node: wanted.node,
-    address,
-    publishedPorts: wanted.publishedPorts.map(({ hostPort, endpointPort }) => ({ hostPort, endpointPort })),
-    labels: { ...wanted.labels },
-  };
+}
+
+/** google.protobuf.Duration as ts-proto reads it. */
+export interface DurationMessage {
+  readonly seconds: bigint;
+  readonly nanos: number;
+}
+
+/** Milliseconds, rounded up so that nothing lasts shorter than asked for; undefined if it is no valid Duration. */
+export function durationMs({ seconds, nanos }: DurationMessage): number | undefined {
+  const isWellFormed = Math.abs(nanos) < 1e9 && !(seconds > 0n && nanos < 0) && !(seconds < 0n && nanos > 0);
+  return isWellFormed ? Number(seconds) * 1_000 + Math.ceil(nanos / 1e6) : undefined;
+}
+
+/** The length of a lease in milliseconds: undefined if it is not set, 0 for never where that can be said. */
+export function readLease(
+  violations: Violations,
+  lease: DurationMessage | undefined,
+  options: { readonly isNeverAllowed: boolean },
+): number | undefined {
+  if (!lease) return undefined;
+  const ms = durationMs(lease);
+  if (ms === 0 && options.isNeverAllowed) return 0;
+  if (ms === undefined || ms < MIN_LEASE_MS || ms > MAX_LEASE_MS) {
+    const never = options.isNeverAllowed ? ", or 0 for one that does not end" : "";
+    violations.add("lease", `must be between ${MIN_LEASE_MS / 1_000} s and ${MAX_LEASE_MS / 86_400_000} days${never}`);
+    return undefined;
+  }
+  return ms;
+}
+
+/** Checks the id by which a repeated creation is known again; empty: none. */
+export function validRequestId(requestId: string): string {
+  if (requestId.length > MAX_REQUEST_ID_CHARS || !/^[ -~]*$/.test(requestId)) {
+    throw invalidField("request_id", `must be at most ${MAX_REQUEST_ID_CHARS} printable ASCII characters`);
+  }
+  return requestId;
 }

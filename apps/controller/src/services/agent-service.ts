@@ -4,6 +4,7 @@ import type { CallContext } from "nice-grpc";
 import type { Logger } from "pino";
 import type { ReportHub } from "../connections/report-hub.js";
 import { reportMethod } from "../connections/report-method.js";
+import { checkProtocolVersion } from "../domain/requests/node.js";
 import type { Endpoint } from "../domain/resources.js";
 import { validName } from "../domain/validation.js";
 import { invalidField, notFound } from "../errors.js";
@@ -64,7 +65,8 @@ export function agentService({
   }
 
   return withUnimplemented<proto.AgentServiceImplementation>(proto.AgentServiceDefinition, {
-    async registerNode({ node }) {
+    async registerNode({ node, protocolVersion }) {
+      checkProtocolVersion(protocolVersion, proto.AGENT_PROTOCOL_VERSION);
       const registered = await cluster.registerNode(node);
       return { node: nodeMessage(registered, hub.isConnected(registered.name)) };
     },

@@ -1,40 +1,49 @@
 /**
  * What can be done with the cluster: each method is one checked transaction on the store.
  *
- * Knows nothing of gRPC. Arguments are validated here; errors are ClusterErrors. Distribution to the agents follows from
- * the store's commits and is not called from here.
+ * Knows nothing of gRPC. Arguments are validated here; errors are ClusterErrors. What a transaction does with a resource
+ * is in the file of that resource. Distribution to the agents follows from the store's commits and is not called from
+ * here.
  */
-import { findPortConflict, formatPorts, lowestFree, nextFree } from "../domain/allocation.js";
-import { contains, endpointAddresses, formatIpv4, formatPrefix, type Prefix, parsePrefix } from "../domain/ipv4.js";
+import { validEndpoint, type WantedEndpoint } from "../domain/requests/endpoint.js";
+import { validNetwork, type WantedNetwork } from "../domain/requests/network.js";
+import { type NodeChange, validNode, type WantedNode } from "../domain/requests/node.js";
+import { validPolicy, type WantedPolicy } from "../domain/requests/policy.js";
+import { validReservation, type WantedReservation } from "../domain/requests/reservation.js";
+import type { Endpoint, Labels, Network, Node, Policy, PortReservation } from "../domain/resources.js";
+import { type DurationMessage, validName, validRequestId } from "../domain/validation.js";
+import { invalidField } from "../errors.js";
+import type { Store } from "../store/store.js";
+import { createEndpoint, endpointMask, requireEndpoint, updateEndpoint } from "./endpoints.js";
+import { createNetwork, deleteNetwork, networkMask, requireNetwork, updateNetwork } from "./networks.js";
+import { deleteNode, nodeMask, type Presence, registerNode, requireNode, updateNode } from "./nodes.js";
+import { createPolicy, deletePolicy, policyMask, requirePolicy, updatePolicy } from "./policies.js";
+import { createOnce } from "./request-ids.js";
 import {
-  type Endpoint,
-  endpointOwner,
-  type Network,
-  type Node,
-  nodeOwner,
-  type PortRange,
-} from "../domain/resources.js";
-import {
-  type NewEndpoint,
-  type NewNode,
-  validEndpoint,
-  validName,
-  validNetwork,
-  validNode,
-} from "../domain/validation.js";
-import { ClusterError, invalidField, notFound } from "../errors.js";
-import { MAX_VNI } from "../limits.js";
-import type { Store, StoreTransaction } from "../store/store.js";
+  createReservation,
+  deleteReservation,
+  requireReservation,
+  reservationMask,
+  updateReservation,
+} from "./reservations.js";
 
-/** Which nodes have their agent's Sync stream open. */
-export interface Presence {
-  isConnected(node: string): boolean;
-}
+export type { Presence } from "./nodes.js";
 
 export interface EndpointKey {
   readonly network: string;
   readonly name: string;
   readonly id: number;
+}
+
+/** A resource as an update has it: with the etag of what was read, or an empty one. */
+type Update<Wanted> = Wanted & { readonly etag: string };
+
+/** Paths of an update mask. */
+type Paths = readonly string[] | undefined;
+
+function given<Value>(field: string, value: Value | undefined): Value {
+  if (value === undefined) throw invalidField(field, "must be set");
+  return value;
 }
 
 export class Cluster {
@@ -46,126 +55,69 @@ export class Cluster {
     this.#presence = presence;
   }
 
-  async createNetwork(wanted: Parameters<typeof validNetwork>[0]): Promise<Network> {
-    const { name, vni, prefix } = validNetwork(wanted);
-    return await this.#store.transaction((tx) => {
-      if (tx.getNetwork(name)) {
-        throw new ClusterError("already_exists", `network ${name} exists already`, {
-          resource: { type: "network", name },
-        });
-      }
-      const holder = vni === 0 ? undefined : tx.getNetworkByVni(vni);
-      if (holder) {
-        throw new ClusterError("already_exists", `VNI ${vni} belongs to network ${holder.name}`, {
-          resource: { type: "network", name: holder.name, owner: `network/${holder.name}` },
-          fields: [{ field: "network.vni", description: `is taken by network ${holder.name}` }],
-        });
-      }
-      return tx.insertNetwork({
-        name,
-        vni: vni === 0 ? chooseVni(tx) : vni,
-        prefix: formatPrefix(prefix),
-        description: "",
-        labels: {},
-        defaultDeny: false,
-        nodeSubnetLength: 0,
-        createTimeMs: Date.now(),
-      });
-    });
+  async createNetwork(wanted: WantedNetwork | undefined, requestId = ""): Promise<Network> {
+    const network = validNetwork(wanted);
+    const request = { kind: "network", id: validRequestId(requestId), wanted: network } as const;
+    return await this.#store.transaction((tx) => createOnce(tx, request, () => createNetwork(tx, network)));
   }
 
   getNetwork(name: string): Network {
-    const network = this.#store.getNetwork(validName("name", name));
-    if (!network) throw notFound("network", name);
-    return network;
+    return requireNetwork(this.#store, validName("name", name));
   }
 
-  async deleteNetwork(name: string): Promise<void> {
+  async updateNetwork(update: Update<WantedNetwork> | undefined, paths: Paths): Promise<Network> {
+    const wanted = given("network", update);
+    validName("network.name", wanted.name);
+    const mask = networkMask(paths);
+    return await this.#store.transaction((tx) => updateNetwork(tx, wanted, mask));
+  }
+
+  async deleteNetwork(name: string, etag = ""): Promise<void> {
     validName("name", name);
-    await this.#store.transaction((tx) => {
-      if (!tx.getNetwork(name)) throw notFound("network", name);
-      if (tx.hasEndpoints(name)) {
-        throw new ClusterError(
-          "failed_precondition",
-          `network ${name} still has endpoints on ${tx.nodesOfNetwork(name).join(", ")}: delete them first`,
-          { precondition: { type: "NETWORK_NOT_EMPTY", subject: `network/${name}` } },
-        );
-      }
-      tx.deleteNetwork(name);
-    });
+    await this.#store.transaction((tx) => deleteNetwork(tx, name, etag));
   }
 
   /** Creates the node, or changes it as its agent says. */
-  async registerNode(wanted: Parameters<typeof validNode>[0]): Promise<Node> {
+  async registerNode(wanted: WantedNode | undefined): Promise<Node> {
     const node = validNode(wanted);
-    return await this.#store.transaction((tx) => {
-      const existing = tx.getNode(node.name);
-      const isSame = existing !== undefined && sameNode(existing, node);
-      if (existing && !isSame && this.#presence.isConnected(node.name)) {
-        throw new ClusterError(
-          "already_exists",
-          `a node named ${node.name} is connected from ${existing.underlayAddress}: give this node another name`,
-          { resource: { type: "node", name: node.name, owner: nodeOwner(node.name) } },
-        );
-      }
-      const holder = tx.getNodeByUnderlayAddress(node.underlayAddress);
-      if (holder && holder.name !== node.name) throw underlayConflict(node, holder, this.#presence);
-      if (existing && isSame) return existing;
-      return putNode(tx, node, existing);
-    });
+    return await this.#store.transaction((tx) => registerNode(tx, node, this.#presence));
   }
 
   getNode(name: string): Node {
-    const node = this.#store.getNode(validName("name", name));
-    if (!node) throw notFound("node", name);
-    return node;
+    return requireNode(this.#store, validName("name", name));
+  }
+
+  async updateNode(update: Update<NodeChange & { readonly name: string }> | undefined, paths: Paths): Promise<Node> {
+    const wanted = given("node", update);
+    validName("node.name", wanted.name);
+    const mask = nodeMask(paths);
+    return await this.#store.transaction((tx) => updateNode(tx, wanted, mask));
   }
 
   /** Forgets a node that is gone, with its endpoints and reservations. */
-  async deleteNode(name: string): Promise<void> {
+  async deleteNode(name: string, etag = ""): Promise<void> {
     validName("name", name);
-    await this.#store.transaction((tx) => {
-      if (!tx.getNode(name)) throw notFound("node", name);
-      if (this.#presence.isConnected(name)) {
-        throw new ClusterError("failed_precondition", `the agent of node ${name} is connected: stop it first`, {
-          precondition: { type: "NODE_CONNECTED", subject: nodeOwner(name) },
-        });
-      }
-      for (const endpoint of tx.listEndpoints({ node: name, limit: -1 })) tx.deleteEndpoint(endpoint);
-      tx.deleteNode(name);
-    });
+    await this.#store.transaction((tx) => deleteNode(tx, name, etag, this.#presence));
   }
 
-  async createEndpoint(wanted: Parameters<typeof validEndpoint>[0]): Promise<Endpoint> {
+  async createEndpoint(wanted: WantedEndpoint | undefined): Promise<Endpoint> {
     const endpoint = validEndpoint(wanted);
-    return await this.#store.transaction((tx) => {
-      const network = tx.getNetwork(endpoint.network);
-      if (!network) throw notFound("network", endpoint.network);
-      if (!tx.getNode(endpoint.node)) throw notFound("node", endpoint.node);
-      const namesake = tx.getEndpoint(endpoint.network, endpoint.name);
-      if (namesake) {
-        throw new ClusterError(
-          "already_exists",
-          `network ${endpoint.network} has an endpoint ${endpoint.name} already, on node ${namesake.node}`,
-          {
-            resource: {
-              type: "endpoint",
-              name: `${endpoint.network}/${endpoint.name}`,
-              owner: nodeOwner(namesake.node),
-            },
-          },
-        );
-      }
-      const address = takeAddress(tx, network, endpoint.address);
-      requirePortsFree(tx, endpoint);
-      return tx.insertEndpoint({
-        ...endpoint,
-        vni: network.vni,
-        id: tx.takeEndpointId(network.vni),
-        address: formatIpv4(address),
-        createTimeMs: Date.now(),
-      });
-    });
+    return await this.#store.transaction((tx) => createEndpoint(tx, endpoint));
+  }
+
+  getEndpoint(network: string, name: string): Endpoint {
+    return requireEndpoint(this.#store, validName("network", network), validName("name", name));
+  }
+
+  async updateEndpoint(
+    update: Update<{ readonly network: string; readonly name: string; readonly labels: Labels }> | undefined,
+    paths: Paths,
+  ): Promise<Endpoint> {
+    const wanted = given("endpoint", update);
+    validName("endpoint.network", wanted.network);
+    validName("endpoint.name", wanted.name);
+    const mask = endpointMask(paths);
+    return await this.#store.transaction((tx) => updateEndpoint(tx, wanted, mask));
   }
 
   /**
@@ -204,109 +156,58 @@ export class Cluster {
       return stale;
     });
   }
-}
 
-function chooseVni(tx: StoreTransaction): number {
-  const range = { first: 1, last: MAX_VNI };
-  // One that was never used, if there is one: nobody can have stale state under it.
-  const vni = lowestFree(range, tx.vnisEverUsed()) ?? lowestFree(range, tx.vnisInUse());
-  if (vni === undefined) throw new ClusterError("resource_exhausted", `all ${MAX_VNI} VNIs are taken`);
-  return vni;
-}
-
-function sameNode(one: NewNode, other: NewNode): boolean {
-  return (
-    one.underlayAddress === other.underlayAddress &&
-    one.frontPorts.first === other.frontPorts.first &&
-    one.frontPorts.count === other.frontPorts.count
-  );
-}
-
-function underlayConflict(node: NewNode, holder: Node, presence: Presence): ClusterError {
-  const advice = presence.isConnected(holder.name)
-    ? "give this node another one"
-    : `that node is not connected; if it is gone, delete node ${holder.name} first`;
-  return new ClusterError(
-    "already_exists",
-    `underlay address ${node.underlayAddress} belongs to node ${holder.name}: ${advice}`,
-    {
-      resource: { type: "node", name: holder.name, owner: nodeOwner(holder.name) },
-      fields: [{ field: "node.underlay_address", description: `is taken by node ${holder.name}` }],
-    },
-  );
-}
-
-function putNode(tx: StoreTransaction, node: NewNode, existing: Node | undefined): Node {
-  requireFree(tx, node.name, node.frontPorts, nodeOwner(node.name), "node.front_ports");
-  return tx.putNode({
-    state: "active",
-    labels: {},
-    agentVersion: "",
-    createTimeMs: Date.now(),
-    ...existing,
-    ...node,
-  });
-}
-
-function requirePortsFree(tx: StoreTransaction, endpoint: NewEndpoint): void {
-  const owner = endpointOwner(endpoint.network, endpoint.name);
-  for (const [index, { hostPort }] of endpoint.publishedPorts.entries()) {
-    const field = `endpoint.published_ports[${index}].host_port`;
-    requireFree(tx, endpoint.node, { first: hostPort, count: 1 }, owner, field);
+  async createReservation(
+    wanted: WantedReservation | undefined,
+    lease: DurationMessage | undefined,
+    requestId = "",
+  ): Promise<PortReservation> {
+    const reservation = validReservation(wanted, lease);
+    const request = { kind: "reservation", id: validRequestId(requestId), wanted: reservation } as const;
+    return await this.#store.transaction((tx) => createOnce(tx, request, () => createReservation(tx, reservation)));
   }
-}
 
-const USES = { front: "as front ports", published: "as a published port", static: "as a static reservation" } as const;
-
-function requireFree(tx: StoreTransaction, node: string, ports: PortRange, owner: string, field: string): void {
-  const conflict = findPortConflict(ports, owner, tx.reservationsWithin(node, ports));
-  if (!conflict) return;
-  throw new ClusterError(
-    "already_exists",
-    `port ${formatPorts(ports)} of node ${node} is taken: ${conflict.owner} has ${formatPorts(conflict.ports)} ${USES[conflict.purpose]}`,
-    {
-      resource: { type: "port", name: `${node}:${formatPorts(conflict.ports)}`, owner: conflict.owner },
-      fields: [{ field, description: `is taken by ${conflict.owner}` }],
-    },
-  );
-}
-
-/** The prefix as it was validated when the network was created. */
-function prefixOf(network: Network): Prefix {
-  const prefix = parsePrefix(network.prefix);
-  if (typeof prefix === "string") throw new Error(`stored prefix ${network.prefix} of ${network.name} is ${prefix}`);
-  return prefix;
-}
-
-function takeAddress(tx: StoreTransaction, network: Network, fixed: number | undefined): number {
-  const range = endpointAddresses(prefixOf(network));
-  if (fixed !== undefined) {
-    const text = formatIpv4(fixed);
-    if (!contains(range, fixed)) {
-      const bounds = `${formatIpv4(range.first)} to ${formatIpv4(range.last)}`;
-      throw invalidField("endpoint.address", `${text} is not one of network ${network.name}'s addresses, ${bounds}`);
-    }
-    const holder = tx.getEndpointByAddress(network.name, fixed);
-    if (holder) {
-      const owner = endpointOwner(network.name, holder.name);
-      throw new ClusterError("already_exists", `address ${text} of network ${network.name} is taken by ${owner}`, {
-        resource: { type: "endpoint", name: `${network.name}/${holder.name}`, owner },
-        fields: [{ field: "endpoint.address", description: `is taken by ${owner}` }],
-      });
-    }
-    return fixed;
+  getReservation(name: string): PortReservation {
+    return requireReservation(this.#store, validName("name", name));
   }
-  const address = nextFree(range, tx.addressCursor(network.name) ?? range.first, (from) =>
-    tx.addressesFrom(network.name, from),
-  );
-  if (address === undefined) {
-    throw new ClusterError(
-      "resource_exhausted",
-      `all ${range.last - range.first + 1} addresses of network ${network.name} (${network.prefix}) are taken: delete ` +
-        "endpoints, or create a network with a larger prefix",
-      { resource: { type: "network", name: network.name } },
-    );
+
+  async updateReservation(
+    update: Update<WantedReservation> | undefined,
+    paths: Paths,
+    lease: DurationMessage | undefined,
+  ): Promise<PortReservation> {
+    const wanted = given("port_reservation", update);
+    validName("port_reservation.name", wanted.name);
+    const mask = reservationMask(paths);
+    return await this.#store.transaction((tx) => updateReservation(tx, wanted, mask, lease));
   }
-  tx.setAddressCursor(network.name, address + 1);
-  return address;
+
+  async deleteReservation(name: string, etag = ""): Promise<void> {
+    validName("name", name);
+    await this.#store.transaction((tx) => deleteReservation(tx, name, etag));
+  }
+
+  async createPolicy(wanted: WantedPolicy | undefined, requestId = ""): Promise<Policy> {
+    const policy = validPolicy(wanted);
+    const request = { kind: "policy", id: validRequestId(requestId), wanted: policy } as const;
+    return await this.#store.transaction((tx) => createOnce(tx, request, () => createPolicy(tx, policy)));
+  }
+
+  getPolicy(network: string, name: string): Policy {
+    return requirePolicy(this.#store, validName("network", network), validName("name", name));
+  }
+
+  async updatePolicy(update: Update<WantedPolicy> | undefined, paths: Paths): Promise<Policy> {
+    const wanted = given("policy", update);
+    validName("policy.network", wanted.network);
+    validName("policy.name", wanted.name);
+    const mask = policyMask(paths);
+    return await this.#store.transaction((tx) => updatePolicy(tx, wanted, mask));
+  }
+
+  async deletePolicy(network: string, name: string, etag = ""): Promise<void> {
+    validName("network", network);
+    validName("name", name);
+    await this.#store.transaction((tx) => deletePolicy(tx, network, name, etag));
+  }
 }

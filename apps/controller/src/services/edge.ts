@@ -7,6 +7,7 @@ import { type CallContext, ServerError, type ServerMiddlewareCall, Status } from
 import {
   BadRequest,
   type ErrorDetails,
+  ErrorInfo,
   PreconditionFailure,
   ResourceInfo,
   RichServerError,
@@ -21,14 +22,18 @@ const STATUS_OF_CODE: Readonly<Record<ClusterErrorCode, Status>> = {
   failed_precondition: Status.FAILED_PRECONDITION,
   resource_exhausted: Status.RESOURCE_EXHAUSTED,
   aborted: Status.ABORTED,
+  out_of_range: Status.OUT_OF_RANGE,
   unavailable: Status.UNAVAILABLE,
   unauthenticated: Status.UNAUTHENTICATED,
   permission_denied: Status.PERMISSION_DENIED,
 };
 
+/** Whose reasons the ErrorInfo details name. */
+const ERROR_DOMAIN = "slimfast";
+
 /** The gRPC error for a ClusterError. */
 export function statusOf(error: ClusterError): RichServerError {
-  const { fields, resource, precondition } = error.details;
+  const { fields, resource, precondition, reason } = error.details;
   const extra: ErrorDetails[] = [];
   if (fields) extra.push(BadRequest.fromPartial({ fieldViolations: fields.map((violation) => ({ ...violation })) }));
   if (resource) {
@@ -43,6 +48,11 @@ export function statusOf(error: ClusterError): RichServerError {
   }
   if (precondition) {
     extra.push(PreconditionFailure.fromPartial({ violations: [{ ...precondition, description: error.message }] }));
+  }
+  if (reason) {
+    extra.push(
+      ErrorInfo.fromPartial({ reason: reason.reason, domain: ERROR_DOMAIN, metadata: { ...reason.metadata } }),
+    );
   }
   return new RichServerError(STATUS_OF_CODE[error.code], error.message, extra);
 }

@@ -1,0 +1,68 @@
+/** What may be asked of an endpoint. Pure. */
+import { invalidField } from "../../errors.js";
+import { MAX_PUBLISHED_PORTS } from "../../limits.js";
+import { parseIpv4 } from "../ipv4.js";
+import type { Labels, PublishedPort } from "../resources.js";
+import { checkLabels, checkName, checkPort, shown, Violations } from "../validation.js";
+
+export interface NewEndpoint {
+  readonly name: string;
+  readonly network: string;
+  readonly node: string;
+  /** Undefined: to be chosen. */
+  readonly address: number | undefined;
+  readonly publishedPorts: readonly PublishedPort[];
+  readonly labels: Labels;
+}
+
+/** What is read of the message. */
+export interface WantedEndpoint extends Omit<NewEndpoint, "address"> {
+  readonly address: string;
+}
+
+function checkPublishedPorts(violations: Violations, ports: readonly PublishedPort[]): void {
+  const field = "endpoint.published_ports";
+  if (ports.length > MAX_PUBLISHED_PORTS) {
+    violations.add(field, `has ${ports.length} entries, at most ${MAX_PUBLISHED_PORTS} are allowed`);
+    return;
+  }
+  const seen = new Set<number>();
+  for (const [index, { hostPort, endpointPort }] of ports.entries()) {
+    checkPort(violations, `${field}[${index}].host_port`, hostPort);
+    checkPort(violations, `${field}[${index}].endpoint_port`, endpointPort);
+    if (seen.has(hostPort)) violations.add(`${field}[${index}].host_port`, `${hostPort} is given twice`);
+    seen.add(hostPort);
+  }
+}
+
+export function validEndpoint(wanted: WantedEndpoint | undefined): NewEndpoint {
+  if (!wanted) throw invalidField("endpoint", "must be set");
+  const { name, network, node, publishedPorts, labels } = wanted;
+  const violations = new Violations();
+  checkName(violations, "endpoint.name", name);
+  checkName(violations, "endpoint.network", network);
+  checkName(violations, "endpoint.node", node);
+  const address = wanted.address === "" ? undefined : parseIpv4(wanted.address);
+  if (wanted.address !== "" && address === undefined) {
+    violations.add("endpoint.address", `${shown(wanted.address)} must be an IPv4 dotted quad, or empty`);
+  }
+  checkPublishedPorts(violations, publishedPorts);
+  checkLabels(violations, "endpoint.labels", labels);
+  violations.throwIfAny();
+  return {
+    name,
+    network,
+    node,
+    address,
+    publishedPorts: publishedPorts.map(({ hostPort, endpointPort }) => ({ hostPort, endpointPort })),
+    labels: { ...labels },
+  };
+}
+
+/** Checks what an endpoint is to be changed to. */
+export function validEndpointChange(change: { readonly labels: Labels }): { labels: Labels } {
+  const violations = new Violations();
+  checkLabels(violations, "endpoint.labels", change.labels);
+  violations.throwIfAny();
+  return change;
+}
