@@ -25,6 +25,7 @@ import { localService } from "./local-service.js";
 import { AgentMetrics } from "./metrics/agent-metrics.js";
 import { type MetricsServer, serveMetrics } from "./metrics/metrics-server.js";
 import { PolicyEnforcement } from "./policy/enforcement.js";
+import { Reporter } from "./report.js";
 
 export interface AgentOptions {
   config: CoreConfig;
@@ -111,10 +112,11 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   const convert = new Converter(node.name, state);
   const events = new EventFanout(limits);
   const { link, endpoints } = connectParts({ controller, core, state, node, limits, log });
+  const reporter = new Reporter({ controller, core, convert, node: node.name, limits, log });
   const metrics = new AgentMetrics({ core, link, endpoints, version: options.version });
   core.onEvents((batch) => {
     metrics.note(batch.events, batch.dropped);
-    deliver(batch, { endpoints, events, convert, log });
+    deliver(batch, { endpoints, events, reporter, convert, log });
   });
 
   const { signal } = options;
@@ -127,6 +129,8 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   } finally {
     signal?.removeEventListener("abort", onAbort);
   }
+  teardown.add("the report to the controller", () => reporter.stop());
+  reporter.start();
   teardown.add("the endpoints", () => endpoints.close());
 
   const socket = join(config.runDir, "agent.sock");
@@ -183,7 +187,7 @@ function connectParts(parts: {
 
 function deliver(
   { events, dropped }: EventBatch,
-  to: { endpoints: Endpoints; events: EventFanout; convert: Converter; log: Logger },
+  to: { endpoints: Endpoints; events: EventFanout; reporter: Reporter; convert: Converter; log: Logger },
 ): void {
   to.endpoints.onDropped(dropped);
   const about: CoreConnectionEvent[] = [];
@@ -192,12 +196,10 @@ function deliver(
     else if (event.kind === "admissionRefused") to.log.warn({ reason: event.reason }, "a container was refused");
     else about.push(event);
   }
-  if (to.events.isWatched) {
-    to.events.publish(
-      about.map((event) => to.convert.event(event)),
-      dropped,
-    );
-  }
+  const isWanted = to.events.isWatched || to.reporter.isReporting;
+  const converted = isWanted ? about.map((event) => to.convert.event(event)) : [];
+  if (to.events.isWatched) to.events.publish(converted, dropped);
+  to.reporter.publish(converted, dropped);
 }
 
 function nodeOf(config: CoreConfig): Node {

@@ -29,6 +29,18 @@ export interface Limits {
   watcherBufferEvents: number;
   /** Most events in one message to a reader. */
   watcherBatchEvents: number;
+  /** Events that wait to be reported to the controller; the oldest are dropped. */
+  reportBufferEvents: number;
+  /** Most events in one message to the controller. */
+  reportBatchEvents: number;
+  /** Pause between two messages with events. */
+  reportIntervalMs: number;
+  /** Pause between two reports of the kernel's counters. */
+  reportCountersMs: number;
+  /** Pause between two looks at the values (bytes, round-trip time) of live connections. */
+  reportValuesMs: number;
+  /** Most live connections in one message: about 4 MB. */
+  reportSnapshotConnections: number;
   /** Time for all of a graceful exit. */
   shutdownTimeoutMs: number;
 }
@@ -55,5 +67,11 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   ephemeralJoinMs: 30_000,
   watcherBufferEvents: 4_096,
   watcherBatchEvents: 256,
+  reportBufferEvents: 20_000,
+  reportBatchEvents: 2_000,
+  reportIntervalMs: 100,
+  reportCountersMs: 1_000,
+  reportValuesMs: 5_000,
+  reportSnapshotConnections: 16_000,
   shutdownTimeoutMs: 4_500,
 };

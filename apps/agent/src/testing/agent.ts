@@ -28,6 +28,12 @@ export const TEST_LIMITS: Readonly<Limits> = {
   ephemeralJoinMs: 60_000,
   watcherBufferEvents: 8,
   watcherBatchEvents: 4,
+  reportBufferEvents: 8,
+  reportBatchEvents: 4,
+  reportIntervalMs: 5,
+  reportCountersMs: 20,
+  reportValuesMs: 20,
+  reportSnapshotConnections: 4,
   shutdownTimeoutMs: 4_500,
 };
 

@@ -13,6 +13,8 @@ import {
   ListEndpointsResponse,
   Network,
   Node,
+  type ReportRequest,
+  type ReportResponse,
   ResourceKind,
   type SyncAck,
   type SyncHello,
@@ -24,7 +26,13 @@ import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { PushQueue } from "../push-queue.js";
 import { Faults } from "./faults.js";
 
-export type ControllerMethod = "registerNode" | "createEndpoint" | "afterCreate" | "deleteEndpoint" | "listEndpoints";
+export type ControllerMethod =
+  | "registerNode"
+  | "createEndpoint"
+  | "afterCreate"
+  | "deleteEndpoint"
+  | "listEndpoints"
+  | "report";
 
 /** A Sync stream that an agent has opened. */
 export class FakeStream {
@@ -59,6 +67,10 @@ export class FakeController {
   readonly creations: CreateEndpointRequest[] = [];
   readonly deletions: DeleteEndpointRequest[] = [];
   readonly streams: FakeStream[] = [];
+  /** What each Report stream has brought. */
+  readonly reports: ReportRequest[][] = [];
+  /** To the agent, on the last Report stream. */
+  commands: PushQueue<ReportResponse> | undefined;
   readonly endpoints = new Map<string, Endpoint>();
   readonly network: Network = Network.fromPartial({ name: "blue", vni: 7, prefix: "10.32.0.0/16", revision: 1n });
   revision = 1n;
@@ -111,7 +123,7 @@ export class FakeController {
 
   #agentService(): AgentServiceImplementation {
     return {
-      report: async function* () {},
+      report: (requests: AsyncIterable<ReportRequest>, context: CallContext) => this.#report(requests, context),
       renewCertificate: async () => ({}),
       registerNode: async ({ node }) => {
         await this.faults.pass("registerNode");
@@ -160,6 +172,21 @@ export class FakeController {
   async #listEndpoints(): Promise<ListEndpointsResponse> {
     await this.faults.pass("listEndpoints");
     return ListEndpointsResponse.fromPartial({ endpoints: [...this.endpoints.values()] });
+  }
+
+  async *#report(requests: AsyncIterable<ReportRequest>, { signal }: CallContext) {
+    await this.faults.pass("report");
+    const commands = new PushQueue<ReportResponse>();
+    this.commands = commands;
+    const end = () => commands.end();
+    signal.addEventListener("abort", end);
+    const received: ReportRequest[] = [];
+    this.reports.push(received);
+    const reading = (async () => {
+      for await (const request of requests) received.push(request);
+    })();
+    reading.catch(() => undefined).finally(end);
+    yield* commands;
   }
 
   async *#sync(requests: AsyncIterable<SyncRequest>, { signal }: CallContext) {
