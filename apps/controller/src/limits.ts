@@ -118,3 +118,6 @@ export const SESSION_ROTATION_MS = 15 * 60_000;
 
 /** and the one before is taken for this long. */
 export const SESSION_GRACE_MS = 60_000;
+
+/** How long after a failure the controller tries again to say which nodes are connected to it. */
+export const PRESENCE_RETRY_MS = 500;

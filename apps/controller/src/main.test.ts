@@ -143,7 +143,7 @@ describe("the process", () => {
 });
 
 describe("kill -9", () => {
-  it("loses nothing that was acknowledged, and gives out no id twice", async () => {
+  it("loses nothing that was acknowledged, and gives out no id twice", { timeout: 60_000 }, async () => {
     const acknowledged = new Map<string, number>();
     let started = 0;
     for (let round = 0; round < 4; round += 1) {

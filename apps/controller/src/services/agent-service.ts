@@ -47,7 +47,7 @@ export function agentService({
     );
     for (const { network, name, id } of stale)
       log.info({ node, network, endpoint: name, id }, "stale endpoint deleted");
-    return hub.open(node, hello.known);
+    return hub.open(hello);
   }
 
   /** Reads the acks, beside the responses that are being written. */

@@ -1,13 +1,18 @@
 /**
- * The open Sync streams: wakes them when the store changes, knows which nodes are connected, and tells who waits for a
- * change when all nodes of a network have acknowledged it.
+ * The open Sync streams of this controller: wakes those that a change is for, and tells who waits for a change when all
+ * nodes of a network have acknowledged it, wherever their streams are.
  *
- * Everything here runs between two turns of the event loop, so no lock is needed.
+ * Everything here runs between two turns of the event loop, so no lock is needed. A change of a network costs only the
+ * streams of the nodes that have endpoints in it.
  */
-import type { ResourceVersion, SyncResponse } from "@slimfast/proto";
+import type { SyncHello, SyncResponse } from "@slimfast/proto";
 import type { Logger } from "pino";
 import { ClusterError } from "../errors.js";
-import type { Store } from "../store/store.js";
+import type { Change, Commit, Store } from "../store/store.js";
+import { SyncKeys } from "./keys.js";
+import { SyncMessages } from "./messages.js";
+import { PeerQuestions } from "./peer-questions.js";
+import { NodePresenceKeeper } from "./presence.js";
 import { Subscription } from "./subscription.js";
 
 /** One change that one stream has yet to acknowledge. */
@@ -87,6 +92,12 @@ export class SyncHub {
   readonly #store: Store;
   readonly #log: Logger;
   readonly #streams = new Map<string, SyncStream>();
+  /** Streams of the nodes that need a network. */
+  readonly #streamsOfNetwork = new Map<string, Set<SyncStream>>();
+  readonly #keys = new SyncKeys();
+  readonly #messages: SyncMessages;
+  readonly #presence: NodePresenceKeeper;
+  readonly #questions: PeerQuestions;
   readonly #stopListening: () => void;
   readonly #onAcknowledged: (revision: bigint) => void;
   #closed = false;
@@ -96,45 +107,137 @@ export class SyncHub {
     this.#onAcknowledged = onAcknowledged;
     this.#store = store;
     this.#log = log;
-    this.#stopListening = store.onCommit(({ changes }) => {
-      for (const stream of this.#streams.values()) {
-        try {
-          stream.subscription.noteChanges(changes);
-          stream.wake();
-        } catch (error) {
-          // The change is committed and its caller must not hear of this; the agent gets in step again by reconnecting.
-          stream.end(error instanceof Error ? error : new Error(String(error)));
-        }
-      }
-    });
+    this.#presence = new NodePresenceKeeper(store, log);
+    this.#messages = new SyncMessages((node) => this.isConnected(node));
+    this.#questions = new PeerQuestions(store, log, (network, revision, timeoutMs) =>
+      this.#waitForStreams(network, revision, timeoutMs),
+    );
+    this.#stopListening = store.onCommit((commit) => this.#note(commit));
   }
 
   get streamCount(): number {
     return this.#streams.size;
   }
 
+  /** Whether the node's stream is open, on any controller. */
   isConnected(node: string): boolean {
-    return this.#streams.has(node);
+    return this.#streams.has(node) || this.#presence.otherHolders([node]).length > 0;
+  }
+
+  #note({ changes }: Commit): void {
+    const concerned = new Set<SyncStream>();
+    let isControllers = false;
+    for (const change of changes) {
+      for (const stream of this.#streamsFor(change)) {
+        try {
+          stream.subscription.noteChange(change);
+          concerned.add(stream);
+        } catch (error) {
+          // The change is committed and its caller must not hear of this; the agent gets in step again by reconnecting.
+          stream.end(error instanceof Error ? error : new Error(String(error)));
+        }
+      }
+      if (change.kind === "presence") this.#notePresence(change.key, change.after?.controller);
+      isControllers ||= change.kind === "controller";
+    }
+    this.#keys.noteChanges(changes);
+    if (isControllers) {
+      const addresses = this.#controllers();
+      for (const stream of this.#streams.values()) {
+        stream.subscription.noteControllers(addresses);
+        concerned.add(stream);
+      }
+    }
+    for (const stream of concerned) stream.wake();
+  }
+
+  #streamsFor(change: Change): Iterable<SyncStream> {
+    switch (change.kind) {
+      case "node":
+        return this.#streams.values();
+      case "network":
+        return this.#streamsOf(change.key);
+      case "policy":
+        return this.#streamsOf((change.after ?? change.before)?.network ?? "");
+      case "endpoint": {
+        const { network = "", node = "" } = change.after ?? change.before ?? {};
+        const own = this.#streams.get(node);
+        // The node's own stream may not need the network yet.
+        return own ? new Set([own, ...this.#streamsOf(network)]) : this.#streamsOf(network);
+      }
+      default:
+        return [];
+    }
+  }
+
+  #streamsOf(network: string): Iterable<SyncStream> {
+    // A copy: a stream may leave the network while it hears of it.
+    return [...(this.#streamsOfNetwork.get(network) ?? [])];
+  }
+
+  /** The node's agent has gone to another controller before we noticed. */
+  #notePresence(node: string, controller: string | undefined): void {
+    if (controller === undefined || controller === this.#store.controllerId) return;
+    const stream = this.#streams.get(node);
+    if (!stream || this.#presence.isClaiming(node)) return;
+    this.#presence.lost(node);
+    stream.end(new ClusterError("aborted", `node ${node} has opened another Sync stream, at another controller`));
+  }
+
+  /** Where agents can reach the controllers, this one first. */
+  #controllers(): readonly string[] {
+    const members = this.#store.list("controller", { limit: -1 });
+    const isOwn = ({ id }: { id: string }) => id === this.#store.controllerId;
+    const inOrder = [...members.filter(isOwn), ...members.filter((member) => !isOwn(member))];
+    return inOrder.flatMap(({ addresses }) => addresses);
   }
 
   /**
    * Opens the stream of a registered node. A stream that the node still had is ended: its agent has restarted, or lost
    * the connection before we did.
    */
-  open(node: string, known: readonly ResourceVersion[]): SyncStream {
+  open({ node, known, storeId }: Pick<SyncHello, "node" | "known" | "storeId">): SyncStream {
     if (this.#closed) throw new ClusterError("unavailable", "the controller is shutting down");
+    const needed = new Set<string>();
+    let opened: SyncStream | undefined;
     const subscription = new Subscription({
       node,
       known,
+      knownStoreId: storeId,
       store: this.#store,
-      isConnected: (name) => this.isConnected(name),
+      storeId: this.#store.storeId,
+      keys: this.#keys,
+      messages: this.#messages,
+      onNetwork: (network, isNeeded) => {
+        if (opened) this.#index(opened, network, isNeeded);
+        else needed.add(network);
+      },
     });
     const stream = new SyncStream(subscription);
+    opened = stream;
+    for (const network of needed) this.#index(stream, network, true);
+    subscription.noteControllers(this.#controllers());
     const former = this.#streams.get(node);
     this.#streams.set(node, stream);
-    former?.end(new ClusterError("aborted", `node ${node} has opened another Sync stream`));
+    if (former) {
+      this.#unindex(former);
+      former.end(new ClusterError("aborted", `node ${node} has opened another Sync stream`));
+    }
+    this.#presence.claim(node);
     this.#log.info({ node, known: known.length }, "agent connected");
     return stream;
+  }
+
+  #index(stream: SyncStream, network: string, isNeeded: boolean): void {
+    const streams = this.#streamsOfNetwork.get(network) ?? new Set();
+    if (isNeeded) streams.add(stream);
+    else streams.delete(stream);
+    if (streams.size > 0) this.#streamsOfNetwork.set(network, streams);
+    else this.#streamsOfNetwork.delete(network);
+  }
+
+  #unindex(stream: SyncStream): void {
+    for (const network of stream.subscription.networks) this.#index(stream, network, false);
   }
 
   /** To be called once the stream is over, whatever ended it. */
@@ -142,12 +245,15 @@ export class SyncHub {
     stream.end();
     const { node } = stream.subscription;
     if (this.#streams.get(node) !== stream) return;
+    this.#unindex(stream);
     this.#streams.delete(node);
+    this.#presence.release(node);
     this.#log.info({ node }, "agent disconnected");
   }
 
   acknowledge(stream: SyncStream, nonce: bigint, error: string): void {
     const { revision, isApplied } = stream.subscription.acknowledge(nonce, error);
+    this.#onAcknowledged(revision);
     if (error !== "") {
       const { node } = stream.subscription;
       this.#log.warn(
@@ -156,21 +262,26 @@ export class SyncHub {
       );
     }
     stream.settle(revision, isApplied);
-    this.#onAcknowledged(revision);
     stream.wake();
   }
 
   /**
-   * Waits until the connected nodes of the network have acknowledged the revision.
+   * Waits until the connected nodes of the network have acknowledged the revision, at whichever controller they are.
    *
    * @returns Whether all of them have applied it within the time.
    */
   async waitForNetwork(network: string, revision: bigint, timeoutMs: number): Promise<boolean> {
+    const others = this.#presence.otherHolders(this.#store.nodesOfNetwork(network));
+    const here = this.#waitForStreams(network, revision, timeoutMs);
+    if (others.length === 0) return await here;
+    const answers = await Promise.all([here, this.#questions.ask(others, network, revision, timeoutMs)]);
+    return answers.every(Boolean);
+  }
+
+  async #waitForStreams(network: string, revision: bigint, timeoutMs: number): Promise<boolean> {
     const answers: Promise<boolean>[] = [];
     const waiting: { stream: SyncStream; waiter: Waiter }[] = [];
-    for (const node of this.#store.nodesOfNetwork(network)) {
-      const stream = this.#streams.get(node);
-      if (!stream) continue;
+    for (const stream of this.#streamsOf(network)) {
       const known = stream.knows(revision);
       if (known !== undefined) {
         answers.push(Promise.resolve(known));
@@ -201,8 +312,10 @@ export class SyncHub {
     if (this.#closed) return;
     this.#closed = true;
     this.#stopListening();
+    this.#questions.close();
     for (const stream of this.#streams.values()) {
       stream.end(new ClusterError("unavailable", "the controller is shutting down"));
     }
+    this.#presence.close();
   }
 }

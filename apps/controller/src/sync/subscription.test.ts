@@ -2,13 +2,15 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ResourceKind, type SyncResponse } from "@slimfast/proto";
+import { PolicyAction, ResourceKind, type SyncResponse } from "@slimfast/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ClusterError } from "../errors.js";
 import { Cluster } from "../services/cluster.js";
 import { openSqliteStore } from "../store/sqlite-store.js";
 import type { Store } from "../store/store.js";
 import { SEEDS, seededRandom } from "../testing/random.js";
+import { SyncKeys } from "./keys.js";
+import { SyncMessages } from "./messages.js";
 import { Subscription } from "./subscription.js";
 
 let directory: string;
@@ -39,7 +41,15 @@ async function create(network: string, name: string, node: string): Promise<void
 }
 
 function subscribe(node: string, maxResources?: number): Subscription {
-  const options = { node, store, isConnected: () => false, known: [] };
+  const options = {
+    node,
+    store,
+    storeId: store.storeId,
+    keys: new SyncKeys(),
+    messages: new SyncMessages(() => false),
+    known: [],
+    knownStoreId: "",
+  };
   const subscription = new Subscription(maxResources === undefined ? options : { ...options, maxResources });
   store.onCommit(({ changes }) => subscription.noteChanges(changes));
   return subscription;
@@ -159,5 +169,43 @@ describe("subscription", () => {
     expect(() => subscription.acknowledge(1n, "")).toThrow(ClusterError);
     subscription.next();
     expect(() => subscription.acknowledge(2n, "")).toThrow(/nonce 1 is expected/);
+  });
+
+  it("carries the policies of the networks that the node needs", async () => {
+    await register(1);
+    for (const name of ["blue", "red"]) await cluster.createNetwork({ name, vni: 0, prefix: "10.32.0.0/16" });
+    const put = (network: string, action: "allow" | "deny") =>
+      store.transaction((tx) =>
+        tx.put("policy", {
+          name: "web",
+          network,
+          action,
+          from: [],
+          to: [],
+          ports: [],
+          description: "",
+          createTimeMs: 0,
+        }),
+      );
+    for (const network of ["blue", "red"]) await put(network, "deny");
+    const subscription = subscribe("node-1");
+    const next = (): SyncResponse => {
+      const response = subscription.next();
+      if (!response) throw new Error("nothing to say");
+      subscription.acknowledge(response.nonce, "");
+      return response;
+    };
+    expect(next().policies).toEqual([]);
+    await create("blue", "a", "node-1");
+    expect(next().policies).toMatchObject([{ network: "blue", name: "web", action: PolicyAction.POLICY_ACTION_DENY }]);
+    await put("red", "allow");
+    await put("blue", "allow");
+    expect(next().policies).toMatchObject([{ network: "blue", action: PolicyAction.POLICY_ACTION_ALLOW }]);
+    await store.transaction((tx) => tx.delete("policy", "blue/web"));
+    expect(next().removed).toEqual([{ kind: ResourceKind.RESOURCE_KIND_POLICY, name: "blue/web", revision: 0n }]);
+    await put("blue", "deny");
+    next();
+    await cluster.deleteEndpoint("blue", "a", 0);
+    expect(next().removed.map(({ name }) => name)).toEqual(["blue/a", "blue/web", "blue"]);
   });
 });

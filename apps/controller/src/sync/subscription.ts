@@ -10,35 +10,38 @@
 import { ResourceKind, type ResourceVersion, SyncResponse } from "@slimfast/proto";
 import { ClusterError } from "../errors.js";
 import { MAX_RESOURCES_PER_RESPONSE } from "../limits.js";
-import { endpointMessage, networkMessage, nodeMessage } from "../messages.js";
 import type { Change, StoreReader } from "../store/store.js";
+import { networkOf, type SyncKey, type SyncKeys, type SyncKind, splitKey } from "./keys.js";
+import type { SyncMessages } from "./messages.js";
 
-/** `kind:name`, with NETWORK/NAME as an endpoint's name. No name contains a colon or a slash. */
-type Key = `${"node" | "network" | "endpoint"}:${string}`;
-
-const KINDS = {
-  [ResourceKind.RESOURCE_KIND_NODE]: "node",
-  [ResourceKind.RESOURCE_KIND_NETWORK]: "network",
-  [ResourceKind.RESOURCE_KIND_ENDPOINT]: "endpoint",
-} as const;
+const KINDS: ReadonlyMap<ResourceKind, SyncKind> = new Map([
+  [ResourceKind.RESOURCE_KIND_NODE, "node"],
+  [ResourceKind.RESOURCE_KIND_NETWORK, "network"],
+  [ResourceKind.RESOURCE_KIND_ENDPOINT, "endpoint"],
+  [ResourceKind.RESOURCE_KIND_POLICY, "policy"],
+]);
 
 const KIND_NUMBERS = {
   node: ResourceKind.RESOURCE_KIND_NODE,
   network: ResourceKind.RESOURCE_KIND_NETWORK,
   endpoint: ResourceKind.RESOURCE_KIND_ENDPOINT,
+  policy: ResourceKind.RESOURCE_KIND_POLICY,
 } as const;
 
-function splitKey(key: Key): { kind: keyof typeof KIND_NUMBERS; name: string } {
-  const colon = key.indexOf(":");
-  return { kind: key.slice(0, colon) as keyof typeof KIND_NUMBERS, name: key.slice(colon + 1) };
-}
+/** What an agent claims to hold of a store that is not this one: no revision of this one. */
+const FOREIGN = -1n;
 
 export interface SubscriptionOptions {
   readonly node: string;
   readonly store: StoreReader;
-  readonly isConnected: (node: string) => boolean;
-  /** What the agent says that it holds. */
+  readonly storeId: string;
+  readonly keys: SyncKeys;
+  readonly messages: SyncMessages;
+  /** What the agent says that it holds, and of which store. */
   readonly known: readonly ResourceVersion[];
+  readonly knownStoreId: string;
+  /** Called when the node begins or ceases to need a network. */
+  readonly onNetwork?: (network: string, isNeeded: boolean) => void;
   /** Most resources in one response. */
   readonly maxResources?: number;
 }
@@ -54,14 +57,19 @@ export interface Acknowledged {
 export class Subscription {
   readonly node: string;
   readonly #store: StoreReader;
-  readonly #isConnected: (node: string) => boolean;
+  readonly #keys: SyncKeys;
+  readonly #messages: SyncMessages;
+  readonly #onNetwork: (network: string, isNeeded: boolean) => void;
   readonly #maxResources: number;
   /** Revision of each resource that the node has, or will have when it has applied what is under way. */
-  readonly #told = new Map<Key, bigint>();
+  readonly #told = new Map<SyncKey, bigint>();
   /** Keys to compare with the store, in the order in which they are sent. */
-  readonly #dirty = new Set<Key>();
+  readonly #dirty = new Set<SyncKey>();
   /** Networks in which the node has endpoints. */
   readonly #networks = new Set<string>();
+  readonly #storeId: string;
+  /** Addresses of the controllers, if they are to be told. */
+  #controllers: readonly string[] | undefined;
   #nonce = 0n;
   #underWay: { readonly nonce: bigint; readonly revision: bigint; readonly isComplete: boolean } | undefined;
   /** Whether the agent refused a response since the last revision that was sent completely. */
@@ -72,68 +80,99 @@ export class Subscription {
   constructor(options: SubscriptionOptions) {
     this.node = options.node;
     this.#store = options.store;
-    this.#isConnected = options.isConnected;
+    this.#storeId = options.storeId;
+    this.#keys = options.keys;
+    this.#messages = options.messages;
+    this.#onNetwork = options.onNetwork ?? (() => {});
     this.#maxResources = options.maxResources ?? MAX_RESOURCES_PER_RESPONSE;
     // Nodes before networks before their endpoints, so that nothing refers to what is yet to come.
-    for (const { name } of this.#store.listNodes({ limit: -1 })) this.#dirty.add(`node:${name}`);
+    for (const { name } of this.#store.listNodes({ limit: -1 })) this.#mark("node", name);
     for (const network of this.#store.networksOfNode(this.node)) this.#addNetwork(network);
+    const isForeign = options.knownStoreId !== options.storeId;
     for (const { kind, name, revision } of options.known) {
-      if (kind !== 1 && kind !== 2 && kind !== 3) {
+      const known = KINDS.get(kind);
+      if (!known) {
         throw new ClusterError("invalid_argument", `hello.known names a resource of unknown kind ${kind}`, {
           fields: [{ field: "hello.known", description: `kind ${kind} is unknown` }],
         });
       }
-      const key: Key = `${KINDS[kind]}:${name}`;
-      this.#told.set(key, revision);
+      const key = this.#keys.key(known, name);
+      this.#told.set(key, isForeign ? FOREIGN : revision);
       this.#dirty.add(key);
     }
   }
 
+  /** The networks that the node needs. */
+  get networks(): ReadonlySet<string> {
+    return this.#networks;
+  }
+
+  #mark(kind: SyncKind, name: string): void {
+    this.#dirty.add(this.#keys.key(kind, name));
+  }
+
   /** Whether the node has acknowledged all that it needs to know. */
   isUpToDate(): boolean {
-    return this.#underWay === undefined && this.#dirty.size === 0;
+    return this.#underWay === undefined && this.#dirty.size === 0 && !this.#controllers;
   }
 
   noteChanges(changes: readonly Change[]): void {
-    for (const change of changes) {
-      if (change.kind === "node") this.#dirty.add(`node:${change.key}`);
-      else if (change.kind === "network") this.#noteNetwork(change.key);
-      else if (change.kind === "endpoint") {
-        const endpoint = change.after ?? change.before;
-        if (endpoint) this.#noteEndpoint(endpoint.network, endpoint.name, endpoint.node);
-      }
+    for (const change of changes) this.noteChange(change);
+  }
+
+  noteChange(change: Change): void {
+    if (change.kind === "node") this.#mark("node", change.key);
+    else if (change.kind === "network") this.#noteNetwork(change.key);
+    else if (change.kind === "policy") this.#notePolicy(change.key);
+    else if (change.kind === "endpoint") {
+      const endpoint = change.after ?? change.before;
+      if (endpoint) this.#noteEndpoint(endpoint.network, change.key, endpoint.node);
     }
   }
 
   #noteNetwork(name: string): void {
-    if (this.#networks.has(name)) this.#dirty.add(`network:${name}`);
+    if (this.#networks.has(name)) this.#mark("network", name);
   }
 
-  #noteEndpoint(network: string, name: string, node: string): void {
+  #notePolicy(key: string): void {
+    if (this.#networks.has(networkOf(key))) this.#mark("policy", key);
+  }
+
+  #noteEndpoint(network: string, key: string, node: string): void {
     if (node === this.node) {
       const isNeeded = this.#store.hasEndpoints(network, node);
       if (isNeeded && !this.#networks.has(network)) this.#addNetwork(network);
       if (!isNeeded && this.#networks.has(network)) this.#dropNetwork(network);
     }
-    if (this.#networks.has(network)) this.#dirty.add(`endpoint:${network}/${name}`);
+    if (this.#networks.has(network)) this.#mark("endpoint", key);
   }
 
   #addNetwork(network: string): void {
     this.#networks.add(network);
-    this.#dirty.add(`network:${network}`);
+    this.#onNetwork(network, true);
+    this.#mark("network", network);
+    for (const { name } of this.#store.listPolicies({ network, limit: -1 })) this.#mark("policy", `${network}/${name}`);
     for (const { name } of this.#store.listEndpoints({ network, limit: -1 })) {
-      this.#dirty.add(`endpoint:${network}/${name}`);
+      this.#mark("endpoint", `${network}/${name}`);
     }
   }
 
   #dropNetwork(network: string): void {
     this.#networks.delete(network);
-    for (const key of this.#told.keys()) {
-      if (key.startsWith(`endpoint:${network}/`)) this.#dirty.add(key);
+    this.#onNetwork(network, false);
+    for (const kind of ["endpoint", "policy"] as const) {
+      for (const key of this.#told.keys()) {
+        if (key.startsWith(`${kind}:${network}/`)) this.#dirty.add(key);
+      }
     }
-    // After its endpoints: taken away in the opposite order of coming.
-    this.#dirty.delete(`network:${network}`);
-    this.#dirty.add(`network:${network}`);
+    // After what is in it: taken away in the opposite order of coming.
+    this.#dirty.delete(this.#keys.key("network", network));
+    this.#mark("network", network);
+  }
+
+  /** Tells the addresses of the controllers with the next response. */
+  noteControllers(addresses: readonly string[]): void {
+    this.#controllers = addresses;
   }
 
   /**
@@ -152,8 +191,11 @@ export class Subscription {
     }
     const isComplete = this.#dirty.size === 0;
     if (isComplete) this.#revision = this.#store.revision;
-    if (resources === 0 && !isFirst) return undefined;
+    if (resources === 0 && !isFirst && !this.#controllers) return undefined;
     this.#nonce += 1n;
+    if (isFirst) response.storeId = this.#storeId;
+    if (this.#controllers) response.controllers.push(...this.#controllers);
+    this.#controllers = undefined;
     response.nonce = this.#nonce;
     response.revision = this.#revision;
     this.#underWay = { nonce: this.#nonce, revision: this.#revision, isComplete };
@@ -161,9 +203,9 @@ export class Subscription {
   }
 
   /** Puts the difference between the store and what the node was told into the response, if there is one. */
-  #addTo(response: SyncResponse, key: Key): boolean {
+  #addTo(response: SyncResponse, key: SyncKey): boolean {
     const { kind, name } = splitKey(key);
-    const current = this.#needed(kind, name);
+    const current = this.#isNeeded(kind, name) ? this.#store.get(kind, name) : undefined;
     if (!current) {
       if (!this.#told.delete(key)) return false;
       response.removed.push({ kind: KIND_NUMBERS[kind], name, revision: 0n });
@@ -171,32 +213,13 @@ export class Subscription {
     }
     if (this.#told.get(key) === current.revision) return false;
     this.#told.set(key, current.revision);
-    current.push(response);
+    this.#messages.push(response, kind, current);
     return true;
   }
 
-  #needed(
-    kind: keyof typeof KIND_NUMBERS,
-    name: string,
-  ): { revision: bigint; push: (response: SyncResponse) => void } | undefined {
-    if (kind === "node") {
-      const node = this.#store.getNode(name);
-      return (
-        node && {
-          revision: node.revision,
-          push: ({ nodes }) => nodes.push(nodeMessage(node, this.#isConnected(name))),
-        }
-      );
-    }
-    if (kind === "network") {
-      const network = this.#networks.has(name) ? this.#store.getNetwork(name) : undefined;
-      return network && { revision: network.revision, push: ({ networks }) => networks.push(networkMessage(network)) };
-    }
-    const [networkName = "", endpointName = ""] = name.split("/");
-    const endpoint = this.#networks.has(networkName) ? this.#store.getEndpoint(networkName, endpointName) : undefined;
-    return (
-      endpoint && { revision: endpoint.revision, push: ({ endpoints }) => endpoints.push(endpointMessage(endpoint)) }
-    );
+  #isNeeded(kind: SyncKind, name: string): boolean {
+    if (kind === "node") return true;
+    return this.#networks.has(kind === "network" ? name : networkOf(name));
   }
 
   /**

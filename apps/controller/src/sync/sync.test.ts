@@ -81,7 +81,7 @@ describe("a node", () => {
     const first = startAgent("node-1");
     await first.holds("NODE node-1", "NODE node-2");
     await first.vanish();
-    const second = startAgent("node-1", { known: first.held, automatic: false });
+    const second = startAgent("node-1", { known: first.held, storeId: first.storeId, automatic: false });
     const response = await second.expectNext();
     expect(summary(response)).toEqual(NOTHING);
     expect(response.nonce).toBe(1n);
@@ -146,6 +146,7 @@ describe("on reconnecting", () => {
     await registerNode(client, 3);
     const second = startAgent("node-1", {
       known: first.held,
+      storeId: first.storeId,
       attached: [{ network: "blue", name: "a", id: a.id }],
       automatic: false,
     });
@@ -191,6 +192,19 @@ describe("on reconnecting", () => {
     expect(await statusOf(first)).toBe(Status.ABORTED);
     expect((await client.cluster.getNode({ name: "node-1" })).node?.connected).toBe(true);
     await second.vanish();
+  });
+});
+
+describe("what an agent holds of another store", () => {
+  it("is sent again, and what is not here is removed", async () => {
+    const first = startAgent("node-1");
+    await first.holds("NODE node-1", "NODE node-2");
+    await first.vanish();
+    const known = new Map([...first.held, ["NODE node-9", 1n] as const]);
+    const second = startAgent("node-1", { known, storeId: "another", automatic: false });
+    const response = await second.expectNext();
+    expect(summary(response)).toEqual({ ...NOTHING, nodes: ["node-1", "node-2"], removed: ["NODE node-9"] });
+    expect(response.storeId).toBe(first.storeId);
   });
 });
 

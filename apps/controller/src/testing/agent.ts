@@ -55,21 +55,29 @@ export class TestAgent {
   readonly #isAutomatic: boolean;
   /** What the agent holds: revision by `KIND name`. */
   readonly held: Map<string, bigint>;
+  /** The store that it is of; empty before the first response. */
+  storeId: string;
   #applied: (() => void) | undefined;
 
   /** @param options.automatic Whether each response is applied and acknowledged at once (default), or by the test. */
   constructor(
     client: TestClient,
     readonly node: string,
-    options: { known?: ReadonlyMap<string, bigint>; attached?: EndpointRef[]; automatic?: boolean } = {},
+    options: {
+      known?: ReadonlyMap<string, bigint>;
+      attached?: EndpointRef[];
+      automatic?: boolean;
+      storeId?: string;
+    } = {},
   ) {
     this.#isAutomatic = options.automatic ?? true;
     this.held = new Map(options.known);
+    this.storeId = options.storeId ?? "";
     const known: ResourceVersion[] = [...this.held].map(([key, revision]) => {
       const [kind = "", name = ""] = key.split(" ");
       return { kind: ResourceKind[`RESOURCE_KIND_${kind}` as keyof typeof ResourceKind], name, revision };
     });
-    const hello = { node, known, attached: options.attached ?? [], storeId: "" };
+    const hello = { node, known, attached: options.attached ?? [], storeId: this.storeId };
     this.#requests.put({ kind: { $case: "hello", value: hello } });
     this.#done = this.#read(client.agent.sync(this.#requests, { signal: this.#abort.signal }));
   }
@@ -77,6 +85,7 @@ export class TestAgent {
   async #read(responses: AsyncIterable<SyncResponse>): Promise<void> {
     try {
       for await (const response of responses) {
+        if (response.storeId !== "") this.storeId = response.storeId;
         if (this.#isAutomatic) this.apply(response);
         else this.#responses.put(response);
       }
@@ -109,6 +118,7 @@ export class TestAgent {
     for (const { name, revision } of response.networks) this.held.set(`NETWORK ${name}`, revision);
     for (const { network, name, revision } of response.endpoints)
       this.held.set(`ENDPOINT ${network}/${name}`, revision);
+    for (const { network, name, revision } of response.policies) this.held.set(`POLICY ${network}/${name}`, revision);
     for (const { kind, name } of response.removed) {
       this.held.delete(`${ResourceKind[kind].replace("RESOURCE_KIND_", "")} ${name}`);
     }
