@@ -85,6 +85,8 @@ export interface Refusal {
   readonly fields: readonly string[];
   readonly resource?: { readonly type: string; readonly name: string; readonly owner: string };
   readonly precondition?: { readonly type: string; readonly subject: string };
+  readonly reason?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /** The refusal of a call that must fail. */
@@ -106,6 +108,8 @@ export async function refusal(call: Promise<unknown>): Promise<Refusal> {
     } else if (detail.$type === "google.rpc.PreconditionFailure") {
       const [{ type, subject } = { type: "", subject: "" }] = detail.violations;
       result = { ...result, precondition: { type, subject } };
+    } else if (detail.$type === "google.rpc.ErrorInfo") {
+      result = { ...result, reason: detail.reason, metadata: detail.metadata };
     }
   }
   return result;
