@@ -4,6 +4,7 @@
 import { Command, Option } from "commander";
 import { CliError } from "./exit-codes.js";
 import { addAccessCommands } from "./grammar/access.js";
+import { addFileCommands, addOperationsCommands, addToolCommands } from "./grammar/operations.js";
 import { JSON_OPTION } from "./grammar/options.js";
 import {
   addEndpointCommands,
@@ -54,12 +55,15 @@ ${EXIT_CODES}`,
     );
   addClusterCommands(program);
   addWorkloadCommands(program);
+  addOperationsCommands(program);
   addNodeCommands(program);
   addNetworkCommands(program);
   addEndpointCommands(program);
   addPortCommands(program);
   addPolicyCommands(program);
+  addFileCommands(program);
   addAccessCommands(program);
+  addToolCommands(program);
   addDevelopmentCommands(program);
   return program;
 }
@@ -135,13 +139,6 @@ Examples:
   $ slimfast run -- bash`,
     )
     .action(async (command: string[], options) => (await import("./commands/run.js")).run(command, options));
-
-  program
-    .command("connections")
-    .description("show the live TCP connections of all endpoints, with overlay and underlay addresses")
-    .option("--follow", "go on with connections as they open and close, until Ctrl-C")
-    .option("--json", "print JSON: one array, or with --follow one object per line")
-    .action(async (options) => (await import("./commands/connections.js")).connections(options));
 }
 
 function addDevelopmentCommands(program: Command): void {

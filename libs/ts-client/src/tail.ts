@@ -23,6 +23,11 @@ export interface TailInterruption {
 
 export type ConnectionTailItem =
   | { readonly type: "event"; readonly record: ConnectionRecord }
+  /**
+   * Live connections of these nodes were learnt anew or forgotten (an agent came, went or lost events): who keeps a list of
+   * live connections lists these again. An empty name stands for all.
+   */
+  | { readonly type: "relearned"; readonly nodes: readonly string[] }
   /** So many events were dropped since the last such item, because this reader or an agent was too slow. */
   | { readonly type: "lost"; readonly count: bigint }
   | TailInterruption
@@ -52,11 +57,12 @@ export async function* tailConnections(
       yield item;
       continue;
     }
-    const { events, dropped } = item.answer;
+    const { events, dropped, relearnedNodes } = item.answer;
     if (lostFrom) yield { type: "resumed", lostFrom, lostTo: events[0] ? timeOf(events[0]) : new Date() };
     lostFrom = null;
     if (dropped > droppedBefore) yield { type: "lost", count: dropped - droppedBefore };
     droppedBefore = dropped;
+    if (relearnedNodes.length > 0) yield { type: "relearned", nodes: relearnedNodes };
     for (const record of events) yield { type: "event", record };
   }
 }

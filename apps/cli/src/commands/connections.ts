@@ -1,19 +1,42 @@
-/** `slimfast connections`. */
+/**
+ * `slimfast connections` and `slimfast connection cut`. A cluster on this machine is asked by its agents, which read the
+ * kernel's own sockets at that moment; a filter, closed ones or another machine's cluster are asked of the controller.
+ */
+import type { ControllerClient } from "@slimfast/client";
 import {
   type Connection,
   type ConnectionEvent,
   ConnectionEventKind,
+  type ConnectionRecord,
   Direction,
   type SocketAddress,
   Tier,
 } from "@slimfast/proto";
 import { requireCluster, withAgent } from "../cluster/access.js";
 import type { NodePlan } from "../cluster/plan.js";
-import { EXIT, messageOf } from "../exit-codes.js";
+import { CliError, EXIT, messageOf } from "../exit-codes.js";
 import { watchInterrupts } from "../interrupts.js";
 import { formatBytes, formatDuration, formatTable, printJson, printLine } from "../output.js";
+import { withCluster } from "../remote/controller.js";
+import { type RemoteOptions, remoteTarget } from "../remote/settings.js";
+import { EVENT_KIND, VERDICT } from "../resources/enums.js";
+import { collect } from "../resources/list.js";
+import { formatTime } from "../resources/values.js";
 
-export async function connections(options: { readonly follow?: boolean; readonly json?: boolean }): Promise<void> {
+export interface ConnectionsOptions extends RemoteOptions {
+  readonly follow?: boolean;
+  readonly json?: boolean;
+  readonly filter?: string;
+  readonly all?: boolean;
+  readonly local?: boolean;
+}
+
+export async function connections(options: ConnectionsOptions): Promise<void> {
+  const asksController = options.filter !== undefined || options.all === true || remoteTarget(options) !== null;
+  if (asksController && options.local) {
+    throw new CliError("usage", "--local is for this machine's agents: without --filter, --all and --server");
+  }
+  if (asksController) return clusterConnections(options);
   const { nodes } = requireCluster().plan;
   const lists = await Promise.all(
     nodes.map((node) => withAgent(node, async (agent) => (await agent.local.listConnections({})).connections)),
@@ -25,11 +48,94 @@ export async function connections(options: { readonly follow?: boolean; readonly
   else printLine(formatTable(HEADER, live.map(row)));
 }
 
-const HEADER = ["NODE", "ENDPOINT", "", "LOCAL", "PEER", "UNDERLAY", "TIER", "STATE", "SENT", "RECEIVED", "RTT", "AGE"];
+/** As the controller knows them, of the whole cluster. */
+async function clusterConnections(options: ConnectionsOptions): Promise<void> {
+  const { filter = "", all = false, json = false } = options;
+  await withCluster(options, async (controller) => {
+    if (options.follow) return followCluster(controller, filter, json);
+    const records = await collect(controller.listAllConnectionRecords({ filter, includeClosed: all, pageSize: 1_000 }));
+    if (json) printJson(records.map(describeRecord));
+    else if (records.length === 0) printLine("No connections.");
+    else printLine(formatTable(RECORD_HEADER, records.map(recordRow)));
+  });
+}
+
+async function followCluster(controller: ControllerClient, filter: string, json: boolean): Promise<void> {
+  const watch = watchInterrupts();
+  try {
+    for await (const item of controller.tailConnections({ filter, signal: watch.signal })) {
+      if (item.type === "event") {
+        const { connection, kind, error } = item.record;
+        if (json) printJson(describeRecord(item.record));
+        else if (connection) printEvent(EVENT_KIND.name(kind), connection, error, false);
+      } else if (item.type === "lost") process.stderr.write(`slimfast: ${item.count} events lost\n`);
+      else if (item.type === "interrupted") process.stderr.write(`slimfast: interrupted: ${messageOf(item.error)}\n`);
+      else if (item.type === "resumed") {
+        const between = `${item.lostFrom.toISOString()} and ${item.lostTo.toISOString()}`;
+        process.stderr.write(`slimfast: it goes on; what happened between ${between} is not shown\n`);
+      }
+    }
+  } catch (error) {
+    if (!watch.signal.aborted) throw error;
+  } finally {
+    watch.close();
+  }
+}
+
+/** `slimfast connection cut`. */
+export async function cutConnection(id: string, options: RemoteOptions & { readonly json?: boolean }): Promise<void> {
+  if (!/^[^/]+\/\d+$/.test(id)) {
+    throw new CliError("usage", `${id} is no connection's id: NODE/COOKIE`, {
+      remedy: "slimfast connections shows them in its first column",
+    });
+  }
+  await withCluster(options, ({ operations }) => operations.cutConnection({ id }));
+  if (options.json) printJson({ ok: true, id });
+  else printLine(`Cut connection ${id}`);
+}
+
+const RECORD_HEADER = ["ID", "WHAT", "ENDPOINT", "", "LOCAL", "PEER", "TIER", "VERDICT", "SENT", "RECEIVED", "SINCE"];
+
+function recordRow({ id, kind, connection, error, openTime, closeTime }: ConnectionRecord): string[] {
+  const isLive = closeTime === undefined && error === "";
+  return [
+    id,
+    isLive ? "live" : error === "" ? EVENT_KIND.name(kind) : error,
+    connection?.endpoint ?? "-",
+    connection?.direction === Direction.DIRECTION_INBOUND ? "<-" : "->",
+    formatAddress(connection?.local),
+    formatAddress(connection?.peer),
+    connection ? tierName(connection.tier) : "-",
+    connection ? verdictName(connection) : "-",
+    formatBytes(connection?.bytesSent ?? 0n),
+    formatBytes(connection?.bytesReceived ?? 0n),
+    formatTime(openTime ?? closeTime),
+  ];
+}
+
+/** The connection with what became of it around it: `kind`, `error` and `connection` as with --follow. */
+function describeRecord({ id, kind, connection, error, openTime, closeTime }: ConnectionRecord) {
+  return {
+    id,
+    kind: EVENT_KIND.name(kind),
+    error,
+    openTime,
+    closeTime,
+    connection: connection ? describeConnection(connection) : null,
+  };
+}
+
+/** With the policy that decided. */
+function verdictName({ verdict, policy }: Connection): string {
+  const name = VERDICT.name(verdict);
+  return policy === "" ? name : `${name} (${policy})`;
+}
+
+const HEADER = ["ID", "ENDPOINT", "", "LOCAL", "PEER", "UNDERLAY", "TIER", "STATE", "SENT", "RECEIVED", "RTT", "AGE"];
 
 function row(connection: Connection): string[] {
   return [
-    connection.node,
+    `${connection.node}/${connection.cookie}`,
     connection.endpoint,
     connection.direction === Direction.DIRECTION_INBOUND ? "<-" : "->",
     formatAddress(connection.local),
@@ -50,6 +156,7 @@ export function describeConnection(connection: Connection) {
     ...connection,
     direction: connection.direction === Direction.DIRECTION_INBOUND ? "inbound" : "outbound",
     tier: tierName(connection.tier),
+    verdict: VERDICT.name(connection.verdict),
   };
 }
 
