@@ -16,11 +16,12 @@ function only(name, from, allowed) {
 module.exports = {
   forbidden: [
     only("proto", "libs/proto", []),
+    only("telemetry", "libs/telemetry", []),
     only("client", "libs/ts-client", ["libs/proto"]),
     only("web-console", "apps/web-console", ["libs/ts-client", "libs/proto"]),
-    only("controller", "apps/controller", ["libs/proto"]),
-    only("agent", "apps/agent", ["libs/ts-client", "libs/proto", "crates/slimfast-napi"]),
-    only("cli", "apps/cli", ["libs/ts-client", "libs/proto", "crates/slimfast-napi"]),
+    only("controller", "apps/controller", ["libs/proto", "libs/telemetry"]),
+    only("agent", "apps/agent", ["libs/ts-client", "libs/proto", "libs/telemetry", "crates/slimfast-napi"]),
+    only("cli", "apps/cli", ["libs/ts-client", "libs/proto", "libs/telemetry", "crates/slimfast-napi"]),
     only("core", "crates/slimfast-napi", []),
     {
       name: "only-the-facade-loads-the-addon",

@@ -7,6 +7,7 @@ import { chmod, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Core, CoreConfig, EventBatch } from "@slimfast/core";
 import { LocalServiceDefinition, Node } from "@slimfast/proto";
+import { tracingServerMiddleware } from "@slimfast/telemetry";
 import { createServer, type Server } from "nice-grpc";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
@@ -134,7 +135,11 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   teardown.add("the endpoints", () => endpoints.close());
 
   const socket = join(config.runDir, "agent.sock");
-  const server = createServer().use(errorDetailsServerMiddleware).use(callLogMiddleware(log)).use(errorMiddleware(log));
+  const server = createServer()
+    .use(tracingServerMiddleware)
+    .use(errorDetailsServerMiddleware)
+    .use(callLogMiddleware(log))
+    .use(errorMiddleware(log));
   server.add(
     LocalServiceDefinition,
     localService({ core, link, endpoints, events, convert, node, version: options.version }),

@@ -8,6 +8,7 @@
 import { once } from "node:events";
 import { readFileSync, writeSync } from "node:fs";
 import { CoreError, openCore, recover } from "@slimfast/core";
+import { startTracing } from "@slimfast/telemetry";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Logger, pino } from "pino";
 import { startAgent } from "./agent.js";
@@ -149,8 +150,10 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const log = pino({ name: "agent", level: options.logLevel }, pino.destination({ fd: 2, sync: true }));
   const signal = stopSignal(log);
+  const tracing = await startTracing({ service: "slimfast-agent", version: version() });
   try {
     await run(options, log, signal);
+    await tracing.stop();
     process.exit(0);
   } catch (error) {
     if (error === signal.reason) process.exit(0);

@@ -3,7 +3,8 @@
 import { CommanderError } from "commander";
 import { CliError, EXIT, messageOf } from "./exit-codes.js";
 import { toJson } from "./output.js";
-import { createProgram } from "./program.js";
+import { CLI_VERSION, createProgram } from "./program.js";
+import { sendTraces, traced } from "./tracing.js";
 
 // A reader that goes away (`| head`) is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -18,9 +19,16 @@ const wantsJson = argv.includes("--json") && !isRun && argv[0] !== "demo";
 
 try {
   process.exitCode = EXIT.ok;
-  await createProgram().parseAsync(argv, { from: "user" });
+  await traced(commandOf(argv), CLI_VERSION, () => createProgram().parseAsync(argv, { from: "user" }));
 } catch (error) {
   process.exitCode = await report(error);
+}
+await sendTraces();
+
+/** The command, without arguments: those may be anybody's secrets. */
+function commandOf(args: readonly string[]): string {
+  const names = new Set(createProgram().commands.map((command) => command.name()));
+  return args.find((arg) => names.has(arg)) ?? "";
 }
 
 async function report(error: unknown): Promise<number> {

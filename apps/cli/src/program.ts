@@ -14,6 +14,8 @@ import {
   addPortCommands,
 } from "./grammar/resources.js";
 
+export const CLI_VERSION = "0.1.0";
+
 const EXIT_CODES = `
 Exit codes:
   0    success
@@ -34,7 +36,7 @@ Environment:
 export function createProgram(): Command {
   const program = new Command("slimfast")
     .description("A container overlay network whose TCP runs on host sockets.")
-    .version("0.1.0")
+    .version(CLI_VERSION)
     .enablePositionalOptions()
     .exitOverride()
     .showHelpAfterError("(add --help for usage)")

@@ -4,6 +4,7 @@ import { chmod, mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { AgentServiceDefinition, ClusterServiceDefinition, OperationsServiceDefinition } from "@slimfast/proto";
+import { tracingServerMiddleware } from "@slimfast/telemetry";
 import { createServer, type Server } from "nice-grpc";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
@@ -96,7 +97,12 @@ function createRegistry(
       served(AgentServiceDefinition, agentService({ cluster, store, hub, reports, log })),
       served(OperationsServiceDefinition, operations),
     ],
-    middleware: [errorDetailsServerMiddleware, callMiddleware(metrics, log, () => "local"), errorMiddleware(log)],
+    middleware: [
+      tracingServerMiddleware,
+      errorDetailsServerMiddleware,
+      callMiddleware(metrics, log, () => "local"),
+      errorMiddleware(log),
+    ],
   };
 }
 
@@ -119,7 +125,7 @@ function createGrpcServer(registry: Registry): Server {
   return server;
 }
 
-function version(): string {
+export function controllerVersion(): string {
   const manifest: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
   return (manifest as { version: string }).version;
 }
@@ -155,7 +161,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     store,
     resourceCounts: () => storeResources(store),
     syncStreams: () => hub.streamCount,
-    version: version(),
+    version: controllerVersion(),
   });
   const services = createRegistry(store, hub, watches, connections, metrics, log);
   const server = createGrpcServer(services);

@@ -6,9 +6,10 @@
  * 1 if it could not start, 2 for a wrong command line.
  */
 import { writeSync } from "node:fs";
+import { startTracing } from "@slimfast/telemetry";
 import { Command, Option } from "commander";
 import { pino } from "pino";
-import { startController } from "./controller.js";
+import { controllerVersion, startController } from "./controller.js";
 import { StartupError } from "./errors.js";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
@@ -49,6 +50,7 @@ async function main(): Promise<void> {
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
   });
+  const tracing = await startTracing({ service: "slimfast-controller", version: controllerVersion() });
   try {
     const { listen, http, stateDir: stateDirectory } = options;
     const controller = await startController({ listen, stateDirectory, log, ...(http === undefined ? {} : { http }) });
@@ -64,6 +66,7 @@ async function main(): Promise<void> {
     }
     process.exitCode = 1;
   }
+  await tracing.stop();
 }
 
 await main();

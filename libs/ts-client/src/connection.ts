@@ -8,6 +8,7 @@ import type { ConnectOptions } from "./options.js";
 import { Servers } from "./servers.js";
 import { checkTlsOptions, currentTls } from "./tls.js";
 import { checkToken } from "./token.js";
+import { tracingMiddleware } from "./tracing.js";
 
 /** Options of a single call besides nice-grpc's own (`signal`, `metadata`, `onHeader`, `onTrailer`). */
 export type CallDeadline = DeadlineOptions;
@@ -25,7 +26,9 @@ export class Connection {
     checkToken(options.token, options.tls ? undefined : addresses.find((address) => !isLocal(address))?.text);
     this.#servers = new Servers(addresses, options.tls, options.liveness ?? DEFAULT_LIVENESS);
     this.channel = this.#servers.asChannel();
-    this.factory = createClientFactory().use(surroundings(options, this.#servers, this.#closing));
+    this.factory = createClientFactory()
+      .use(surroundings(options, this.#servers, this.#closing))
+      .use(tracingMiddleware);
   }
 
   ready(timeoutMs: number): Promise<void> {

@@ -5,6 +5,7 @@ import { findNode, requireCluster, withAgent } from "../cluster/access.js";
 import { messageOf } from "../exit-codes.js";
 import { type Ending, exitCodeOf, launch, type TierChoice } from "../run/launch.js";
 import { parsePublishedPort } from "../run/publish.js";
+import { sendTraces } from "../tracing.js";
 
 /** Signals that somebody may send to this process and means for the command. */
 const FORWARDED = ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"] as const;
@@ -49,6 +50,7 @@ export async function run(command: readonly string[], options: RunOptions): Prom
       for (const name of FORWARDED) process.off(name, onSignal);
     }
   });
+  await sendTraces();
   endAs(ending);
 }
 

@@ -1,5 +1,6 @@
 /** The part of the cluster's state that answers about connections need. */
-import type { DecidingPolicy, Network, SelectableEndpoint } from "@slimfast/proto";
+import { type DecidingPolicy, type Network, PolicyAction, type SelectableEndpoint } from "@slimfast/proto";
+import type { EndpointSelector, Policy } from "../domain/resources.js";
 import type { StoreReader } from "../store/store.js";
 
 export interface NodeView {
@@ -18,6 +19,21 @@ export interface ClusterView {
   endpoint(network: string, name: string): (SelectableEndpoint & { readonly node: string }) | undefined;
 }
 
+function selectorMessage({ labels, prefix, endpoint }: EndpointSelector): DecidingPolicy["from"][number] {
+  return { labels: { ...labels }, prefix, endpoint };
+}
+
+function decidingPolicy({ name, network, action, from, to, ports }: Policy): DecidingPolicy {
+  return {
+    name,
+    network,
+    action: action === "allow" ? PolicyAction.POLICY_ACTION_ALLOW : PolicyAction.POLICY_ACTION_DENY,
+    from: from.map(selectorMessage),
+    to: to.map(selectorMessage),
+    ports: ports.map((range) => ({ ...range })),
+  };
+}
+
 /** The view of a store. Endpoints are counted again only after a change. */
 export function storeView(store: StoreReader, isConnected: (node: string) => boolean): ClusterView {
   let counted: { readonly revision: bigint; readonly byNode: Map<string, number>; readonly all: number } | undefined;
@@ -31,7 +47,7 @@ export function storeView(store: StoreReader, isConnected: (node: string) => boo
   };
   return {
     get networkCount() {
-      return store.listNetworks({ limit: -1 }).length;
+      return store.count("network");
     },
     get endpointCount() {
       return counts().all;
@@ -47,9 +63,9 @@ export function storeView(store: StoreReader, isConnected: (node: string) => boo
     },
     network: (name) => {
       const network = store.getNetwork(name);
-      return network && { name, defaultDeny: false };
+      return network && { name, defaultDeny: network.defaultDeny };
     },
-    policies: () => [],
+    policies: (network) => store.listPolicies({ network, limit: -1 }).map(decidingPolicy),
     endpoint: (network, name) => {
       const endpoint = store.getEndpoint(network, name);
       return endpoint && { ...endpoint, labels: { ...endpoint.labels } };

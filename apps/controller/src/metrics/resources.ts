@@ -3,9 +3,12 @@ import type { StoreReader } from "../store/store.js";
 
 export function storeResources(store: StoreReader): Record<string, number> {
   return {
-    node: store.listNodes({ limit: -1 }).length,
-    network: store.listNetworks({ limit: -1 }).length,
-    endpoint: store.listEndpoints({ limit: -1 }).length,
-    port_reservation: store.listReservations({ limit: -1 }).length,
+    node: store.count("node"),
+    network: store.count("network"),
+    endpoint: store.count("endpoint"),
+    policy: store.count("policy"),
+    // Those of operators; front and published ports follow from nodes and endpoints.
+    port_reservation: store.count("reservation"),
+    token: store.count("token"),
   };
 }

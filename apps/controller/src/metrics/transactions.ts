@@ -1,37 +1,20 @@
 /** Times the transactions of a store. */
 import type { Histogram } from "prom-client";
-
-interface Transactional {
-  transaction<Result>(change: never): Result;
-}
+import type { Store, StoreTransaction } from "../store/store.js";
 
 /** Replaces the store's `transaction` by one that is timed; nothing else of it changes, and reading costs nothing. */
-export function timeTransactions(store: object, seconds: Histogram<"result">): void {
-  const transactional = store as Transactional;
-  const run = transactional.transaction.bind(store) as (change: never) => unknown;
-  const timed = (change: never): unknown => {
+export function timeTransactions(store: Store, seconds: Histogram<"result">): void {
+  const run = store.transaction.bind(store);
+  async function timed<Result>(change: (tx: StoreTransaction) => Result): Promise<Result> {
     const startMs = performance.now();
-    const done = (result: "committed" | "refused") =>
-      seconds.observe({ result }, (performance.now() - startMs) / 1_000);
-    const settled = async (pending: Promise<unknown>): Promise<unknown> => {
-      try {
-        const value = await pending;
-        done("committed");
-        return value;
-      } catch (error) {
-        done("refused");
-        throw error;
-      }
-    };
+    let result = "refused";
     try {
-      const value = run(change);
-      if (value instanceof Promise) return settled(value);
-      done("committed");
+      const value = await run(change);
+      result = "committed";
       return value;
-    } catch (error) {
-      done("refused");
-      throw error;
+    } finally {
+      seconds.observe({ result }, (performance.now() - startMs) / 1_000);
     }
-  };
+  }
   Object.defineProperty(store, "transaction", { value: timed });
 }
