@@ -2,6 +2,8 @@
 import type { Endpoint, Network, Node, Policy, PortReservation } from "@slimfast/proto";
 import { PortPurpose } from "@slimfast/proto";
 import { CliError } from "../exit-codes.js";
+import { NODE_STATE, POLICY_ACTION } from "../resources/enums.js";
+import { formatPorts } from "../resources/values.js";
 import type { Wish } from "./documents.js";
 
 /** What a cluster has, as far as files can say something about it. */
@@ -64,7 +66,9 @@ export function planSteps(
     const changes = fieldChanges(wish, found);
     const fixed = changes.filter(({ field }) => FIXED[wish.kind].includes(field));
     for (const { field, before, after } of fixed) {
-      reasons.push(`${wish.kind} ${wish.key}: ${field} is ${show(before)} and cannot become ${show(after)}`);
+      reasons.push(
+        `${wish.kind} ${wish.key}: ${field} is ${show(before, field)} and cannot become ${show(after, field)}`,
+      );
     }
     if (changes.length === 0) steps.push({ type: "unchanged", wish });
     else steps.push({ type: "update", wish, changes, etag: found.etag });
@@ -138,6 +142,11 @@ function canonical(value: unknown): string {
   });
 }
 
-export function show(value: unknown): string {
-  return value === null || value === undefined ? "nothing" : canonical(value);
+/** For people: as it is written in files. */
+export function show(value: unknown, field = ""): string {
+  if (value === null || value === undefined) return "nothing";
+  if (field === "action" && typeof value === "number") return POLICY_ACTION.name(value);
+  if (field === "state" && typeof value === "number") return NODE_STATE.name(value);
+  if (field === "ports") return (Array.isArray(value) ? value : [value]).map(formatPorts).join(", ") || "all";
+  return canonical(value);
 }

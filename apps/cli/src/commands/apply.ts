@@ -95,8 +95,8 @@ function printDiff(step: Step): void {
   printLine(`${sign} ${kind} ${key}`);
   if (step.type !== "create" && step.type !== "update") return;
   for (const { field, before, after } of step.changes) {
-    if (step.type === "update") printLine(`  - ${field}: ${show(before)}`);
-    printLine(`  + ${field}: ${show(after)}`);
+    if (step.type === "update") printLine(`  - ${field}: ${show(before, field)}`);
+    printLine(`  + ${field}: ${show(after, field)}`);
   }
 }
 
