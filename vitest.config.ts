@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     // Without the project's folder: the patterns are relative to --dir, which the nx targets give.
-    include: ["**/src/**/*.test.ts", "**/ts/**/*.test.ts"],
+    include: ["**/src/**/*.test.{ts,tsx}", "**/ts/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**", "**/e2e/**"],
     testTimeout: 10_000,
   },

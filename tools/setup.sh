@@ -49,6 +49,7 @@ install_node_modules
 build_rust
 build_addon
 build_typescript
+build_console
 
 stamp=$(setup_stamp "$ROOT" "$with")
 setup_fingerprint >"$stamp.new"

@@ -25,3 +25,14 @@ build_typescript() {
 	(cd "$ROOT" && logged_if_slow "building the TypeScript projects" tsc node_modules/.bin/tsc -b) ||
 		die "the TypeScript projects do not build."
 }
+
+# The console's page. vite does not know what is out of date: time stamps say it.
+build_console() {
+	local built=$ROOT/apps/web-console/dist/index.html
+	if [ -e "$built" ] && [ -z "$(cd "$ROOT" && find apps/web-console/src apps/web-console/public apps/web-console/index.html \
+		apps/web-console/vite.config.ts libs/proto/src libs/ts-client/src package-lock.json -newer "$built" -print -quit)" ]; then
+		return 0
+	fi
+	(cd "$ROOT" && logged_if_slow "building the web console" vite node_modules/.bin/vite build --logLevel warn apps/web-console) ||
+		die "the web console does not build."
+}

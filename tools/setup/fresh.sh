@@ -20,7 +20,7 @@ is_fresh() { # ROOT SET
 	[ -e "$stamp" ] && [ -e "$1/apps/cli/dist/main.js" ] && [ -e "$1/node_modules/.slimfast-stamp" ] || return 1
 	[ "$(cat "$stamp")" = "$(setup_fingerprint)" ] || return 1
 	[ -z "$(cd "$1" && find tools/setup.sh tools/setup package-lock.json package.json Cargo.toml Cargo.lock tsconfig.base.json \
-		apps/*/src apps/*/package.json apps/*/tsconfig.json libs/*/src libs/*/package.json libs/*/tsconfig.json \
+		apps/*/src apps/web-console/public apps/web-console/index.html apps/web-console/vite.config.ts apps/*/package.json apps/*/tsconfig.json libs/*/src libs/*/package.json libs/*/tsconfig.json \
 		crates/*/src crates/*/bpf crates/*/ts crates/*/build.rs crates/*/Cargo.toml crates/*/package.json crates/*/tsconfig.json \
 		tools/*/src tools/*/Cargo.toml e2e/src e2e/package.json \
 		-newer "$stamp" -print -quit 2>/dev/null)" ]

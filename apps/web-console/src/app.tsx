@@ -1,12 +1,7 @@
 /** Who is logged in, and the pages by path. Pages are loaded when they are first shown. */
-import {
-  createRootRoute,
-  createRoute,
-  createRouter,
-  lazyRouteComponent,
-  RouterProvider,
-} from "@tanstack/react-router";
+
 import type { WhoAmIResponse } from "@slimfast/proto";
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, RouterProvider } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { keepSession, messageOf, whoAmI } from "./live/session.js";
 import { LoginPage } from "./pages/login.js";
@@ -21,16 +16,46 @@ const root = createRootRoute({
 const page = (path: string, component: ReturnType<typeof lazyRouteComponent>) =>
   createRoute({ getParentRoute: () => root, path, component });
 const routeTree = root.addChildren([
-  page("/", lazyRouteComponent(() => import("./pages/overview.js"), "OverviewPage")),
-  page("/ports", lazyRouteComponent(() => import("./pages/ports.js"), "PortsPage")),
-  page("/connections", lazyRouteComponent(() => import("./pages/connections.js"), "ConnectionsPage")),
-  page("/map", lazyRouteComponent(() => import("./pages/map.js"), "MapPage")),
-  page("/nodes", lazyRouteComponent(() => import("./pages/nodes.js"), "NodesPage")),
-  page("/networks", lazyRouteComponent(() => import("./pages/networks.js"), "NetworksPage")),
-  page("/endpoints", lazyRouteComponent(() => import("./pages/endpoints.js"), "EndpointsPage")),
-  page("/policies", lazyRouteComponent(() => import("./pages/policies.js"), "PoliciesPage")),
-  page("/audit", lazyRouteComponent(() => import("./pages/audit.js"), "AuditPage")),
-  page("/tokens", lazyRouteComponent(() => import("./pages/tokens.js"), "TokensPage")),
+  page(
+    "/",
+    lazyRouteComponent(() => import("./pages/overview.js"), "OverviewPage"),
+  ),
+  page(
+    "/ports",
+    lazyRouteComponent(() => import("./pages/ports.js"), "PortsPage"),
+  ),
+  page(
+    "/connections",
+    lazyRouteComponent(() => import("./pages/connections.js"), "ConnectionsPage"),
+  ),
+  page(
+    "/map",
+    lazyRouteComponent(() => import("./pages/map.js"), "MapPage"),
+  ),
+  page(
+    "/nodes",
+    lazyRouteComponent(() => import("./pages/nodes.js"), "NodesPage"),
+  ),
+  page(
+    "/networks",
+    lazyRouteComponent(() => import("./pages/networks.js"), "NetworksPage"),
+  ),
+  page(
+    "/endpoints",
+    lazyRouteComponent(() => import("./pages/endpoints.js"), "EndpointsPage"),
+  ),
+  page(
+    "/policies",
+    lazyRouteComponent(() => import("./pages/policies.js"), "PoliciesPage"),
+  ),
+  page(
+    "/audit",
+    lazyRouteComponent(() => import("./pages/audit.js"), "AuditPage"),
+  ),
+  page(
+    "/tokens",
+    lazyRouteComponent(() => import("./pages/tokens.js"), "TokensPage"),
+  ),
 ]);
 const router = createRouter({ routeTree });
 /** Often enough that an idle look at a stream keeps its session. */

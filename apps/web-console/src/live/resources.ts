@@ -23,7 +23,15 @@ const FIELDS = {
   policy: "policies",
   portReservation: "reservations",
 } as const;
-const FIELD_OF_KIND = [undefined, "nodes", "networks", "endpoints", "policies", "reservations"] as const;
+/** By the number of the kind. */
+const FIELD_OF_KIND: readonly (Collection | undefined)[] = [
+  undefined,
+  "nodes",
+  "networks",
+  "endpoints",
+  "policies",
+  "reservations",
+];
 
 /** Applies changes; the collections that are not touched stay the same objects. Exported for its test. */
 export class ResourceTable {

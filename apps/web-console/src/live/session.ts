@@ -40,7 +40,9 @@ export async function whoAmI(): Promise<WhoAmIResponse | null> {
 
 /** Why somebody with `role` may not do what needs `needed`; null if they may. */
 export function refusalFor(role: Role, needed: Role): string | null {
-  return role >= needed && role <= 3 ? null : `needs the role ${needed === 3 ? "admin" : "operator"}; yours is ${roleName(role)}`;
+  return role >= needed && role <= 3
+    ? null
+    : `needs the role ${needed === 3 ? "admin" : "operator"}; yours is ${roleName(role)}`;
 }
 
 export function roleName(role: Role): string {

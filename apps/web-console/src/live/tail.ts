@@ -1,5 +1,5 @@
 /** The connections that the page knows: live ones and those that ended lately, by id, newest first. Pure but for time. */
-import { type ConnectionRecord, ConnectionEventKind, Tier, Verdict } from "@slimfast/proto";
+import { ConnectionEventKind, type ConnectionRecord, Tier, Verdict } from "@slimfast/proto";
 
 /** More are forgotten, the oldest first. */
 export const MAX_ROWS = 100_000;
@@ -36,8 +36,8 @@ export class ConnectionTable {
   }
 }
 
-export const TIERS = ["–", "notify", "preload"] as const;
-export const STATES = ["", "live", "live", "closed", "refused"] as const;
+export const TIERS: readonly string[] = ["–", "notify", "preload"];
+export const STATES: readonly string[] = ["", "live", "live", "closed", "refused"];
 
 export function verdictOf(record: ConnectionRecord): string {
   return record.connection?.verdict === Verdict.VERDICT_DENIED || record.error === "EPERM" ? "denied" : "allowed";
@@ -48,7 +48,10 @@ export function tierOf(record: ConnectionRecord): string {
 }
 
 export function isLive({ kind }: ConnectionRecord): boolean {
-  return kind === ConnectionEventKind.CONNECTION_EVENT_KIND_OPENED || kind === ConnectionEventKind.CONNECTION_EVENT_KIND_ACCEPTED;
+  return (
+    kind === ConnectionEventKind.CONNECTION_EVENT_KIND_OPENED ||
+    kind === ConnectionEventKind.CONNECTION_EVENT_KIND_ACCEPTED
+  );
 }
 
 export interface ConnectionFilter {
@@ -86,7 +89,12 @@ export function matcher(filter: ConnectionFilter, nowMs: number): (record: Conne
     if (!connection) return false;
     if (filter.network !== "" && connection.network !== filter.network) return false;
     if (filter.node !== "" && connection.node !== filter.node) return false;
-    if (filter.endpoint !== "" && connection.endpoint !== filter.endpoint && connection.peerEndpoint !== filter.endpoint) return false;
+    if (
+      filter.endpoint !== "" &&
+      connection.endpoint !== filter.endpoint &&
+      connection.peerEndpoint !== filter.endpoint
+    )
+      return false;
     if (filter.port !== "" && connection.local?.port !== port && connection.peer?.port !== port) return false;
     if (filter.verdict !== "" && verdictOf(record) !== filter.verdict) return false;
     if (filter.tier !== "" && tierOf(record) !== filter.tier) return false;
@@ -103,13 +111,16 @@ export function ageMs({ openTime, closeTime }: ConnectionRecord, nowMs: number):
 /** The values that a field has, the most frequent first. */
 export function suggestions(
   records: readonly ConnectionRecord[],
-  valueOf: (record: ConnectionRecord) => string | undefined,
+  read: (record: ConnectionRecord) => string | undefined,
   limit = 20,
 ): string[] {
   const counts = new Map<string, number>();
   for (const record of records) {
-    const value = valueOf(record);
+    const value = read(record);
     if (value) counts.set(value, (counts.get(value) ?? 0) + 1);
   }
-  return [...counts].sort((a, b) => b[1] - a[1]).slice(0, limit).map(([value]) => value);
+  return [...counts]
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, limit)
+    .map(([value]) => value);
 }

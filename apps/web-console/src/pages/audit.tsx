@@ -39,7 +39,13 @@ function Log() {
   );
   return (
     <section className="panel">
-      <input data-filter aria-label="Filter" placeholder="actor, action, resource ( / )" value={text} onChange={(e) => setText(e.target.value)} />
+      <input
+        data-filter
+        aria-label="Filter"
+        placeholder="actor, action, resource ( / )"
+        value={text}
+        onChange={(e) => setText(e.target.value)}
+      />
       <Table
         label="Audit entries"
         items={entries.filter((each) => `${each.actor} ${each.action} ${each.resource} ${each.code}`.includes(text))}
@@ -50,7 +56,14 @@ function Log() {
           { title: "Actor", cell: ({ actor }) => actor, sortBy: ({ actor }) => actor },
           { title: "Action", cell: ({ action }) => action, sortBy: ({ action }) => action },
           { title: "Resource", cell: ({ resource }) => resource, sortBy: ({ resource }) => resource },
-          { title: "Outcome", cell: ({ code, message }) => <span className={code === "OK" ? "ok" : "bad"} title={message}>{code}</span> },
+          {
+            title: "Outcome",
+            cell: ({ code, message }) => (
+              <span className={code === "OK" ? "ok" : "bad"} title={message}>
+                {code}
+              </span>
+            ),
+          },
           { title: "From", cell: ({ peer }) => <span className="mono">{peer}</span> },
         ]}
       />

@@ -1,13 +1,24 @@
 /** Live connections: a tail that keeps up, filters, groups, one connection's life, cutting, export. */
-import { type ConnectionRecord, ConnectionRecord as Codec, Role } from "@slimfast/proto";
+import { ConnectionRecord as Codec, type ConnectionRecord, Role } from "@slimfast/proto";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { controller } from "../live/session.js";
 import { report, useStream } from "../live/streams.js";
-import { ageMs, type ConnectionFilter, ConnectionTable, isLive, matcher, NO_FILTER, STATES, suggestions, tierOf, verdictOf } from "../live/tail.js";
+import {
+  ageMs,
+  type ConnectionFilter,
+  ConnectionTable,
+  isLive,
+  matcher,
+  NO_FILTER,
+  STATES,
+  suggestions,
+  tierOf,
+  verdictOf,
+} from "../live/tail.js";
 import { address, bytes, clock, count, csvField, duration, microseconds, shellWord } from "../ui/format.js";
 import { useRefusal } from "../ui/identity.js";
-import { Action, attempt, Cli, Confirm, Dialog, Table, useNow, useUrlState } from "../ui/parts.js";
+import { Action, attempt, Cli, Confirm, Dialog, Table, useNow, useUrlSearch, useUrlState } from "../ui/parts.js";
 import { Choice } from "./ports.js";
 
 const ROW_HEIGHT = 26;
@@ -19,7 +30,11 @@ const FIRST_LOAD = 1_000;
 function useConnections(isPaused: boolean) {
   const table = useRef(new ConnectionTable());
   const waiting = useRef<ConnectionRecord[]>([]);
-  const [shown, setShown] = useState<{ rows: readonly ConnectionRecord[]; dropped: bigint; waiting: number }>({ rows: [], dropped: 0n, waiting: 0 });
+  const [shown, setShown] = useState<{ rows: readonly ConnectionRecord[]; dropped: bigint; waiting: number }>({
+    rows: [],
+    dropped: 0n,
+    waiting: 0,
+  });
   const dropped = useRef(0n);
   useStream(
     "connections",
@@ -29,7 +44,10 @@ function useConnections(isPaused: boolean) {
       const tail = controller.operations.tailConnections({}, { signal })[Symbol.asyncIterator]();
       const first = tail.next();
       first.catch(() => undefined);
-      const { connections } = await controller.operations.listConnectionRecords({ pageSize: FIRST_LOAD, includeClosed: true }, { signal });
+      const { connections } = await controller.operations.listConnectionRecords(
+        { pageSize: FIRST_LOAD, includeClosed: true },
+        { signal },
+      );
       table.current.clear();
       table.current.apply(connections.reverse());
       for (let item = await first; !item.done; item = await tail.next()) yield item.value;
@@ -61,16 +79,17 @@ function useConnections(isPaused: boolean) {
 }
 
 function useFilter(): [ConnectionFilter, (key: keyof ConnectionFilter, value: string) => void] {
-  const states = (Object.keys(NO_FILTER) as (keyof ConnectionFilter)[]).map((key) => [key, useUrlState(key)] as const);
-  const filter = Object.fromEntries(states.map(([key, [value]]) => [key, value])) as unknown as ConnectionFilter;
-  return [filter, (key, value) => states.find(([each]) => each === key)?.[1][1](value)];
+  const [search, set] = useUrlSearch();
+  const values = Object.keys(NO_FILTER).map((key) => [key, String(search[key] ?? "")]);
+  return [Object.fromEntries(values) as ConnectionFilter, set];
 }
 
 const SUGGESTED: Partial<Record<keyof ConnectionFilter, (record: ConnectionRecord) => string | undefined>> = {
   network: (record) => record.connection?.network,
   node: (record) => record.connection?.node,
   endpoint: (record) => record.connection?.endpoint,
-  port: (record) => String((record.connection?.direction === 2 ? record.connection.local : record.connection?.peer)?.port ?? ""),
+  port: (record) =>
+    String((record.connection?.direction === 2 ? record.connection.local : record.connection?.peer)?.port ?? ""),
 };
 
 function download(name: string, type: string, text: string): void {
@@ -84,9 +103,34 @@ function download(name: string, type: string, text: string): void {
 function csvOf(records: readonly ConnectionRecord[]): string {
   const lines = records.map((record) => {
     const c = record.connection;
-    return [record.id, record.openTime?.toISOString() ?? "", record.closeTime?.toISOString() ?? "", STATES[record.kind] ?? "", c?.node ?? "", c?.network ?? "", c?.endpoint ?? "", c?.peerEndpoint ?? "", address(c?.local), address(c?.peer), tierOf(record), verdictOf(record), c?.policy ?? "", String(c?.bytesSent ?? 0), String(c?.bytesReceived ?? 0), String(c?.rttUs ?? 0), String(c?.setupUs ?? 0), record.error].map(csvField).join(",");
+    return [
+      record.id,
+      record.openTime?.toISOString() ?? "",
+      record.closeTime?.toISOString() ?? "",
+      STATES[record.kind] ?? "",
+      c?.node ?? "",
+      c?.network ?? "",
+      c?.endpoint ?? "",
+      c?.peerEndpoint ?? "",
+      address(c?.local),
+      address(c?.peer),
+      tierOf(record),
+      verdictOf(record),
+      c?.policy ?? "",
+      String(c?.bytesSent ?? 0),
+      String(c?.bytesReceived ?? 0),
+      String(c?.rttUs ?? 0),
+      String(c?.setupUs ?? 0),
+      record.error,
+    ]
+      .map(csvField)
+      .join(",");
   });
-  return ["id,open_time,close_time,state,node,network,endpoint,peer_endpoint,local,peer,tier,verdict,policy,bytes_sent,bytes_received,rtt_us,setup_us,error", ...lines, ""].join("\r\n");
+  return [
+    "id,open_time,close_time,state,node,network,endpoint,peer_endpoint,local,peer,tier,verdict,policy,bytes_sent,bytes_received,rtt_us,setup_us,error",
+    ...lines,
+    "",
+  ].join("\r\n");
 }
 
 export function ConnectionsPage() {
@@ -117,7 +161,15 @@ export function ConnectionsPage() {
         <div className="row">
           {(["network", "node", "endpoint", "port"] as const).map((key) => (
             <span key={key}>
-              <input {...(key === "network" ? { "data-filter": true } : {})} aria-label={key} placeholder={key} size={11} list={`values-${key}`} value={filter[key]} onChange={(e) => setFilter(key, e.target.value)} />
+              <input
+                {...(key === "network" ? { "data-filter": true } : {})}
+                aria-label={key}
+                placeholder={key}
+                size={11}
+                list={`values-${key}`}
+                value={filter[key]}
+                onChange={(e) => setFilter(key, e.target.value)}
+              />
               <datalist id={`values-${key}`}>
                 {suggestions(rows.slice(0, 2_000), SUGGESTED[key] ?? (() => undefined)).map((value) => (
                   <option key={value} value={value} />
@@ -125,27 +177,73 @@ export function ConnectionsPage() {
               </datalist>
             </span>
           ))}
-          <Choice label="State" value={filter.state} options={["live", "closed", "refused"]} onChange={(value) => setFilter("state", value)} />
-          <Choice label="Verdict" value={filter.verdict} options={["allowed", "denied"]} onChange={(value) => setFilter("verdict", value)} />
-          <Choice label="Tier" value={filter.tier} options={["notify", "preload"]} onChange={(value) => setFilter("tier", value)} />
-          <input aria-label="Least age in seconds" placeholder="age ≥ s" size={6} inputMode="numeric" value={filter.minAge} onChange={(e) => setFilter("minAge", e.target.value)} />
-          <input aria-label="Least bytes" placeholder="bytes ≥" size={7} inputMode="numeric" value={filter.minBytes} onChange={(e) => setFilter("minBytes", e.target.value)} />
+          <Choice
+            label="State"
+            value={filter.state}
+            options={["live", "closed", "refused"]}
+            onChange={(value) => setFilter("state", value)}
+          />
+          <Choice
+            label="Verdict"
+            value={filter.verdict}
+            options={["allowed", "denied"]}
+            onChange={(value) => setFilter("verdict", value)}
+          />
+          <Choice
+            label="Tier"
+            value={filter.tier}
+            options={["notify", "preload"]}
+            onChange={(value) => setFilter("tier", value)}
+          />
+          <input
+            aria-label="Least age in seconds"
+            placeholder="age ≥ s"
+            size={6}
+            inputMode="numeric"
+            value={filter.minAge}
+            onChange={(e) => setFilter("minAge", e.target.value)}
+          />
+          <input
+            aria-label="Least bytes"
+            placeholder="bytes ≥"
+            size={7}
+            inputMode="numeric"
+            value={filter.minBytes}
+            onChange={(e) => setFilter("minBytes", e.target.value)}
+          />
           <span className="grow" />
-          <button type="button" aria-pressed={view === "grouped"} onClick={() => setView(view === "grouped" ? "flat" : "grouped")}>
+          <button
+            type="button"
+            aria-pressed={view === "grouped"}
+            onClick={() => setView(view === "grouped" ? "flat" : "grouped")}
+          >
             Group
           </button>
-          <Action refusal={matching.length === 0 ? "nothing to export" : null} onClick={() => download("connections.csv", "text/csv", csvOf(matching))}>
+          <Action
+            refusal={matching.length === 0 ? "nothing to export" : null}
+            onClick={() => download("connections.csv", "text/csv", csvOf(matching))}
+          >
             CSV
           </Action>
           <Action
             refusal={matching.length === 0 ? "nothing to export" : null}
-            onClick={() => download("connections.ndjson", "application/x-ndjson", `${matching.map((each) => JSON.stringify(Codec.toJSON(each))).join("\n")}\n`)}
+            onClick={() =>
+              download(
+                "connections.ndjson",
+                "application/x-ndjson",
+                `${matching.map((each) => JSON.stringify(Codec.toJSON(each))).join("\n")}\n`,
+              )
+            }
           >
             NDJSON
           </Action>
         </div>
         {matching.length === 0 ? (
-          <div className="empty">{rows.length === 0 ? "No connection yet. Connections appear here as containers make them." : "No connection fits this filter."}</div>
+          <div className="empty">
+            {rows.length === 0
+              ? "No connection yet. Connections appear here as containers make them."
+              : "No connection fits this filter."}
+          </div>
         ) : view === "grouped" ? (
           <Grouped records={matching} />
         ) : (
@@ -157,10 +255,21 @@ export function ConnectionsPage() {
   );
 }
 
-function Flat({ records, onOpen }: { readonly records: readonly ConnectionRecord[]; readonly onOpen: (id: string) => void }) {
+function Flat({
+  records,
+  onOpen,
+}: {
+  readonly records: readonly ConnectionRecord[];
+  readonly onOpen: (id: string) => void;
+}) {
   const scroller = useRef<HTMLElement>(null);
   const now = useNow();
-  const rows = useVirtualizer({ count: records.length, getScrollElement: () => scroller.current, estimateSize: () => ROW_HEIGHT, overscan: 12 });
+  const rows = useVirtualizer({
+    count: records.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => ROW_HEIGHT,
+    overscan: 12,
+  });
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <section className="vrows" ref={scroller} aria-label="Connections" tabIndex={0}>
@@ -182,9 +291,17 @@ function Flat({ records, onOpen }: { readonly records: readonly ConnectionRecord
           if (!record || !c) return null;
           const isBad = record.error !== "";
           return (
-            <button type="button" className="vrow" key={record.id} style={{ transform: `translateY(${start}px)` }} onClick={() => onOpen(record.id)}>
+            <button
+              type="button"
+              className="vrow"
+              key={record.id}
+              style={{ transform: `translateY(${start}px)` }}
+              onClick={() => onOpen(record.id)}
+            >
               <span className="mono">{clock(record.openTime ?? record.closeTime)}</span>
-              <span className={isBad ? "bad" : isLive(record) ? "ok" : "dim"}>{verdictOf(record) === "denied" ? "denied" : STATES[record.kind]}</span>
+              <span className={isBad ? "bad" : isLive(record) ? "ok" : "dim"}>
+                {verdictOf(record) === "denied" ? "denied" : STATES[record.kind]}
+              </span>
               <span>
                 {c.direction === 2 ? "← " : "→ "}
                 {c.endpoint} <span className="dim mono">{address(c.local)}</span>
@@ -235,7 +352,12 @@ function Grouped({ records }: { readonly records: readonly ConnectionRecord[] })
         { title: "Live", cell: ({ live }) => count(live), sortBy: ({ live }) => live, isNumber: true },
         { title: "Closed", cell: ({ ended }) => count(ended), sortBy: ({ ended }) => ended, isNumber: true },
         { title: "Refused", cell: ({ refused }) => count(refused), sortBy: ({ refused }) => refused, isNumber: true },
-        { title: "Volume", cell: ({ volume }) => bytes(volume), sortBy: ({ volume }) => Number(volume), isNumber: true },
+        {
+          title: "Volume",
+          cell: ({ volume }) => bytes(volume),
+          sortBy: ({ volume }) => Number(volume),
+          isNumber: true,
+        },
       ]}
     />
   );
@@ -245,7 +367,7 @@ function Drawer({ record, onClose }: { readonly record: ConnectionRecord; readon
   const refusal = useRefusal(Role.ROLE_OPERATOR);
   const [isCutting, setCutting] = useState(false);
   const c = record.connection;
-  const command = `slimfast connections cut ${shellWord(record.id)}`;
+  const command = `slimfast connection cut ${shellWord(record.id)}`;
   const facts: [string, string][] = [
     ["State", `${STATES[record.kind]} ${c?.state ?? ""} ${record.error}`],
     ["Opened", record.openTime?.toISOString() ?? "–"],
@@ -254,8 +376,16 @@ function Drawer({ record, onClose }: { readonly record: ConnectionRecord; readon
     ["Endpoint", `${c?.endpoint} (${c?.direction === 2 ? "inbound" : "outbound"})`],
     ["Overlay", `${address(c?.local)} ↔ ${address(c?.peer)} ${c?.peerEndpoint ?? ""}`],
     ["Underlay", `${address(c?.underlayLocal)} ↔ ${address(c?.underlayPeer)}`],
-    ["SYN decision", c?.direction === 2 ? `dispatched from front port ${c.underlayLocal?.port ?? "–"}` : `rewritten to ${address(c?.underlayPeer)}`],
-    ["Reservation", c?.direction === 2 ? `front ports of node/${c.node}` : `front ports at ${c?.underlayPeer?.address ?? "–"}`],
+    [
+      "SYN decision",
+      c?.direction === 2
+        ? `dispatched from front port ${c.underlayLocal?.port ?? "–"}`
+        : `rewritten to ${address(c?.underlayPeer)}`,
+    ],
+    [
+      "Reservation",
+      c?.direction === 2 ? `front ports of node/${c.node}` : `front ports at ${c?.underlayPeer?.address ?? "–"}`,
+    ],
     ["Policy", `${verdictOf(record)} by ${c?.policy || "the network's default"}`],
     ["Tier", tierOf(record)],
     ["Handshake", microseconds(c?.setupUs ?? 0)],
@@ -264,9 +394,15 @@ function Drawer({ record, onClose }: { readonly record: ConnectionRecord; readon
   ];
   return (
     <Dialog title={`Connection ${record.id}`} onClose={onClose} isDrawer>
-      <dl className="facts">{facts.map(([title, value]) => [<dt key={title}>{title}</dt>, <dd key={`${title}-value`}>{value}</dd>])}</dl>
+      <dl className="facts">
+        {facts.map(([title, value]) => [<dt key={title}>{title}</dt>, <dd key={`${title}-value`}>{value}</dd>])}
+      </dl>
       <Cli command={command} />
-      <Action kind="danger" refusal={refusal ?? (isLive(record) ? null : "it has ended")} onClick={() => setCutting(true)}>
+      <Action
+        kind="danger"
+        refusal={refusal ?? (isLive(record) ? null : "it has ended")}
+        onClick={() => setCutting(true)}
+      >
         Cut
       </Action>
       {isCutting ? (
@@ -275,7 +411,9 @@ function Drawer({ record, onClose }: { readonly record: ConnectionRecord; readon
           breaks={`${c?.endpoint} and its peer ${address(c?.peer)} see a reset; what was under way is lost.`}
           verb="Cut it"
           cli={command}
-          onConfirm={() => void attempt(() => controller.operations.cutConnection({ id: record.id }), "The connection is cut.")}
+          onConfirm={() =>
+            void attempt(() => controller.operations.cutConnection({ id: record.id }), "The connection is cut.")
+          }
           onClose={() => setCutting(false)}
         />
       ) : null}

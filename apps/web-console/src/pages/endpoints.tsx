@@ -18,10 +18,18 @@ export function EndpointsPage() {
     <>
       <h1>Endpoints</h1>
       <section className="panel">
-        <input data-filter aria-label="Filter" placeholder="name, address, node, label ( / )" value={text} onChange={(e) => setText(e.target.value)} />
+        <input
+          data-filter
+          aria-label="Filter"
+          placeholder="name, address, node, label ( / )"
+          value={text}
+          onChange={(e) => setText(e.target.value)}
+        />
         <Table
           label="Endpoints"
-          items={endpoints.filter((each) => `${each.network}/${each.name} ${each.address} ${each.node} ${labelText(each.labels)}`.includes(text))}
+          items={endpoints.filter((each) =>
+            `${each.network}/${each.name} ${each.address} ${each.node} ${labelText(each.labels)}`.includes(text),
+          )}
           keyOf={({ network, name }) => `${network}/${name}`}
           empty={isComplete ? "No endpoint fits. One is made by: slimfast run -- COMMAND" : "Loading …"}
           columns={[
@@ -36,11 +44,23 @@ export function EndpointsPage() {
             },
             { title: "Network", cell: ({ network }) => network, sortBy: ({ network }) => network },
             { title: "Node", cell: ({ node }) => node, sortBy: ({ node }) => node },
-            { title: "Address", cell: ({ address }) => <span className="mono">{address}</span>, sortBy: ({ address }) => address },
+            {
+              title: "Address",
+              cell: ({ address }) => <span className="mono">{address}</span>,
+              sortBy: ({ address }) => address,
+            },
             { title: "Id", cell: ({ id }) => id, sortBy: ({ id }) => id, isNumber: true },
-            { title: "Published", cell: ({ publishedPorts }) => publishedPorts.map(({ hostPort, endpointPort }) => `${hostPort}→${endpointPort}`).join(", ") },
+            {
+              title: "Published",
+              cell: ({ publishedPorts }) =>
+                publishedPorts.map(({ hostPort, endpointPort }) => `${hostPort}→${endpointPort}`).join(", "),
+            },
             { title: "Labels", cell: ({ labels }) => labelText(labels) },
-            { title: "Since", cell: ({ createTime }) => <Time at={createTime} />, sortBy: ({ createTime }) => createTime?.getTime() ?? 0 },
+            {
+              title: "Since",
+              cell: ({ createTime }) => <Time at={createTime} />,
+              sortBy: ({ createTime }) => createTime?.getTime() ?? 0,
+            },
             {
               title: "",
               cell: ({ network, name }) => (
@@ -64,7 +84,10 @@ export function EndpointsPage() {
             const labels = parseLabels(written);
             if (!labels) throw new Error("labels are written as key=value, separated by commas");
             const { network, name, etag } = edited;
-            await controller.cluster.updateEndpoint({ endpoint: { network, name, etag, labels }, updateMask: ["labels"] });
+            await controller.cluster.updateEndpoint({
+              endpoint: { network, name, etag, labels },
+              updateMask: ["labels"],
+            });
           }}
         />
       ) : null}

@@ -31,10 +31,17 @@ export function NetworksPage() {
           empty={isComplete ? "No network yet. Create one above." : "Loading …"}
           columns={[
             { title: "Name", cell: ({ name }) => name, sortBy: ({ name }) => name },
-            { title: "Prefix", cell: ({ prefix }) => <span className="mono">{prefix}</span>, sortBy: ({ prefix }) => prefix },
+            {
+              title: "Prefix",
+              cell: ({ prefix }) => <span className="mono">{prefix}</span>,
+              sortBy: ({ prefix }) => prefix,
+            },
             { title: "VNI", cell: ({ vni }) => vni, sortBy: ({ vni }) => vni, isNumber: true },
             { title: "Endpoints", cell: ({ name }) => used(name), sortBy: ({ name }) => used(name), isNumber: true },
-            { title: "Without policy", cell: ({ defaultDeny }) => (defaultDeny ? <span className="warn">denied</span> : "allowed") },
+            {
+              title: "Without policy",
+              cell: ({ defaultDeny }) => (defaultDeny ? <span className="warn">denied</span> : "allowed"),
+            },
             { title: "Labels", cell: ({ labels }) => labelText(labels) },
             { title: "Description", cell: ({ description }) => description },
             {
@@ -44,7 +51,11 @@ export function NetworksPage() {
                   <Action refusal={refusal} onClick={() => setForm(`edit:${network.name}`)}>
                     Edit
                   </Action>
-                  <Action kind="danger" refusal={refusal ?? (used(network.name) > 0 ? "it has endpoints" : null)} onClick={() => setDeleted(network)}>
+                  <Action
+                    kind="danger"
+                    refusal={refusal ?? (used(network.name) > 0 ? "it has endpoints" : null)}
+                    onClick={() => setDeleted(network)}
+                  >
                     Delete
                   </Action>
                 </span>
@@ -62,16 +73,38 @@ export function NetworksPage() {
           onClose={() => setForm("")}
           fields={[
             { key: "name", title: "Name", value: old?.name ?? "", isFixed: old !== undefined, isRequired: true },
-            { key: "prefix", title: "Prefix, for example 10.40.0.0/16", value: old?.prefix ?? "", isFixed: old !== undefined, isRequired: true },
-            { key: "deny", title: "A connection that no policy allows is", value: old?.defaultDeny ? "denied" : "allowed", options: ["allowed", "denied"] },
+            {
+              key: "prefix",
+              title: "Prefix, for example 10.40.0.0/16",
+              value: old?.prefix ?? "",
+              isFixed: old !== undefined,
+              isRequired: true,
+            },
+            {
+              key: "deny",
+              title: "A connection that no policy allows is",
+              value: old?.defaultDeny ? "denied" : "allowed",
+              options: ["allowed", "denied"],
+            },
             { key: "labels", title: "Labels (key=value, …)", value: labelText(old?.labels ?? {}) },
             { key: "description", title: "Description", value: old?.description ?? "" },
           ]}
           submit={async (values) => {
             const labels = parseLabels(values.labels ?? "");
             if (!labels) throw new Error("labels are written as key=value, separated by commas");
-            const network = { name: values.name ?? "", prefix: values.prefix ?? "", description: values.description ?? "", labels, defaultDeny: values.deny === "denied", etag: old?.etag ?? "" };
-            if (old) await controller.cluster.updateNetwork({ network, updateMask: ["description", "labels", "default_deny"] });
+            const network = {
+              name: values.name ?? "",
+              prefix: values.prefix ?? "",
+              description: values.description ?? "",
+              labels,
+              defaultDeny: values.deny === "denied",
+              etag: old?.etag ?? "",
+            };
+            if (old)
+              await controller.cluster.updateNetwork({
+                network,
+                updateMask: ["description", "labels", "default_deny"],
+              });
             else await controller.cluster.createNetwork({ network });
           }}
         />
@@ -82,7 +115,12 @@ export function NetworksPage() {
           breaks="Its policies are deleted with it."
           verb="Delete"
           cli={`slimfast network delete ${deleted.name}`}
-          onConfirm={() => void attempt(() => controller.cluster.deleteNetwork({ name: deleted.name, etag: deleted.etag }), `${deleted.name} is deleted.`)}
+          onConfirm={() =>
+            void attempt(
+              () => controller.cluster.deleteNetwork({ name: deleted.name, etag: deleted.etag }),
+              `${deleted.name} is deleted.`,
+            )
+          }
           onClose={() => setDeleted(null)}
         />
       ) : null}

@@ -18,13 +18,22 @@ export function NodesPage() {
   const drain = (node: Node): void => {
     const state = isDraining(node) ? NodeState.NODE_STATE_ACTIVE : NodeState.NODE_STATE_DRAINING;
     const done = isDraining(node) ? `${node.name} takes new endpoints again.` : `${node.name} takes no new endpoints.`;
-    void attempt(() => controller.cluster.updateNode({ node: { name: node.name, etag: node.etag, state }, updateMask: ["state"] }), done);
+    void attempt(
+      () => controller.cluster.updateNode({ node: { name: node.name, etag: node.etag, state }, updateMask: ["state"] }),
+      done,
+    );
   };
   return (
     <>
       <h1>Nodes</h1>
       <section className="panel">
-        <input data-filter aria-label="Filter" placeholder="name or address ( / )" value={text} onChange={(e) => setText(e.target.value)} />
+        <input
+          data-filter
+          aria-label="Filter"
+          placeholder="name or address ( / )"
+          value={text}
+          onChange={(e) => setText(e.target.value)}
+        />
         <Table
           label="Nodes"
           items={nodes.filter(({ name, underlayAddress }) => `${name} ${underlayAddress}`.includes(text))}
@@ -32,7 +41,12 @@ export function NodesPage() {
           empty={isComplete ? "No node. Start an agent, or clear the filter." : "Loading …"}
           columns={[
             { title: "Name", cell: ({ name }) => name, sortBy: ({ name }) => name },
-            { title: "Agent", cell: ({ connected }) => <span className={connected ? "ok" : "bad"}>{connected ? "connected" : "lost"}</span> },
+            {
+              title: "Agent",
+              cell: ({ connected }) => (
+                <span className={connected ? "ok" : "bad"}>{connected ? "connected" : "lost"}</span>
+              ),
+            },
             { title: "State", cell: (node) => (isDraining(node) ? <span className="warn">draining</span> : "active") },
             { title: "Underlay", cell: (node) => <span className="mono">{node.underlayAddress}</span> },
             { title: "Front ports", cell: (node) => ports(node.frontPorts), isNumber: true },
@@ -46,7 +60,11 @@ export function NodesPage() {
                   <Action refusal={refusal} onClick={() => drain(node)}>
                     {isDraining(node) ? "Use again" : "Drain"}
                   </Action>
-                  <Action kind="danger" refusal={refusal ?? (node.connected ? "its agent is connected" : null)} onClick={() => setForgotten(node)}>
+                  <Action
+                    kind="danger"
+                    refusal={refusal ?? (node.connected ? "its agent is connected" : null)}
+                    onClick={() => setForgotten(node)}
+                  >
                     Forget
                   </Action>
                 </span>
@@ -60,7 +78,12 @@ export function NodesPage() {
           title={`Forget ${forgotten.name}?`}
           breaks={`Its ${used(forgotten.name)} endpoints and all its reservations go with it.`}
           verb="Forget"
-          onConfirm={() => void attempt(() => controller.cluster.deleteNode({ name: forgotten.name }), `${forgotten.name} is forgotten.`)}
+          onConfirm={() =>
+            void attempt(
+              () => controller.cluster.deleteNode({ name: forgotten.name }),
+              `${forgotten.name} is forgotten.`,
+            )
+          }
           onClose={() => setForgotten(null)}
         />
       ) : null}

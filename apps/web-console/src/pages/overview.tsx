@@ -83,10 +83,30 @@ export function OverviewPage() {
               ),
               sortBy: ({ node }) => node,
             },
-            { title: "Agent", cell: ({ connected }) => <span className={connected ? "ok" : "bad"}>{connected ? "connected" : "lost"}</span> },
-            { title: "Endpoints", cell: ({ endpoints }) => count(endpoints), sortBy: ({ endpoints }) => endpoints, isNumber: true },
-            { title: "Live", cell: (each) => count(each.liveConnections), sortBy: (each) => each.liveConnections, isNumber: true },
-            { title: "Opened", cell: (each) => rate(each.openedPerSecond), sortBy: (each) => each.openedPerSecond, isNumber: true },
+            {
+              title: "Agent",
+              cell: ({ connected }) => (
+                <span className={connected ? "ok" : "bad"}>{connected ? "connected" : "lost"}</span>
+              ),
+            },
+            {
+              title: "Endpoints",
+              cell: ({ endpoints }) => count(endpoints),
+              sortBy: ({ endpoints }) => endpoints,
+              isNumber: true,
+            },
+            {
+              title: "Live",
+              cell: (each) => count(each.liveConnections),
+              sortBy: (each) => each.liveConnections,
+              isNumber: true,
+            },
+            {
+              title: "Opened",
+              cell: (each) => rate(each.openedPerSecond),
+              sortBy: (each) => each.openedPerSecond,
+              isNumber: true,
+            },
             {
               title: "Inbound by front port",
               cell: ({ frontPortConnections }) => <span className="mono">{frontPortConnections.join(" ")}</span>,
@@ -143,5 +163,12 @@ function Series({ history }: { readonly history: readonly WatchOverviewResponse[
       history.map(({ refusedPerSecond, deniedPerSecond }) => refusedPerSecond + deniedPerSecond),
     ]);
   }, [history]);
-  return <div className="chart" ref={element} role="img" aria-label="Opened (blue), refused and denied (red) per second, last two minutes" />;
+  return (
+    <div
+      className="chart"
+      ref={element}
+      role="img"
+      aria-label="Opened (blue), refused and denied (red) per second, last two minutes"
+    />
+  );
 }

@@ -1,10 +1,17 @@
 /** Policies: create, edit, delete; each can be tried against the last connections before it is applied. */
-import { type EndpointSelector, type Policy, PolicyAction, Role, type TryPolicyResponse, Verdict } from "@slimfast/proto";
+import {
+  type EndpointSelector,
+  type Policy,
+  PolicyAction,
+  Role,
+  type TryPolicyResponse,
+  Verdict,
+} from "@slimfast/proto";
 import { useState } from "react";
 import { useResources } from "../live/resources.js";
 import { controller, messageOf } from "../live/session.js";
-import { address, count, parsePorts, ports } from "../ui/format.js";
 import { FormDialog, type Values } from "../ui/fields.js";
+import { address, count, parsePorts, ports } from "../ui/format.js";
 import { useRefusal } from "../ui/identity.js";
 import { Action, attempt, Confirm, Table, useUrlState } from "../ui/parts.js";
 import { labelText, parseLabels } from "./nodes.js";
@@ -25,7 +32,9 @@ export function parseSelectors(text: string): EndpointSelector[] {
 
 export function selectorText(selectors: readonly EndpointSelector[]): string {
   const one = ({ labels, prefix, endpoint }: EndpointSelector): string =>
-    [endpoint && `endpoint:${endpoint}`, prefix && `prefix:${prefix}`, labelText(labels)].filter((part) => part !== "").join(", ") || "any";
+    [endpoint && `endpoint:${endpoint}`, prefix && `prefix:${prefix}`, labelText(labels)]
+      .filter((part) => part !== "")
+      .join(", ") || "any";
   return selectors.map(one).join("; ");
 }
 
@@ -70,7 +79,15 @@ export function PoliciesPage() {
           columns={[
             { title: "Network", cell: ({ network }) => network, sortBy: ({ network }) => network },
             { title: "Name", cell: ({ name }) => name, sortBy: ({ name }) => name },
-            { title: "Action", cell: ({ action }) => (action === PolicyAction.POLICY_ACTION_DENY ? <span className="bad">deny</span> : <span className="ok">allow</span>) },
+            {
+              title: "Action",
+              cell: ({ action }) =>
+                action === PolicyAction.POLICY_ACTION_DENY ? (
+                  <span className="bad">deny</span>
+                ) : (
+                  <span className="ok">allow</span>
+                ),
+            },
             { title: "From", cell: ({ from }) => selectorText(from) },
             { title: "To", cell: ({ to }) => selectorText(to) },
             { title: "Ports", cell: (policy) => policy.ports.map(ports).join(", ") || "all" },
@@ -99,12 +116,31 @@ export function PoliciesPage() {
           refusal={refusal}
           onClose={() => setForm("")}
           fields={[
-            { key: "network", title: "Network", value: old?.network ?? networks[0]?.name ?? "", options: networks.map(({ name }) => name), isFixed: old !== undefined },
+            {
+              key: "network",
+              title: "Network",
+              value: old?.network ?? networks[0]?.name ?? "",
+              options: networks.map(({ name }) => name),
+              isFixed: old !== undefined,
+            },
             { key: "name", title: "Name", value: old?.name ?? "", isFixed: old !== undefined, isRequired: true },
-            { key: "action", title: "Action", value: old?.action === PolicyAction.POLICY_ACTION_DENY ? "deny" : "allow", options: ["allow", "deny"] },
-            { key: "from", title: "From (any, endpoint:NAME, prefix:CIDR, key=value; …)", value: selectorText(old?.from ?? []) || "any" },
+            {
+              key: "action",
+              title: "Action",
+              value: old?.action === PolicyAction.POLICY_ACTION_DENY ? "deny" : "allow",
+              options: ["allow", "deny"],
+            },
+            {
+              key: "from",
+              title: "From (any, endpoint:NAME, prefix:CIDR, key=value; …)",
+              value: selectorText(old?.from ?? []) || "any",
+            },
             { key: "to", title: "To (the same)", value: selectorText(old?.to ?? []) || "any" },
-            { key: "ports", title: "Ports (80, 8000-8099; empty: all)", value: old?.ports.map((range) => ports(range)).join(", ") ?? "" },
+            {
+              key: "ports",
+              title: "Ports (80, 8000-8099; empty: all)",
+              value: old?.ports.map((range) => ports(range)).join(", ") ?? "",
+            },
             { key: "description", title: "Description", value: old?.description ?? "" },
           ]}
           submit={async (values) => {
@@ -121,9 +157,13 @@ export function PoliciesPage() {
           title={`Delete ${deleted.name}?`}
           breaks="Connections that it allows may be cut, and those that it denies may be made."
           verb="Delete"
-          cli={`slimfast policy delete ${deleted.network}/${deleted.name}`}
+          cli={`slimfast policy delete ${deleted.name} --network ${deleted.network}`}
           onConfirm={() =>
-            void attempt(() => controller.cluster.deletePolicy({ network: deleted.network, name: deleted.name, etag: deleted.etag }), `${deleted.name} is deleted.`)
+            void attempt(
+              () =>
+                controller.cluster.deletePolicy({ network: deleted.network, name: deleted.name, etag: deleted.etag }),
+              `${deleted.name} is deleted.`,
+            )
           }
           onClose={() => setDeleted(null)}
         />
@@ -148,14 +188,15 @@ function Trial({ values, old }: { readonly values: Values; readonly old: Policy 
       {outcome !== null && typeof outcome === "object" ? (
         <section aria-label="Trial">
           <p>
-            Of {count(outcome.tried)} connections <strong className="bad">{count(outcome.newlyDenied)} would be denied</strong> and{" "}
+            Of {count(outcome.tried)} connections{" "}
+            <strong className="bad">{count(outcome.newlyDenied)} would be denied</strong> and{" "}
             <strong className="ok">{count(outcome.newlyAllowed)} allowed</strong> that are not now.
           </p>
           <ul>
             {outcome.effects.slice(0, 8).map(({ connection: record, after }) => (
               <li key={record?.id}>
-                {record?.connection?.endpoint} {address(record?.connection?.local)} ↔ {address(record?.connection?.peer)}:{" "}
-                {after === Verdict.VERDICT_DENIED ? "denied" : "allowed"}
+                {record?.connection?.endpoint} {address(record?.connection?.local)} ↔{" "}
+                {address(record?.connection?.peer)}: {after === Verdict.VERDICT_DENIED ? "denied" : "allowed"}
               </li>
             ))}
           </ul>

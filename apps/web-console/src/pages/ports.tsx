@@ -1,6 +1,6 @@
 /** Port reservations: every reserved host port of the cluster; create, change, extend, release, one or many. */
 import { SlimFastError } from "@slimfast/client/web";
-import { type Node, type PortReservation, PortPurpose, Role } from "@slimfast/proto";
+import { type Node, PortPurpose, type PortReservation, Role } from "@slimfast/proto";
 import { useState } from "react";
 import { useResources } from "../live/resources.js";
 import { controller, messageOf } from "../live/session.js";
@@ -8,7 +8,7 @@ import { parseLease, parsePorts, ports, shellWord } from "../ui/format.js";
 import { useRefusal } from "../ui/identity.js";
 import { Action, attempt, Cli, Confirm, Dialog, say, Table, Time, useUrlState } from "../ui/parts.js";
 
-const PURPOSES = ["", "front", "published", "static"] as const;
+const PURPOSES: readonly string[] = ["", "front", "published", "static"];
 const MAX_PORT = 65_535;
 
 export function PortsPage() {
@@ -37,7 +37,12 @@ export function PortsPage() {
   const extend = async (): Promise<void> => {
     for (const portReservation of chosen) {
       await attempt(
-        () => controller.cluster.updatePortReservation({ portReservation, updateMask: ["lease"], lease: { seconds: 3_600n } }),
+        () =>
+          controller.cluster.updatePortReservation({
+            portReservation,
+            updateMask: ["lease"],
+            lease: { seconds: 3_600n },
+          }),
         `${portReservation.name} now ends in an hour.`,
       );
     }
@@ -69,11 +74,20 @@ export function PortsPage() {
       </section>
       <section className="panel">
         <div className="row">
-          <input data-filter aria-label="Filter" placeholder="name, owner or port ( / )" value={text} onChange={(e) => setText(e.target.value)} />
+          <input
+            data-filter
+            aria-label="Filter"
+            placeholder="name, owner or port ( / )"
+            value={text}
+            onChange={(e) => setText(e.target.value)}
+          />
           <Choice label="Node" value={node} options={nodes.map(({ name }) => name)} onChange={setNode} />
           <Choice label="Purpose" value={purpose} options={PURPOSES.slice(1)} onChange={setPurpose} />
           <span className="grow" />
-          <Action refusal={refusal ?? (chosen.length === 0 ? "choose static reservations first" : null)} onClick={() => void extend()}>
+          <Action
+            refusal={refusal ?? (chosen.length === 0 ? "choose static reservations first" : null)}
+            onClick={() => void extend()}
+          >
             Extend by 1 h
           </Action>
           <Action
@@ -88,20 +102,38 @@ export function PortsPage() {
           label="Reservations"
           items={shown}
           keyOf={(each) => `${each.node}/${each.ports?.first}`}
-          empty={isComplete ? "Nothing is reserved that fits this filter. Reserve ports above, or clear the filter." : "Loading …"}
+          empty={
+            isComplete
+              ? "Nothing is reserved that fits this filter. Reserve ports above, or clear the filter."
+              : "Loading …"
+          }
           columns={[
             {
               title: "Choose",
               cell: ({ name }) =>
                 name === "" ? null : (
-                  <input type="checkbox" aria-label={`Choose ${name}`} checked={picked.has(name)} onChange={() => pick(name)} />
+                  <input
+                    type="checkbox"
+                    aria-label={`Choose ${name}`}
+                    checked={picked.has(name)}
+                    onChange={() => pick(name)}
+                  />
                 ),
             },
             { title: "Node", cell: (each) => each.node, sortBy: (each) => each.node },
-            { title: "Ports", cell: (each) => ports(each.ports), sortBy: (each) => each.ports?.first ?? 0, isNumber: true },
+            {
+              title: "Ports",
+              cell: (each) => ports(each.ports),
+              sortBy: (each) => each.ports?.first ?? 0,
+              isNumber: true,
+            },
             { title: "Purpose", cell: (each) => PURPOSES[each.purpose], sortBy: (each) => each.purpose },
             { title: "Owner", cell: (each) => each.owner, sortBy: (each) => each.owner },
-            { title: "Ends", cell: (each) => (each.expireTime ? <Time at={each.expireTime} /> : <span className="dim">never</span>), sortBy: (each) => each.expireTime?.getTime() ?? Number.MAX_VALUE },
+            {
+              title: "Ends",
+              cell: (each) => (each.expireTime ? <Time at={each.expireTime} /> : <span className="dim">never</span>),
+              sortBy: (each) => each.expireTime?.getTime() ?? Number.MAX_VALUE,
+            },
             { title: "For", cell: (each) => each.description },
             {
               title: "",
@@ -122,7 +154,7 @@ export function PortsPage() {
           title={`Release ${chosen.length === 1 ? chosen[0]?.name : `${chosen.length} reservations`}?`}
           breaks={`Anybody may take these ports then: ${chosen.map((each) => `${each.node} ${ports(each.ports)}`).join(", ")}.`}
           verb="Release"
-          cli={chosen.map(({ name }) => `slimfast ports release ${name}`).join("\n")}
+          cli={chosen.map(({ name }) => `slimfast port release ${name}`).join("\n")}
           onConfirm={() => void release()}
           onClose={() => setReleasing(false)}
         />
@@ -154,11 +186,24 @@ function Strip({ node, reservations }: { readonly node: Node; readonly reservati
     <div className="row">
       <span className="mono">{node.name}</span>
       <div className="grow">
-        <svg className="strip" viewBox="0 0 1000 38" preserveAspectRatio="none" role="img" aria-label={`${node.name}: ${taken} ports taken in ${reservations.length} blocks`}>
+        <svg
+          className="strip"
+          viewBox="0 0 1000 38"
+          preserveAspectRatio="none"
+          role="img"
+          aria-label={`${node.name}: ${taken} ports taken in ${reservations.length} blocks`}
+        >
           <rect className="strip-bg" x="0" y="4" width="1000" height="30" />
           {reservations.map(({ ports: range, purpose, owner }) =>
             range ? (
-              <rect key={range.first} className={PURPOSES[purpose] ?? ""} x={(range.first / MAX_PORT) * 1000} y="6" width={Math.max(3, (range.count / MAX_PORT) * 1000)} height="26">
+              <rect
+                key={range.first}
+                className={PURPOSES[purpose] ?? ""}
+                x={(range.first / MAX_PORT) * 1000}
+                y="6"
+                width={Math.max(3, (range.count / MAX_PORT) * 1000)}
+                height="26"
+              >
                 <title>{`${ports(range)} ${owner}`}</title>
               </rect>
             ) : null,
@@ -194,14 +239,24 @@ function ReservationForm(props: {
   const range = parsePorts(text);
   const seconds = parseLease(lease);
   const conflict = conflictOf(failure);
-  const problem = range === undefined ? "ports: 8080, 8080-8099 or 8080+20" : lease !== "" && seconds === undefined ? "lease: 30m, 8h or 7d" : null;
-  const cli = [
-    `slimfast ports ${old ? "update" : "reserve"} ${shellWord(name || "NAME")}`,
-    ...(old ? [] : [`--node ${shellWord(node)}`]),
-    `--ports ${range ? `${range.first}:${range.count}` : "FIRST:COUNT"}`,
+  const problem =
+    range === undefined
+      ? "ports: 8080, 8080-8099 or 8080+20"
+      : lease !== "" && seconds === undefined
+        ? "lease: 30m, 8h or 7d"
+        : null;
+  const reserve = [
+    `slimfast port reserve ${shellWord(name || "NAME")} --node ${shellWord(node)}`,
+    `--ports ${range ? ports(range).replace("–", "-") : "FIRST-LAST"}`,
     ...(lease === "" ? [] : [`--lease ${lease.replaceAll(" ", "")}`]),
     ...(description === "" ? [] : [`--description ${shellWord(description)}`]),
   ].join(" ");
+  const isOnlyExtended = range?.first === old?.ports?.first && range?.count === old?.ports?.count && lease !== "";
+  const cli = !old
+    ? reserve
+    : isOnlyExtended
+      ? `slimfast port extend ${old.name} --lease ${lease}`
+      : `slimfast port release ${old.name} && ${reserve}`;
   const submit = async (): Promise<void> => {
     const wanted = { name, node, ports: range, description, etag: old?.etag ?? "" };
     const leased = seconds === undefined ? {} : { lease: { seconds: BigInt(seconds) } };
@@ -253,13 +308,20 @@ function ReservationForm(props: {
             {messageOf(failure)}
             {conflict && conflict.owner !== "" ? <p>Taken by {conflict.owner}.</p> : null}
             {conflict?.free && range ? (
-              <Action onClick={() => setText(`${conflict.free}+${range.count}`)}>Use {conflict.free} instead, which is free</Action>
+              <Action onClick={() => setText(`${conflict.free}+${range.count}`)}>
+                Use {conflict.free} instead, which is free
+              </Action>
             ) : null}
           </div>
         )}
         <Cli command={cli} />
         {problem !== null && text !== "" ? <p className="warn">{problem}</p> : null}
-        <button type="submit" className="primary" disabled={problem !== null || props.refusal !== null} title={props.refusal ?? problem ?? undefined}>
+        <button
+          type="submit"
+          className="primary"
+          disabled={problem !== null || props.refusal !== null}
+          title={props.refusal ?? problem ?? undefined}
+        >
           {old ? "Change" : "Reserve"}
         </button>
       </form>

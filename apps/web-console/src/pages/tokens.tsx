@@ -2,8 +2,8 @@
 import { Role, type Token } from "@slimfast/proto";
 import { useCallback, useEffect, useState } from "react";
 import { controller, messageOf, roleName } from "../live/session.js";
-import { parseLease } from "../ui/format.js";
 import { FormDialog } from "../ui/fields.js";
+import { parseLease } from "../ui/format.js";
 import { useRefusal } from "../ui/identity.js";
 import { Action, attempt, Confirm, Dialog, say, Table, Time, useUrlState } from "../ui/parts.js";
 
@@ -75,8 +75,19 @@ function Tokens() {
           submit={async ({ name = "", role = "", lifetime = "", networks = "", description = "" }) => {
             const seconds = parseLease(lifetime);
             if (lifetime !== "" && seconds === undefined) throw new Error("write how long as 8h or 30d");
-            const token = { name, role: (ROLES.indexOf(role) + 1) as Role, description, networks: networks.split(",").map((each) => each.trim()).filter((each) => each !== "") };
-            const answer = await controller.access.createToken({ token, ...(seconds === undefined ? {} : { lifetime: { seconds: BigInt(seconds) } }) });
+            const token = {
+              name,
+              role: (ROLES.indexOf(role) + 1) as Role,
+              description,
+              networks: networks
+                .split(",")
+                .map((each) => each.trim())
+                .filter((each) => each !== ""),
+            };
+            const answer = await controller.access.createToken({
+              token,
+              ...(seconds === undefined ? {} : { lifetime: { seconds: BigInt(seconds) } }),
+            });
             setSecret(answer.secret);
             load();
           }}
@@ -93,7 +104,12 @@ function Tokens() {
           title={`Revoke ${revoked.name}?`}
           breaks="Whoever uses it loses access at once, open streams included."
           verb="Revoke"
-          onConfirm={() => void attempt(() => controller.access.revokeToken({ name: revoked.name }), `${revoked.name} is revoked.`).then(load)}
+          onConfirm={() =>
+            void attempt(
+              () => controller.access.revokeToken({ name: revoked.name }),
+              `${revoked.name} is revoked.`,
+            ).then(load)
+          }
           onClose={() => setRevoked(null)}
         />
       ) : null}

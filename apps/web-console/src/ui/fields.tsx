@@ -24,7 +24,9 @@ export function FormDialog(props: {
   readonly onClose: () => void;
   readonly children?: (values: Values) => React.ReactNode;
 }) {
-  const [values, setValues] = useState<Values>(Object.fromEntries(props.fields.map(({ key, value }) => [key, value ?? ""])));
+  const [values, setValues] = useState<Values>(
+    Object.fromEntries(props.fields.map(({ key, value }) => [key, value ?? ""])),
+  );
   const [failure, setFailure] = useState("");
   const set = (key: string, value: string): void => setValues({ ...values, [key]: value });
   return (
@@ -44,16 +46,27 @@ export function FormDialog(props: {
         }}
       >
         {props.fields.map(({ key, title, options, isFixed, isRequired }) => (
-          <label className="field" key={key}>
+          <label className="field" key={key} htmlFor={`field-${key}`}>
             <span>{title}</span>
             {options ? (
-              <select value={values[key]} disabled={isFixed} onChange={(event) => set(key, event.target.value)}>
+              <select
+                id={`field-${key}`}
+                value={values[key]}
+                disabled={isFixed}
+                onChange={(event) => set(key, event.target.value)}
+              >
                 {options.map((each) => (
                   <option key={each}>{each}</option>
                 ))}
               </select>
             ) : (
-              <input value={values[key]} disabled={isFixed} required={isRequired} onChange={(event) => set(key, event.target.value)} />
+              <input
+                id={`field-${key}`}
+                value={values[key]}
+                disabled={isFixed}
+                required={isRequired}
+                onChange={(event) => set(key, event.target.value)}
+              />
             )}
           </label>
         ))}

@@ -4,12 +4,14 @@ import { type ReactNode, useEffect, useRef, useState, useSyncExternalStore } fro
 import { messageOf } from "../live/session.js";
 import { duration } from "./format.js";
 
-/** A piece of the page's state that lives in the URL. */
-export function useUrlState(key: string, fallback = ""): [string, (value: string) => void] {
+/** The page's state, which lives in the URL. What equals its fallback is left out of it. */
+export function useUrlSearch(): [
+  Readonly<Record<string, unknown>>,
+  (key: string, value: string, fallback?: string) => void,
+] {
   const search = useSearch({ strict: false }) as Record<string, unknown>;
   const navigate = useNavigate();
-  const value = search[key] === undefined ? fallback : String(search[key]);
-  const set = (next: string): void => {
+  const set = (key: string, next: string, fallback = ""): void => {
     void navigate({
       to: ".",
       replace: true,
@@ -19,7 +21,13 @@ export function useUrlState(key: string, fallback = ""): [string, (value: string
       }) as never,
     });
   };
-  return [value, set];
+  return [search, set];
+}
+
+/** One piece of it. */
+export function useUrlState(key: string, fallback = ""): [string, (value: string) => void] {
+  const [search, set] = useUrlSearch();
+  return [search[key] === undefined ? fallback : String(search[key]), (value) => set(key, value, fallback)];
 }
 
 const clockListeners = new Set<() => void>();
@@ -204,9 +212,7 @@ export function Table<Item>(props: {
   const { items, columns } = props;
   const [sort, setSort] = useState<{ index: number; isDown: boolean } | null>(null);
   const sortBy = sort ? columns[sort.index]?.sortBy : undefined;
-  const sorted = sortBy
-    ? [...items].sort((a, b) => (sortBy(a) < sortBy(b) ? -1 : 1) * (sort?.isDown ? -1 : 1))
-    : items;
+  const sorted = sortBy ? [...items].sort((a, b) => (sortBy(a) < sortBy(b) ? -1 : 1) * (sort?.isDown ? -1 : 1)) : items;
   if (items.length === 0) return <div className="empty">{props.empty}</div>;
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
