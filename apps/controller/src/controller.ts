@@ -11,7 +11,7 @@ import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
 import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
 import { type Logger, pino } from "pino";
 import { type Connections, openConnections } from "./connections/connections.js";
-import { NO_PEERS } from "./connections/peers.js";
+import { StorePeers } from "./connections/store-peers.js";
 import { StartupError } from "./errors.js";
 import { MAX_MESSAGE_BYTES, SHUTDOWN_GRACE_MS } from "./limits.js";
 import { formatListenAddress, type ListenAddress, parseListenAddress, removeStaleSocket } from "./listen.js";
@@ -155,7 +155,8 @@ export async function startController(options: ControllerOptions): Promise<Contr
   store.onCommit(({ revision }) => propagation.committed(revision, performance.now()));
   const hub = new SyncHub(store, log, (revision) => propagation.acknowledged(revision, performance.now()));
   const watches = new WatchHub(store, hub);
-  const connections = openConnections({ store, isConnected: (node) => hub.isConnected(node), peers: NO_PEERS, log });
+  const peers = new StorePeers(store);
+  const connections = openConnections({ store, isConnected: (node) => hub.isConnected(node), peers, log });
   metrics.observe({
     ...connections,
     store,
@@ -178,6 +179,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     server.forceShutdown();
     hub.close();
     watches.close();
+    peers.close();
     await store.close();
     throw error;
   }
@@ -188,6 +190,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     hub.close();
     watches.close();
     connections.reports.close();
+    peers.close();
     await web?.close();
     await stopServer(server);
     await store.close();

@@ -17,9 +17,6 @@ export interface Peers {
   list(): readonly Peer[];
 }
 
-/** A controller that is alone. */
-export const NO_PEERS: Peers = { list: () => [] };
-
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -52,6 +52,10 @@ export class OperationsController {
       .create(proto.OperationsServiceDefinition, this.#channel);
   }
 
+  get listen(): string {
+    return `unix:${this.#directory}/controller.sock`;
+  }
+
   static async start(view: ClusterView): Promise<OperationsController> {
     const directory = await mkdtemp(join(tmpdir(), "slimfast-operations-test-"));
     const controller = new OperationsController(directory, view);
