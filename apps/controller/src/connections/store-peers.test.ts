@@ -2,13 +2,16 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { openSqliteStore } from "../store/sqlite-store.js";
 import type { Store } from "../store/store.js";
 import { connection, ReportingAgent } from "../testing/connections.js";
 import { eventually, OperationsController } from "../testing/operations.js";
 import type { ClusterView } from "./cluster-view.js";
 import { StorePeers } from "./store-peers.js";
+
+// Only a test that hangs takes this long.
+vi.setConfig({ testTimeout: 120_000 });
 
 const VIEW: ClusterView = {
   networkCount: 0,

@@ -1,10 +1,13 @@
 /** The metrics of a real controller after real calls: values, names, units and help; its log of calls. */
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { TestAgent } from "../testing/agent.js";
 import { opened, ReportingAgent, refused } from "../testing/connections.js";
 import { registerNode, TestController } from "../testing/controller.js";
 import { eventually } from "../testing/operations.js";
 import { conventionViolations, parseMetrics, sampleValue } from "../testing/prometheus.js";
+
+// Only a test that hangs takes this long.
+vi.setConfig({ testTimeout: 120_000 });
 
 let controller: TestController;
 

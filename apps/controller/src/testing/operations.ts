@@ -81,9 +81,9 @@ export function introduce(...controllers: OperationsController[]): void {
 }
 
 export async function eventually(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = performance.now() + 10_000;
+  const deadlineMs = performance.now() + 30_000;
   while (!(await isSo())) {
-    if (performance.now() > deadlineMs) throw new Error(`after 10 s still not: ${what}`);
+    if (performance.now() > deadlineMs) throw new Error(`after 30 s still not: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
