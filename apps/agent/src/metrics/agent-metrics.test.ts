@@ -72,7 +72,7 @@ it("follows the conventions, as promtool sees them", async () => {
 
 it("has every metric in the table of docs/observability.md, and no other", async () => {
   const document = readFileSync(new URL("../../../../docs/observability.md", import.meta.url), "utf8");
-  const documented = [...document.matchAll(/^\| `(slimfast_agent_\w+)` \| (\w+) \|/gm)].map(
+  const documented = [...document.matchAll(/^\| `(slimfast_agent_\w+)` +\| (\w+) +\|/gm)].map(
     ([, name, type]) => `${name} ${type}`,
   );
   const real = [...(await scraped()).matchAll(/^# TYPE (slimfast_agent_\w+) (\w+)$/gm)].map(

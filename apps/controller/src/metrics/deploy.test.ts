@@ -12,10 +12,9 @@ const read = (path: string) => readFileSync(new URL(path, ROOT), "utf8");
 
 /** Name and type, as the tables of the document have them. The agent's own test compares its half with the real thing. */
 const DOCUMENTED = new Map(
-  [...read("docs/observability.md").matchAll(/^\| `(slimfast_\w+)` \| (\w+) \|/gm)].map(([, name = "", type = ""]) => [
-    name,
-    type,
-  ]),
+  [...read("docs/observability.md").matchAll(/^\| `(slimfast_\w+)` +\| (\w+) +\|/gm)].map(
+    ([, name = "", type = ""]) => [name, type],
+  ),
 );
 
 function promtool(...args: string[]): string {
