@@ -4595,7 +4595,7 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
-    /** Static ones only. Mutable: ports, description, and with `lease` the lease. */
+    /** Static ones only. Mutable: ports, description, and with `lease` the lease, for which `lease` stands in update_mask. */
     updatePortReservation: {
       name: "UpdatePortReservation",
       requestType: UpdatePortReservationRequest as typeof UpdatePortReservationRequest,
@@ -4739,7 +4739,7 @@ export interface ClusterServiceImplementation<CallContextExt = {}> {
     request: GetPortReservationRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<GetPortReservationResponse>>;
-  /** Static ones only. Mutable: ports, description, and with `lease` the lease. */
+  /** Static ones only. Mutable: ports, description, and with `lease` the lease, for which `lease` stands in update_mask. */
   updatePortReservation(
     request: UpdatePortReservationRequest,
     context: CallContext & CallContextExt,
@@ -4843,7 +4843,7 @@ export interface ClusterServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<GetPortReservationRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<GetPortReservationResponse>;
-  /** Static ones only. Mutable: ports, description, and with `lease` the lease. */
+  /** Static ones only. Mutable: ports, description, and with `lease` the lease, for which `lease` stands in update_mask. */
   updatePortReservation(
     request: DeepPartial<UpdatePortReservationRequest>,
     options?: CallOptions & CallOptionsExt,
