@@ -5,8 +5,9 @@
 PACKAGES_RUN="clang-16 llvm-16 libelf-dev zlib1g-dev pkg-config gcc g++ make libc6-dev python3 iproute2 iputils-ping
 	util-linux procps curl ca-certificates runc nginx-light memcached busybox-static"
 # Tests: static programs, C formatting, counting the entries of BPF maps, certificates, promtool.
-PACKAGES_TEST="musl-tools clang-format-16 bpftool openssl prometheus chromium fonts-dejavu-core"
-DAEMONS="nginx memcached prometheus"
+PACKAGES_TEST="musl-tools clang-format-16 bpftool openssl prometheus chromium fonts-dejavu-core
+	etcd-server"
+DAEMONS="nginx memcached prometheus etcd"
 
 POLICY=/usr/sbin/policy-rc.d
 POLICY_SAVED=/usr/sbin/policy-rc.d.slimfast-saved

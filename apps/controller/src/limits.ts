@@ -121,3 +121,21 @@ export const SESSION_GRACE_MS = 60_000;
 
 /** How long after a failure the controller tries again to say which nodes are connected to it. */
 export const PRESENCE_RETRY_MS = 500;
+
+/** Longest time of one call of etcd. */
+export const ETCD_CALL_MS = 2_000;
+/** How long a transaction is tried against an etcd that does not answer or has no leader. */
+export const ETCD_COMMIT_MS = 5_000;
+/** Pause before another attempt to reach etcd. */
+export const ETCD_RETRY_MS = 200;
+/** How often a transaction is tried again because what it read has changed. */
+export const ETCD_CONFLICT_ATTEMPTS = 100;
+/** Longest pause after a conflict. */
+export const ETCD_CONFLICT_PAUSE_MS = 20;
+/** Operations and comparisons in one etcd transaction: etcd takes 128 of each unless told otherwise. */
+export const ETCD_TRANSACTION_OPERATIONS = 100;
+/** After this time without a sign of life a controller's nodes count as not connected. */
+export const SESSION_TTL_S = 5;
+export const SESSION_KEEPALIVE_MS = 1_000;
+/** Endpoint ids that a controller takes at once. */
+export const ENDPOINT_ID_BLOCK = 256;

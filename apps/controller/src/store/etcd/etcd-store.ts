@@ -1,0 +1,322 @@
+/**
+ * The store in etcd, for several controllers side by side.
+ *
+ * A transaction runs on this controller's memory, which follows etcd by a watch, and is undone; what it read and wrote
+ * becomes one etcd transaction that is applied only if what it read is still so. Otherwise it runs again. Those that wait
+ * at the same time go together. A transaction of more operations than etcd takes is written in parts, in its own order;
+ * it is then not atomic.
+ *
+ * Each batch has a number that is written with it, so that one whose answer was lost is never applied twice, and it can
+ * be known whether it was applied.
+ */
+import { randomUUID } from "node:crypto";
+import type { ICompare, IRequestOp } from "etcd3";
+import { ClusterError, StartupError } from "../../errors.js";
+import {
+  ETCD_COMMIT_MS,
+  ETCD_CONFLICT_ATTEMPTS,
+  ETCD_CONFLICT_PAUSE_MS,
+  ETCD_RETRY_MS,
+  ETCD_TRANSACTION_OPERATIONS,
+} from "../../limits.js";
+import { CommitLog } from "../commit-log.js";
+import { isVolatile } from "../kinds.js";
+import { StateReader } from "../reader.js";
+import { State } from "../state.js";
+import type { Commit, Store, StoreTransaction } from "../store.js";
+import { collapse, Transaction, type Write } from "../transaction.js";
+import { BatchNotes, noteWrite, operations } from "./etcd-batch.js";
+import { EtcdClient } from "./etcd-client.js";
+import { EtcdFeed } from "./etcd-feed.js";
+import { batchKey, batchNumber, documentKey } from "./etcd-keys.js";
+import { BlockNeeded, EtcdNumbers } from "./etcd-numbers.js";
+import { EtcdSession } from "./etcd-session.js";
+
+interface Pending {
+  readonly change: (tx: StoreTransaction) => unknown;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  conflicts: number;
+}
+
+interface Evaluated {
+  readonly pending: Pending;
+  readonly result: unknown;
+  /** As written, also what was written over in the same transaction: its callers may have it. */
+  readonly writes: readonly Write[];
+}
+
+interface Batch {
+  readonly evaluated: readonly Evaluated[];
+  readonly writes: readonly Write[];
+  readonly compare: readonly ICompare[];
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** etcd takes one operation for a key: a claim that went from one document to another in a batch has two. */
+function lastOfEach(all: readonly IRequestOp[]): IRequestOp[] {
+  const byKey = new Map<string, IRequestOp>();
+  for (const operation of all) {
+    const key = (operation.request_put ?? operation.request_delete_range)?.key;
+    byKey.set(String(key), operation);
+  }
+  return [...byKey.values()];
+}
+
+function noQuorum(cause: unknown): ClusterError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new ClusterError(
+    "unavailable",
+    `the state cannot be written: etcd is out of reach or has lost its quorum (${reason}); reading goes on, and the ` +
+      "change may or may not have been made",
+    {},
+    cause,
+  );
+}
+
+class EtcdStore extends StateReader implements Store {
+  readonly controllerId: string;
+  readonly #client: EtcdClient;
+  readonly #feed: EtcdFeed;
+  readonly #session: EtcdSession;
+  readonly #log: CommitLog;
+  readonly #numbers = new EtcdNumbers();
+  readonly #blocks = new Map<number, Promise<void>>();
+  #queue: Pending[] = [];
+  #batch = 0;
+  #running: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(
+    readonly storeId: string,
+    parts: {
+      controllerId: string;
+      client: EtcdClient;
+      feed: EtcdFeed;
+      session: EtcdSession;
+      log: CommitLog;
+      state: State;
+    },
+  ) {
+    super(parts.state);
+    this.controllerId = parts.controllerId;
+    this.#client = parts.client;
+    this.#feed = parts.feed;
+    this.#session = parts.session;
+    this.#log = parts.log;
+  }
+
+  transaction<Result>(change: (tx: StoreTransaction) => Result): Promise<Result> {
+    if (this.#isClosed) return Promise.reject(new ClusterError("unavailable", "the controller is shutting down"));
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ change, resolve: resolve as (result: unknown) => void, reject, conflicts: 0 });
+      this.#running ??= this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    // Those of one turn of the event loop go together.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#queue.length > 0) {
+      const batch = this.#evaluate();
+      if (batch.evaluated.length === 0) continue;
+      try {
+        await this.#commit(batch);
+      } catch (error) {
+        for (const { pending } of batch.evaluated) pending.reject(error);
+      }
+    }
+    this.#running = undefined;
+  }
+
+  /** Runs as many as fit into one etcd transaction, and undoes them. */
+  #evaluate(): Batch {
+    const { state, controllerId } = this;
+    const evaluated: Evaluated[] = [];
+    const notes = new BatchNotes();
+    const revision = state.revision + 1n;
+    let auditOrdinal = 0;
+    let size = 1;
+    while (this.#queue.length > 0) {
+      const pending = this.#queue[0] as Pending;
+      const own = new BatchNotes();
+      const options = { state, revision, numbers: this.#numbers, controllerId, auditOrdinal, notes: own };
+      const tx = new Transaction(options);
+      try {
+        const result = pending.change(tx);
+        const writes = collapse(tx.writes);
+        for (const write of writes) noteWrite(own, write);
+        const count = writes.flatMap((write) => operations(write, () => "0")).length;
+        size += Math.max(count, own.size);
+        if (size > ETCD_TRANSACTION_OPERATIONS && evaluated.length > 0) {
+          state.undo(tx.writes);
+          break;
+        }
+        this.#queue.shift();
+        // One that only read is answered from what is known here.
+        if (tx.writes.length > 0) notes.add(own);
+        auditOrdinal += tx.auditEntries;
+        evaluated.push({ pending, result, writes: tx.writes });
+      } catch (error) {
+        state.undo(tx.writes);
+        this.#queue.shift();
+        if (error instanceof BlockNeeded) this.#awaitBlock(error.vni, pending);
+        else pending.reject(error);
+      }
+    }
+    const writes = collapse(evaluated.flatMap((transaction) => transaction.writes));
+    for (const transaction of evaluated.toReversed()) state.undo(transaction.writes);
+    return { evaluated, writes, compare: writes.length === 0 ? [] : notes.comparisons(state) };
+  }
+
+  /** Runs the transaction again once this controller has ids for it. */
+  #awaitBlock(vni: number, pending: Pending): void {
+    let block = this.#blocks.get(vni);
+    if (!block) {
+      block = this.transaction((tx) => this.#numbers.takeBlock(tx, vni))
+        .then((taken) => this.#numbers.giveBlock(vni, taken))
+        .finally(() => this.#blocks.delete(vni));
+      this.#blocks.set(vni, block);
+    }
+    block.then(
+      () => {
+        this.#queue.push(pending);
+        this.#running ??= this.#run();
+      },
+      (error: unknown) => pending.reject(error),
+    );
+  }
+
+  async #commit({ evaluated, writes, compare }: Batch): Promise<void> {
+    let revision = this.state.revision;
+    if (writes.length > 0) {
+      const lease = await this.#leases(writes);
+      const all = lastOfEach(writes.flatMap((write) => operations(write, lease)));
+      for (let first = 0; first < all.length; first += ETCD_TRANSACTION_OPERATIONS) {
+        const part = all.slice(first, first + ETCD_TRANSACTION_OPERATIONS);
+        // Only the first part can be refused: what it compares stands for the rest.
+        const applied = await this.#apply(first === 0 ? compare.slice(0, ETCD_TRANSACTION_OPERATIONS + 20) : [], part);
+        if (applied === undefined) {
+          await this.#conflict(evaluated);
+          return;
+        }
+        revision = applied;
+      }
+      await this.#feed.reached(revision);
+    }
+    for (const { pending, result, writes: own } of evaluated) {
+      for (const { after } of own) if (after) (after as { revision: bigint }).revision = revision;
+      pending.resolve(result);
+    }
+  }
+
+  /** Puts the transactions back to where they were, to run once the others' changes are known here. */
+  async #conflict(evaluated: readonly Evaluated[]): Promise<void> {
+    const again: Pending[] = [];
+    let conflicts = 0;
+    for (const { pending } of evaluated) {
+      pending.conflicts += 1;
+      conflicts = Math.max(conflicts, pending.conflicts);
+      if (pending.conflicts < ETCD_CONFLICT_ATTEMPTS) again.push(pending);
+      else pending.reject(new ClusterError("aborted", "what the change depends on kept changing: try again"));
+    }
+    this.#queue = [...again, ...this.#queue];
+    await pause(Math.random() * Math.min(ETCD_CONFLICT_PAUSE_MS, 2 + conflicts));
+  }
+
+  /** @returns The revision of the change; undefined if what was compared has changed. */
+  async #apply(compare: readonly ICompare[], success: readonly IRequestOp[]): Promise<bigint | undefined> {
+    this.#batch += 1;
+    const key = Buffer.from(batchKey(this.controllerId));
+    const number = batchNumber(this.#batch);
+    const request = {
+      compare: [...compare, { key, target: "Value", result: "Less", value: number } as const],
+      success: [...success, { request_put: { key, value: number } }],
+      failure: [{ request_range: { key } }],
+    };
+    const endMs = performance.now() + ETCD_COMMIT_MS;
+    for (;;) {
+      try {
+        const answer = await this.#client.txn(request);
+        if (answer.succeeded) return BigInt(answer.header.revision);
+        // Ours, of an attempt whose answer was lost?
+        const marker = answer.responses[0]?.response_range?.kvs[0];
+        return marker?.value.equals(number) ? BigInt(marker.mod_revision) : undefined;
+      } catch (error) {
+        if (error instanceof Error && /lease not found/.test(error.message)) {
+          await this.#session.renew(this.#session.leaseId).catch(() => {});
+          return undefined;
+        }
+        if (performance.now() > endMs || this.#isClosed) throw noQuorum(error);
+        await pause(ETCD_RETRY_MS);
+      }
+    }
+  }
+
+  /** Grants the leases that the writes ask for. */
+  async #leases(writes: readonly Write[]): Promise<(write: Write) => string> {
+    const granted = new Map<string, string>();
+    for (const { kind, key, leaseMs } of writes) {
+      if (leaseMs === undefined || leaseMs === 0 || isVolatile(kind)) continue;
+      try {
+        const { ID } = await this.#client.lease.leaseGrant({ TTL: Math.ceil(leaseMs / 1_000) });
+        granted.set(documentKey(kind, key), ID);
+      } catch (error) {
+        throw noQuorum(error);
+      }
+    }
+    return ({ kind, key, leaseMs }) => {
+      if (isVolatile(kind)) return this.#session.leaseId;
+      const name = documentKey(kind, key);
+      if (leaseMs === 0) return "0";
+      return granted.get(name) ?? this.#feed.leases.get(name) ?? "0";
+    };
+  }
+
+  onCommit(listener: (commit: Commit) => void): () => void {
+    return this.#log.onCommit(listener);
+  }
+
+  commitsAfter(revision: bigint): readonly Commit[] | undefined {
+    return this.#log.after(revision, this.state.revision);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#running;
+    await this.#client.kv.deleteRange({ key: Buffer.from(batchKey(this.controllerId)) }).catch(() => {});
+    await this.#session.close();
+    this.#feed.close();
+    this.#client.close();
+  }
+}
+
+/**
+ * Opens the store of an etcd cluster.
+ *
+ * @param hosts `HOST:PORT` of one or more members.
+ * @throws StartupError `state_unusable` if it is out of reach.
+ */
+export async function openEtcdStore(hosts: readonly string[]): Promise<Store> {
+  const client = new EtcdClient(hosts);
+  const state = new State();
+  const log = new CommitLog(0n);
+  const feed = new EtcdFeed(client, state, log);
+  const controllerId = randomUUID();
+  try {
+    const storeId = await client.storeId(randomUUID());
+    await client.kv.put({ key: Buffer.from(batchKey(controllerId)), value: batchNumber(0) });
+    const session = await EtcdSession.open(client);
+    await feed.open();
+    return new EtcdStore(storeId, { controllerId, client, feed, session, log, state });
+  } catch (error) {
+    feed.close();
+    client.close();
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartupError("state_unusable", `etcd at ${hosts.join(", ")} cannot be used: ${reason}`, error);
+  }
+}

@@ -1,0 +1,118 @@
+/** Real etcd servers on loopback ports of their own, for tests. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { EtcdClient } from "../store/etcd/etcd-client.js";
+
+const START_MS = 30_000;
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === "object" && address ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+interface Member {
+  readonly name: string;
+  readonly clientPort: number;
+  readonly peerPort: number;
+  process: ChildProcess | undefined;
+}
+
+export class TestEtcd {
+  readonly #directory: string;
+  readonly #members: readonly Member[];
+
+  private constructor(directory: string, members: readonly Member[]) {
+    this.#directory = directory;
+    this.#members = members;
+  }
+
+  static async start(size = 1): Promise<TestEtcd> {
+    const directory = await mkdtemp(join(tmpdir(), "slimfast-etcd-test-"));
+    const ports = await freePorts(size * 2);
+    const members = Array.from({ length: size }, (_, index) => ({
+      name: `m${index}`,
+      clientPort: ports[index * 2] as number,
+      peerPort: ports[index * 2 + 1] as number,
+      process: undefined,
+    }));
+    const etcd = new TestEtcd(directory, members);
+    for (const index of members.keys()) etcd.startMember(index);
+    await etcd.ready();
+    return etcd;
+  }
+
+  get hosts(): string[] {
+    return this.#members.map(({ clientPort }) => `127.0.0.1:${clientPort}`);
+  }
+
+  get size(): number {
+    return this.#members.length;
+  }
+
+  startMember(index: number): void {
+    const member = this.#member(index);
+    const url = (port: number) => `http://127.0.0.1:${port}`;
+    const cluster = this.#members.map(({ name, peerPort }) => `${name}=${url(peerPort)}`).join(",");
+    const options = {
+      "--name": member.name,
+      "--data-dir": join(this.#directory, member.name),
+      "--listen-client-urls": url(member.clientPort),
+      "--advertise-client-urls": url(member.clientPort),
+      "--listen-peer-urls": url(member.peerPort),
+      "--initial-advertise-peer-urls": url(member.peerPort),
+      "--initial-cluster": cluster,
+      "--initial-cluster-token": this.#directory,
+      "--logger": "zap",
+      "--log-level": "error",
+    };
+    member.process = spawn("etcd", Object.entries(options).flat(), { stdio: "ignore" });
+    member.process.on("error", () => {});
+  }
+
+  #member(index: number): Member {
+    const member = this.#members[index];
+    if (!member) throw new Error(`etcd has no member ${index}`);
+    return member;
+  }
+
+  /** Waits until the cluster can be written. */
+  async ready(): Promise<void> {
+    const endMs = performance.now() + START_MS;
+    for (;;) {
+      const client = new EtcdClient(this.hosts);
+      try {
+        await client.kv.put({ key: Buffer.from("/test/ready"), value: Buffer.from("") });
+        return;
+      } catch (error) {
+        if (performance.now() > endMs)
+          throw new Error("etcd did not start: is etcd-server installed?", { cause: error });
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      } finally {
+        client.close();
+      }
+    }
+  }
+
+  async killMember(index: number): Promise<void> {
+    const { process } = this.#member(index);
+    if (!process || process.exitCode !== null || process.signalCode !== null) return;
+    const exit = once(process, "exit");
+    process.kill("SIGKILL");
+    await exit;
+  }
+
+  async remove(): Promise<void> {
+    for (const index of this.#members.keys()) await this.killMember(index);
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
