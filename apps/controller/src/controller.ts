@@ -26,9 +26,10 @@ import { clusterService } from "./services/cluster-service.js";
 import { errorMiddleware } from "./services/edge.js";
 import { type Registry, served } from "./services/registry.js";
 import { WatchHub } from "./services/watch.js";
-import { openSqliteStore } from "./store/sqlite-store.js";
+import { openStore, parseStoreLocation } from "./store/open-store.js";
 import type { Store } from "./store/store.js";
 import { SyncHub } from "./sync/hub.js";
+import { joinControllers } from "./sync/membership.js";
 import { startWebServer, type WebServer } from "./web/web-server.js";
 
 export interface ControllerOptions {
@@ -38,6 +39,8 @@ export interface ControllerOptions {
   readonly http?: string;
   /** Directory of the store; created with mode 0700 if it does not exist. */
   readonly stateDirectory: string;
+  /** `sqlite:DIRECTORY` or `etcd:HOST:PORT[,HOST:PORT…]`. Default: SQLite in the state directory. */
+  readonly store?: string;
   /** Default: nothing is logged. */
   readonly log?: Logger;
 }
@@ -148,7 +151,8 @@ async function stopServer(server: Server): Promise<void> {
 export async function startController(options: ControllerOptions): Promise<Controller> {
   const log = options.log ?? pino({ enabled: false });
   const wanted = parseListenAddress(options.listen);
-  const store = openSqliteStore(options.stateDirectory);
+  const location = parseStoreLocation(options.store ?? `sqlite:${options.stateDirectory}`);
+  const store = await openStore(location);
   const metrics = new ControllerMetrics();
   timeTransactions(store, metrics.transactionSeconds);
   const propagation = new Propagation((seconds) => metrics.propagationSeconds.observe(seconds));
@@ -184,7 +188,8 @@ export async function startController(options: ControllerOptions): Promise<Contr
     throw error;
   }
   const listen = formatListenAddress(address);
-  log.info({ listen, stateDirectory: options.stateDirectory, revision: String(store.revision) }, "controller started");
+  const membership = joinControllers(store, log, { addresses: [listen], version: controllerVersion() });
+  log.info({ listen, store: location, revision: String(store.revision) }, "controller started");
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     hub.close();
@@ -193,6 +198,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     peers.close();
     await web?.close();
     await stopServer(server);
+    await membership.close();
     await store.close();
     log.info("controller stopped");
   };

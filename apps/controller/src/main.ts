@@ -18,6 +18,7 @@ interface Arguments {
   readonly listen: string;
   readonly http?: string;
   readonly stateDir: string;
+  readonly store?: string;
   readonly logLevel: string;
 }
 
@@ -31,6 +32,10 @@ function readArguments(): Arguments {
     )
     .option("--http <address>", "host:port for the console and the metrics; default: none")
     .option("--state-dir <directory>", "where the cluster's state is kept", "/var/lib/slimfast/controller")
+    .option(
+      "--store <store>",
+      "sqlite:DIRECTORY, or etcd:HOST:PORT[,HOST:PORT]; default: SQLite in the state directory",
+    )
     .addOption(new Option("--log-level <level>", "least level to log").choices(LOG_LEVELS).default("info"))
     .exitOverride();
   try {
@@ -52,8 +57,14 @@ async function main(): Promise<void> {
   });
   const tracing = await startTracing({ service: "slimfast-controller", version: controllerVersion() });
   try {
-    const { listen, http, stateDir: stateDirectory } = options;
-    const controller = await startController({ listen, stateDirectory, log, ...(http === undefined ? {} : { http }) });
+    const { listen, http, store, stateDir: stateDirectory } = options;
+    const controller = await startController({
+      listen,
+      stateDirectory,
+      log,
+      ...(http === undefined ? {} : { http }),
+      ...(store === undefined ? {} : { store }),
+    });
     writeSync(1, `${JSON.stringify({ ready: true, listen: controller.listen, http: controller.http })}\n`);
     log.info({ signal: await stopRequested }, "stopping");
     await controller.close();
