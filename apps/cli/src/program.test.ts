@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { completionEntries } from "./completion/tree.js";
 import { createProgram } from "./program.js";
 
 it("has the commands that the documentation names", () => {
@@ -15,13 +16,16 @@ it("has the commands that the documentation names", () => {
       "bench",
       "test",
       "network",
+      ...["node", "endpoint", "port", "policy", "token", "audit", "connection", "apply", "export", "top"],
+      ...["completion", "bundle", "whoami"],
     ]),
   );
 });
 
 it("describes every command and option", () => {
-  for (const command of createProgram().commands.filter((candidate) => candidate.name() !== "recover-node")) {
-    expect(command.description(), command.name()).not.toBe("");
-    for (const option of command.options) expect(option.description, option.flags).not.toBe("");
+  for (const command of completionEntries(createProgram())) {
+    if (command.path.length === 0) continue;
+    expect(command.description, command.path.join(" ")).not.toBe("");
+    for (const option of command.options) expect(option.description, option.flag).not.toBe("");
   }
 });

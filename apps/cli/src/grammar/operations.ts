@@ -81,4 +81,9 @@ export function addToolCommands(program: Command): void {
     .option("--output <FILE>", "the archive (default: slimfast-bundle-TIME.tar.gz in this directory)")
     .option(...JSON_OPTION)
     .action(async (options) => (await import("../commands/bundle.js")).bundle(options));
+  // For docs/cli.md.
+  program
+    .command("reference <file>", { hidden: true })
+    .description("write the command reference into a document")
+    .action(async (file: string) => (await import("../commands/reference.js")).writeReference(file, program));
 }
