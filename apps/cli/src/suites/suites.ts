@@ -24,6 +24,7 @@ const PRIVILEGED_TESTS = ".privileged.test.ts";
 
 /** The control plane's tests have a suite of their own. */
 const CONTROLLER = "apps/controller";
+const CLIENT = "libs/ts-client";
 
 const ALL: readonly Suite[] = [
   {
@@ -38,7 +39,11 @@ const ALL: readonly Suite[] = [
     needsRoot: false,
     run: async (signal) =>
       mergeReports([
-        await runVitest("test-unit", ["--exclude", `**/*${PRIVILEGED_TESTS}`, "--exclude", `${CONTROLLER}/**`], signal),
+        await runVitest(
+          "test-unit",
+          ["--exclude", `**/*${PRIVILEGED_TESTS}`, "--exclude", `${CONTROLLER}/**`, "--exclude", `${CLIENT}/**`],
+          signal,
+        ),
         await runCargoTests(PLAIN_CRATES, signal),
       ]),
   },
@@ -48,6 +53,12 @@ const ALL: readonly Suite[] = [
     needsRoot: false,
     run: (signal) =>
       runVitest("test-controller", ["--dir", CONTROLLER, "--exclude", `**/*${PRIVILEGED_TESTS}`], signal),
+  },
+  {
+    name: "client",
+    description: "the client library: watches, failover, TLS, its package, and its examples against a real controller",
+    needsRoot: false,
+    run: (signal) => runVitest("test-client", ["--dir", CLIENT], signal),
   },
   {
     name: "core",
