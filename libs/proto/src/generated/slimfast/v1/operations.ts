@@ -98,6 +98,7 @@ export interface WatchOverviewResponse {
   nodesConnected: number;
   networks: number;
   endpoints: number;
+  /** Here and below, a connection between two endpoints counts at both of its ends. */
   liveConnections: number;
   /** Since the last snapshot; 0 in the first. */
   openedPerSecond: number;
