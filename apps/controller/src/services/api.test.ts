@@ -1,8 +1,10 @@
 /** ClusterService over a real socket: updates, masks, etags, repeated creations, reservations, policies, drain, subnets. */
 import { Status } from "nice-grpc";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { TestAgent } from "../testing/agent.js";
 import { refusal, registerNode, type TestClient, TestController } from "../testing/controller.js";
+
+vi.setConfig({ testTimeout: 60_000 });
 
 let controller: TestController;
 let client: TestClient;

@@ -2,13 +2,15 @@
 import { setMaxListeners } from "node:events";
 import { ResourceKind, type WatchResourcesResponse } from "@slimfast/proto";
 import { Status } from "nice-grpc";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MAX_WATCH_BACKLOG, MAX_WATCHES } from "../limits.js";
 import type { Change, Commit, Store } from "../store/store.js";
 import { TestAgent } from "../testing/agent.js";
 import { refusal, registerNode, type TestClient, TestController } from "../testing/controller.js";
 import { SEEDS, seededRandom } from "../testing/random.js";
 import { WatchHub } from "./watch.js";
+
+vi.setConfig({ testTimeout: 60_000 });
 
 let controller: TestController;
 let client: TestClient;
@@ -191,6 +193,25 @@ describe("a watch", () => {
     expect(await refusal(first({ network: "Blue" }))).toMatchObject({ fields: ["network"] });
   });
 
+  it("says when a node's agent comes and goes", async () => {
+    const seen: boolean[] = [];
+    const { revision } = await client.cluster.listNodes({});
+    const abort = new AbortController();
+    const watching = (async () => {
+      const kinds = [ResourceKind.RESOURCE_KIND_NODE];
+      for await (const { changes } of client.cluster.watchResources({ revision, kinds }, { signal: abort.signal })) {
+        for (const { resource } of changes) if (resource?.$case === "node") seen.push(resource.value.connected);
+        if (seen.includes(true) && seen.at(-1) === false) return;
+      }
+    })();
+    const agent = new TestAgent(client, "node-1");
+    await agent.holds("NODE node-1", "NODE node-2");
+    while (!seen.includes(true)) await new Promise((resolve) => setTimeout(resolve, 10));
+    await agent.vanish();
+    await watching;
+    abort.abort();
+  });
+
   it("ends when the controller does", async () => {
     const watcher = new Watcher();
     await watcher.until(() => watcher.revisions.length >= 2);
@@ -198,8 +219,6 @@ describe("a watch", () => {
     await expect(watcher.done).rejects.toThrow();
     controller = await TestController.start(controller.directory);
     client = controller.client;
-    const agent = new TestAgent(client, "node-1");
-    await agent.vanish();
   });
 });
 

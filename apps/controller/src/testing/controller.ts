@@ -48,13 +48,21 @@ export class TestController {
     this.log = log;
   }
 
-  /** @param directory Of a controller that was stopped; by default a fresh one. */
-  static async start(directory?: string): Promise<TestController> {
+  /**
+   * @param directory Of a controller that was stopped; by default a fresh one.
+   * @param store As on the command line; by default in the directory.
+   */
+  static async start(directory?: string, store?: string): Promise<TestController> {
     const own = directory ?? (await mkdtemp(join(tmpdir(), "slimfast-controller-test-")));
     const lines: LogLine[] = [];
     const log = pino({ level: "trace" }, { write: (line: string) => lines.push(JSON.parse(line) as LogLine) });
     const listen = `unix:${own}/controller.sock`;
-    const controller = await startController({ listen, stateDirectory: join(own, "state"), log });
+    const controller = await startController({
+      listen,
+      stateDirectory: join(own, "state"),
+      log,
+      ...(store !== undefined && { store }),
+    });
     return new TestController(own, controller, connect(listen), lines);
   }
 
