@@ -7,7 +7,7 @@ Selectors are KEY=VALUE labels, an IPv4 prefix and @ENDPOINT, joined by commas (
 may be repeated: any of them will do.`;
 
 export function addNodeCommands(program: Command): void {
-  const node = program.command("node").description("list, drain, label and forget nodes; let machines join");
+  const node = program.command("node").description("list, drain, label and forget nodes");
   listing(node.command("list"))
     .description("list the nodes")
     .addHelpText(
@@ -52,14 +52,6 @@ export function addNodeCommands(program: Command): void {
     .argument("<name>", "the node; its agent must not be connected")
     .option(...JSON_OPTION)
     .action(async (name, options) => (await import("../commands/node.js")).deleteNode(name, options));
-  remote(node.command("join-command"))
-    .description("create a join token, and print the command that makes a machine a node")
-    .option("--controller <ADDRESS>", "where the machine reaches the controller (default: --server)")
-    .option("--expires <DURATION>", "how long the token is valid, for example 2h (default: 1h)")
-    .option("--uses <N>", "how many nodes may join with it; 0 for any number", "1")
-    .option(...JSON_OPTION)
-    .addHelpText("after", "\nExample:\n  $ slimfast node join-command --controller 192.0.2.10:7443 --uses 3")
-    .action(async (options) => (await import("../commands/node.js")).joinCommand(options));
 }
 
 export function addNetworkCommands(program: Command): void {
