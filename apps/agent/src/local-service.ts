@@ -3,6 +3,7 @@ import type { Core } from "@slimfast/core";
 import type { LocalServiceImplementation, Node } from "@slimfast/proto";
 import type { CallContext } from "nice-grpc";
 import type { ControllerLink } from "./controller-link.js";
+import type { Controllers } from "./controllers.js";
 import type { Converter } from "./convert.js";
 import type { Endpoints } from "./endpoints.js";
 import type { EventFanout } from "./event-fanout.js";
@@ -10,6 +11,7 @@ import type { EventFanout } from "./event-fanout.js";
 export interface LocalServiceParts {
   core: Pick<Core, "connections" | "listeners" | "counters" | "seccompSocket">;
   link: ControllerLink;
+  controller: Pick<Controllers, "addresses">;
   endpoints: Endpoints;
   events: EventFanout;
   convert: Converter;
@@ -18,7 +20,7 @@ export interface LocalServiceParts {
 }
 
 export function localService(parts: LocalServiceParts): LocalServiceImplementation {
-  const { core, link, endpoints, events, convert, node, version } = parts;
+  const { core, link, controller, endpoints, events, convert, node, version } = parts;
   return {
     async getStatus() {
       return {
@@ -30,6 +32,7 @@ export function localService(parts: LocalServiceParts): LocalServiceImplementati
         pid: process.pid,
         version,
         seccompSocket: core.seccompSocket(),
+        controller: controller.addresses,
       };
     },
     async attachEndpoint(request, context: CallContext) {

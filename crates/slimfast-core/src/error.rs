@@ -65,6 +65,7 @@ pub fn errno_name(errno: i32) -> String {
         libc::EHOSTUNREACH => "EHOSTUNREACH",
         libc::ENETDOWN => "ENETDOWN",
         libc::ENETUNREACH => "ENETUNREACH",
+        libc::EPERM => "EPERM",
         libc::EPIPE => "EPIPE",
         libc::ETIMEDOUT => "ETIMEDOUT",
         other => return other.to_string(),

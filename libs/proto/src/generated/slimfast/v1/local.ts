@@ -24,7 +24,7 @@ export interface GetStatusResponse {
   version: string;
   /** Path of the socket for OCI runtimes (linux.seccomp.listenerPath) and for the launcher. */
   seccompSocket: string;
-  /** The controller that the agent talks to, or tries to. */
+  /** The controllers that the agent knows, separated by ", ": it talks to one of them, or tries to. */
   controller: string;
 }
 
