@@ -91,6 +91,12 @@ function addClusterCommands(program: Command): void {
     .action(async (options) => (await import("./commands/down.js")).down(options));
 
   program
+    .command("console")
+    .description("print where the web console is, and a token to log in with")
+    .option(...JSON_OPTION)
+    .action(async (options) => (await import("./commands/console.js")).consoleLogin(options));
+
+  program
     .command("status")
     .description("show nodes, networks and endpoints")
     .option(...JSON_OPTION)

@@ -11,6 +11,7 @@ import { AGENT_MAIN, CONTROLLER_MAIN } from "../paths.js";
 import { type DaemonOptions, startDaemon, waitUntilReady } from "../process/daemon.js";
 import { identityOf } from "../process/identity.js";
 import { runSteps, type Step, sayProgress, type Verbosity } from "../progress.js";
+import { freeConsolePort } from "./console-port.js";
 import { withMissingFeatures } from "./missing-features.js";
 import { type ClusterPlan, controllerAddress, DEFAULT_NETWORK, type NodePlan } from "./plan.js";
 import { type ClusterState, isIntact, logDirectory, readState, withLock, writeState } from "./state-file.js";
@@ -98,10 +99,20 @@ function startSteps(state: ClusterState): Step[] {
 
 async function startController(state: ClusterState): Promise<void> {
   const { runDir } = state.plan;
+  const http = `127.0.0.1:${await freeConsolePort()}`;
+  state.consoleUrl = `http://${http}/`;
   const options: DaemonOptions = {
     name: "the controller",
     command: process.execPath,
-    args: [CONTROLLER_MAIN, "--listen", controllerAddress(runDir), "--state-dir", join(runDir, "state")],
+    args: [
+      CONTROLLER_MAIN,
+      "--listen",
+      controllerAddress(runDir),
+      "--state-dir",
+      join(runDir, "state"),
+      "--http",
+      http,
+    ],
     logPath: join(logDirectory(runDir), "controller.log"),
   };
   await startRecorded(state, options, null);

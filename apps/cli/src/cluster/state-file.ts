@@ -38,6 +38,8 @@ export interface ClusterState {
   readonly plan: ClusterPlan;
   /** The command that stays and takes the cluster down when it ends; null for one that was left to itself. */
   readonly attendant: ProcessIdentity | null;
+  /** Where the console is; absent in what earlier versions wrote. */
+  consoleUrl?: string;
   phase: Phase;
   processes: ProcessRecord[];
 }

@@ -60,6 +60,8 @@ function printUp(plan: ClusterPlan, detached: boolean): void {
     `The cluster is up: ${plan.nodes.map((node) => node.name).join(", ")}; network ${DEFAULT_NETWORK.name} ${DEFAULT_NETWORK.prefix}`,
   );
   printLine();
+  printLine("Console: the address, and a token to log in with, are printed by ./slimfast console");
+  printLine();
   printLine("Try:");
   printLine(`  ./slimfast run --node ${last?.name} --name web -- python3 -m http.server 80`);
   printLine(`  ./slimfast run --node ${first?.name} -- curl http://ADDRESS-OF-WEB/`);
