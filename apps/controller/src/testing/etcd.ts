@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Etcd3 } from "etcd3";
 import { EtcdClient } from "../store/etcd/etcd-client.js";
 
 const START_MS = 30_000;
@@ -101,6 +102,22 @@ export class TestEtcd {
         client.close();
       }
     }
+  }
+
+  /** The member that leads now. */
+  async leader(): Promise<number> {
+    for (const [index, host] of this.hosts.entries()) {
+      const client = new Etcd3({ hosts: host });
+      try {
+        const { header, leader } = await client.maintenance.status();
+        if (header.member_id === leader) return index;
+      } catch {
+        // Not this one.
+      } finally {
+        client.close();
+      }
+    }
+    throw new Error("etcd has no leader");
   }
 
   async killMember(index: number): Promise<void> {
