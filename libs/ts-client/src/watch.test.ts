@@ -206,7 +206,7 @@ it("a tail of connections goes on, and says what was lost", async () => {
         streams += 1;
         yield { events: [{ id: `${filter}/${streams}` }], dropped: 0n };
         if (streams === 1) throw new ServerError(Status.UNAVAILABLE, "gone");
-        yield { events: [], dropped: 5n };
+        yield { events: [], dropped: 5n, relearnedNodes: ["node-1"] };
         yield { events: [{ id: "last" }], dropped: 7n };
         await once(signal, "abort");
       },
@@ -217,7 +217,7 @@ it("a tail of connections goes on, and says what was lost", async () => {
     said.push(item.type === "event" ? item.record.id : item.type === "lost" ? `lost ${item.count}` : item.type);
     if (said.at(-1) === "last") break;
   }
-  expect(said).toEqual(["f/1", "interrupted", "resumed", "f/2", "lost 5", "lost 2", "last"]);
+  expect(said).toEqual(["f/1", "interrupted", "resumed", "f/2", "lost 5", "relearned", "lost 2", "last"]);
 });
 
 it("a tail of the audit log loses nothing", async () => {
