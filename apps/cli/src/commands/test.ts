@@ -10,14 +10,16 @@ const DETAIL_LINES = 40;
 
 export async function test(
   names: readonly string[],
-  options: { readonly list?: boolean; readonly json?: boolean },
+  options: { readonly list?: boolean; readonly json?: boolean; readonly full?: boolean },
 ): Promise<void> {
   if (options.list) {
     if (options.json) printJson(SUITES.map(({ name, description, needsRoot }) => ({ name, description, needsRoot })));
-    else for (const suite of SUITES) printLine(`${suite.name.padEnd(8)}${suite.description}`);
+    else for (const suite of SUITES) printLine(`${suite.name.padEnd(10)}${suite.description}`);
     return;
   }
   const suites = selectSuites(names);
+  // The tests run in processes of their tools.
+  process.env["SLIMFAST_TEST_FULL"] = options.full ? "1" : "0";
   const watch = watchInterrupts();
   const results: SuiteResult[] = [];
   for (const suite of suites) {

@@ -26,6 +26,13 @@ const PRIVILEGED_TESTS = ".privileged.test.ts";
 const CONTROLLER = "apps/controller";
 const CLIENT = "libs/ts-client";
 
+/** Folders of e2e/src that are suites of their own. */
+const JUDGES = {
+  fidelity: "what the system calls of TCP sockets do: in endpoints as in an ordinary network namespace",
+  python: "CPython's own socket, asyncio, ssl, http tests: the same results in endpoints as in a namespace",
+  apps: "real servers and clients: in one container, on one node, between nodes",
+} as const;
+
 const ALL: readonly Suite[] = [
   {
     name: "lint",
@@ -74,8 +81,17 @@ const ALL: readonly Suite[] = [
     name: "system",
     description: "whole clusters with real programs (e2e/)",
     needsRoot: true,
-    run: (signal) => runVitest("test-system", ["--config", "e2e/vitest.config.ts", "--dir", "e2e"], signal),
+    run: (signal) => {
+      const others = Object.keys(JUDGES).flatMap((name) => ["--exclude", `**/e2e/src/${name}/**`]);
+      return runSystemTests("test-system", others, signal);
+    },
   },
+  ...Object.entries(JUDGES).map(([name, description]) => ({
+    name,
+    description,
+    needsRoot: true,
+    run: (signal: AbortSignal) => runSystemTests(`test-${name}`, [`e2e/src/${name}/`], signal),
+  })),
   {
     name: "demo",
     description: "`slimfast demo --once`, each of its checks a test",
@@ -84,9 +100,15 @@ const ALL: readonly Suite[] = [
   },
 ];
 
+const SYSTEM_SUITES: readonly string[] = ["system", ...Object.keys(JUDGES)];
+
 export const SUITES: readonly Suite[] = ALL.filter(
-  (suite) => suite.name !== "system" || existsSync(join(ROOT, "e2e/vitest.config.ts")),
+  (suite) => !SYSTEM_SUITES.includes(suite.name) || existsSync(join(ROOT, "e2e/vitest.config.ts")),
 );
+
+function runSystemTests(logName: string, args: readonly string[], signal: AbortSignal): Promise<Report> {
+  return runVitest(logName, ["--config", "e2e/vitest.config.ts", "--dir", "e2e", ...args], signal);
+}
 
 interface DemoReport {
   readonly ok: boolean;

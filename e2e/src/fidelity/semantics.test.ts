@@ -6,8 +6,9 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Cluster, type TierChoice } from "./fixture/cluster.js";
-import { script } from "./fixture/programs.js";
+import { Cluster, type TierChoice } from "../fixture/cluster.js";
+import { script } from "../fixture/programs.js";
+import { inPlainNamespace, PLAIN_ADDRESS } from "../fixture/surroundings.js";
 
 type Results = Readonly<Record<string, unknown>>;
 
@@ -46,8 +47,8 @@ let native: Results;
 
 beforeAll(async () => {
   cluster = await Cluster.start();
-  const inNamespace = `ip link set lo up && ip address add 10.32.0.77/32 dev lo && exec "$@" 10.32.0.77`;
-  const { stdout } = await promisify(execFile)("unshare", ["--net", "sh", "-c", inNamespace, "sh", ...PROGRAM]);
+  const [command = "", ...args] = inPlainNamespace([...PROGRAM, PLAIN_ADDRESS]);
+  const { stdout } = await promisify(execFile)(command, args);
   native = JSON.parse(stdout) as Results;
 });
 
