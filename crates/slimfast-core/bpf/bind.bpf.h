@@ -155,8 +155,9 @@ static __always_inline int refuse_bind(int errno, enum sf_counter counter) {
     return 0;
 }
 
-/* Returns 1 and writes the record, or 0 with the errno set. */
-static __always_inline int bind_common(struct bpf_sock_addr *ctx, struct sf_socket *record, __u32 class) {
+/* Returns 1 and writes the record, or 0 with the errno set. `address`: what was asked for, of interest if IPv4. */
+static __always_inline int bind_common(struct bpf_sock_addr *ctx, struct sf_socket *record, __u32 class,
+                                       __be32 address) {
     struct sf_port_key key = {.endpoint = record->owner, .port = port_of(ctx->user_port)};
     __u32 flags = reuse_flags(ctx);
 
@@ -180,6 +181,8 @@ static __always_inline int bind_common(struct bpf_sock_addr *ctx, struct sf_sock
     }
     record->local_port = bpf_htons(key.port);
     record->bind_class = class;
+    if (class == SF_BIND_LOOPBACK4)
+        record->loopback_address = address;
     record->flags |= SF_BOUND | flags;
     ctx->user_port = 0;
     count(SF_COUNTER_binds);
@@ -206,7 +209,7 @@ int sf_bind4(struct bpf_sock_addr *ctx) {
     else
         return refuse_bind(EADDRNOTAVAIL, SF_COUNTER_binds_not_available);
     ctx->user_ip4 = 0;
-    return bind_common(ctx, record, class);
+    return bind_common(ctx, record, class, address);
 }
 
 SEC("cgroup/bind6")
@@ -239,7 +242,7 @@ int sf_bind6(struct bpf_sock_addr *ctx) {
         return refuse_bind(EADDRNOTAVAIL, SF_COUNTER_binds_not_available);
     }
     write_address6(ctx, 0, 0, 0, 0);
-    return bind_common(ctx, record, class);
+    return bind_common(ctx, record, class, address[3]);
 }
 
 /* close(2) of the last descriptor: also for sockets that were bound and never listened. */

@@ -17,6 +17,8 @@ struct target {
     __be16 port;
     /* SF_LOOPBACK or SF_LOOPBACK6 if a loopback address of the container was asked for. */
     __u32 flags;
+    /* The host socket's own port; 0 if it has none yet. */
+    __u16 own_port;
 };
 
 static __always_inline int refuse_connect(struct sf_socket *record, int errno, enum sf_counter counter) {
@@ -41,6 +43,30 @@ static __always_inline bool may_leave(__be32 address) {
     return !bpf_map_lookup_elem(&host_addresses, &address);
 }
 
+/*
+ * Whether a socket connects to the very name that it is bound to and that its connection would come from. The kernel
+ * lets it talk to itself (RFC 9293, 3.5: simultaneous open), with no listener in it.
+ */
+static __always_inline bool is_self(const struct sf_socket *record, const struct target *target) {
+    __be32 loopback = bpf_htonl(0x7f000001);
+    __be32 address = target->address ? target->address : loopback;
+    bool is_v6 = target->flags & SF_LOOPBACK6;
+
+    if (!target->own_port || !(record->flags & SF_BOUND) || target->port != record->local_port)
+        return false;
+    switch (record->bind_class) {
+    case SF_BIND_ANY4:
+    case SF_BIND_DUAL:
+        return is_v6 || address == loopback || address == record->address;
+    case SF_BIND_ADDRESS4:
+        return !is_v6 && address == record->address;
+    case SF_BIND_LOOPBACK4:
+        return !is_v6 && address == record->loopback_address;
+    default:
+        return is_v6;
+    }
+}
+
 static __always_inline int connect_common(struct sf_socket *record, struct target *target) {
     struct sf_address_key key = {.vni = record->owner.vni, .address = target->address};
     const struct sf_network *network;
@@ -55,6 +81,18 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     /* Sockets outlive their endpoint in its processes and in its dispenser; its address does not. */
     if (!bpf_map_lookup_elem(&endpoints, &record->owner))
         return refuse_connect(record, ENETDOWN, SF_COUNTER_connects_denied);
+    if (is_self(record, target)) {
+        if (target->address == 0)
+            record->peer_address = bpf_htonl(0x7f000001);
+        record->flags |= SF_OVERLAY;
+        if (target->flags || is_loopback4(record->peer_address))
+            record->flags |= target->flags ? target->flags : SF_LOOPBACK;
+        record->peer_id = record->owner.id;
+        target->address = node_address;
+        target->port = bpf_htons(target->own_port);
+        count(SF_COUNTER_connects_loopback);
+        return 1;
+    }
     if (target->flags || target->address == 0 || is_loopback4(target->address)) {
         /* Linux takes connect(0.0.0.0) for loopback, too (net/ipv4/route.c, ip_route_output_key_hash_rcu). */
         if (target->address == 0)
@@ -102,6 +140,7 @@ int sf_connect4(struct bpf_sock_addr *ctx) {
     record = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
     if (!record)
         return 1;
+    target.own_port = ctx->sk->src_port;
     if (!connect_common(record, &target))
         return 0;
     ctx->user_ip4 = target.address;
@@ -129,6 +168,7 @@ int sf_connect6(struct bpf_sock_addr *ctx) {
         /* Networks have IPv4 prefixes only: to the container, IPv6 is a family without a route. */
         return refuse_connect(record, ENETUNREACH, SF_COUNTER_connects_no_address);
     }
+    target.own_port = ctx->sk->src_port;
     if (!connect_common(record, &target))
         return 0;
     /* Over IPv6 really: a v6-only listener takes no IPv4 packet. */

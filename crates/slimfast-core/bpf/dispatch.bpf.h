@@ -235,7 +235,7 @@ static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, con
         event->flags = SF_OVERLAY | SF_ACCEPTED;
         event->local_address = endpoint->address;
         event->local_port = bpf_htons(flow->destination_port);
-        event->peer_address = flow->source_address;
+        event->peer_address = flow->flags ? bpf_htonl(0x7f000001) : flow->source_address;
         event->peer_port = flow->source_port;
         event->error = errno;
         submit(event);

@@ -18,15 +18,19 @@ static __always_inline struct sf_socket *record_of(struct bpf_sock_addr *ctx) {
 
 /* The local IPv4 address to show; `real` is the host socket's. */
 static __always_inline __be32 local_address(const struct sf_socket *record, __be32 real) {
-    if (real)
-        return record->flags & (SF_LOOPBACK | SF_LOOPBACK6) ? bpf_htonl(0x7f000001) : record->address;
+    if (real) {
+        if (!(record->flags & (SF_LOOPBACK | SF_LOOPBACK6)))
+            return record->address;
+        /* What a client was bound to is not in the option: the other end sees 127.0.0.1, and so it should be here. */
+        return record->flags & SF_ACCEPTED ? record->loopback_address : bpf_htonl(0x7f000001);
+    }
     if (!(record->flags & SF_BOUND))
         return 0;
     switch (record->bind_class) {
     case SF_BIND_ADDRESS4:
         return record->address;
     case SF_BIND_LOOPBACK4:
-        return bpf_htonl(0x7f000001);
+        return record->loopback_address;
     default:
         return 0;
     }

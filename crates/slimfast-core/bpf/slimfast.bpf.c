@@ -6,6 +6,7 @@
  *   policy.bpf.h    who may connect to whom
  *   connect.bpf.h   connect(2): where a connection goes
  *   bind.bpf.h      bind(2), close(2): what is bound to which port of which endpoint
+ *   options.bpf.h   setsockopt(2)
  *   names.bpf.h     getsockname(2), getpeername(2), accept(2)
  *   sockops.bpf.h   the SYN's option, listeners, accepted sockets, events
  *   dispatch.bpf.h  inbound SYNs to their listener
@@ -16,6 +17,7 @@
 #include "bind.bpf.h"
 #include "policy.bpf.h"
 #include "connect.bpf.h"
+#include "options.bpf.h"
 #include "names.bpf.h"
 #include "sockops.bpf.h"
 #include "dispatch.bpf.h"

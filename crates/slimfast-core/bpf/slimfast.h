@@ -69,9 +69,11 @@ struct sf_option {
     __u8 vni[3];
     /* The destination endpoint. Ids are never reused, so a stale sender cannot reach an address's next owner. */
     __be32 destination_id;
-    /* Overlay address and port of the client, as it sees them itself. */
+    /* Overlay address of the client, as it sees it itself; with SF_OPTION_LOOPBACK the address that it connects to,
+     * since both ends are one endpoint's. */
     __be32 source_address;
     __be16 destination_port;
+    /* The client's port, as it sees it itself. */
     __be16 source_port;
 } __attribute__((packed));
 
@@ -217,7 +219,9 @@ struct sf_socket {
     /* CLOCK_MONOTONIC: the start of connect(2), and from then on when it was established. */
     __u64 since_ns;
     __u32 setup_us;
-    __u32 pad2;
+    /* The address in 127.0.0.0/8 that the container's own end has: asked for by bind(2), or connected to by the peer.
+     */
+    __be32 loopback_address;
 };
 
 struct sf_port_key {

@@ -78,8 +78,10 @@ static __always_inline void on_write_option(struct bpf_sock_ops *ctx, struct sf_
 
     if ((ctx->skb_tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
         return;
-    if (record->flags & SF_LOOPBACK)
+    if (record->flags & SF_LOOPBACK) {
         option.version_flags |= SF_OPTION_LOOPBACK;
+        option.source_address = record->peer_address;
+    }
     if (record->flags & SF_LOOPBACK6)
         option.version_flags |= SF_OPTION_LOOPBACK6;
     if (!bpf_store_hdr_opt(ctx, &option, sizeof(option), 0))
@@ -217,8 +219,10 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
     flow = bpf_map_lookup_elem(&flows, &key);
     if (flow) {
         record->flags |= SF_OVERLAY;
-        if (flow->flags & SF_OPTION_LOOPBACK)
+        if (flow->flags & SF_OPTION_LOOPBACK) {
             record->flags |= SF_LOOPBACK;
+            record->loopback_address = flow->source_address;
+        }
         if (flow->flags & SF_OPTION_LOOPBACK6)
             record->flags |= SF_LOOPBACK6;
         record->peer_address =

@@ -1,6 +1,6 @@
 //! socket(2).
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::error::{Error, Result};
 use crate::owner::Family;
@@ -17,5 +17,24 @@ pub fn tcp_socket(family: Family) -> Result<OwnedFd> {
         return Err(Error::last_os("socket", "create a host socket"));
     }
     // SAFETY: a fresh descriptor that nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    decline_fast_open(&socket)?;
+    Ok(socket)
+}
+
+/// A Fast Open cookie would take the space of the option that says where the connection goes (bpf/options.bpf.h).
+fn decline_fast_open(socket: &OwnedFd) -> Result<()> {
+    let on: libc::c_int = 1;
+    let length = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the kernel reads `length` bytes, which is the size of `on`.
+    let returned = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_FASTOPEN_NO_COOKIE,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if returned < 0 { Err(Error::last_os("setsockopt", "prepare a host socket")) } else { Ok(()) }
 }
