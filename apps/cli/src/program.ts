@@ -182,7 +182,7 @@ function addDevelopmentCommands(program: Command): void {
     .description("run the project's tests")
     .argument("[suites...]", "suites to run (default: all)")
     .option("--list", "name the suites")
-    .option("--full", "also what takes too long for every day: more modules of python, longer runs of apps")
+    .option("--full", "also what takes too long for every day: more modules of python")
     .option("--json", "print JSON: one object with the results")
     .addHelpText(
       "after",

@@ -73,7 +73,7 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     const struct sf_peer *peer;
     __u16 first, ports;
 
-    record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED);
+    record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF);
     record->peer_address = target->address;
     record->peer_port = target->port;
     record->since_ns = bpf_ktime_get_ns();
@@ -84,7 +84,7 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     if (is_self(record, target)) {
         if (target->address == 0)
             record->peer_address = bpf_htonl(0x7f000001);
-        record->flags |= SF_OVERLAY;
+        record->flags |= SF_OVERLAY | SF_SELF;
         if (target->flags || is_loopback4(record->peer_address))
             record->flags |= target->flags ? target->flags : SF_LOOPBACK;
         record->peer_id = record->owner.id;

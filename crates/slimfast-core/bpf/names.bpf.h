@@ -22,7 +22,9 @@ static __always_inline __be32 local_address(const struct sf_socket *record, __be
         if (!(record->flags & (SF_LOOPBACK | SF_LOOPBACK6)))
             return record->address;
         /* What a client was bound to is not in the option: the other end sees 127.0.0.1, and so it should be here. */
-        return record->flags & SF_ACCEPTED ? record->loopback_address : bpf_htonl(0x7f000001);
+        if (record->flags & SF_ACCEPTED)
+            return record->loopback_address;
+        return record->flags & SF_SELF ? record->peer_address : bpf_htonl(0x7f000001);
     }
     if (!(record->flags & SF_BOUND))
         return 0;

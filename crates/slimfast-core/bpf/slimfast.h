@@ -185,6 +185,8 @@ enum sf_socket_flags {
     SF_PRELOAD = 1 << 10,
     /* An accepted socket that came neither through dispatch nor a published port. */
     SF_STRAY = 1 << 11,
+    /* Connects to itself. */
+    SF_SELF = 1 << 12,
 };
 
 /* How an address given to bind(2) covers the container's addresses. */

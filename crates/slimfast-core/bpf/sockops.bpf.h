@@ -184,7 +184,7 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock 
         return;
     }
     record->slot = slot;
-    record->flags |= SF_LISTENING;
+    record->flags = (record->flags & ~SF_SELF) | SF_LISTENING;
     key.port = port.port;
     key.bind_class = class;
     key.slot = slot;
@@ -208,6 +208,11 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
     const struct sf_flow *flow;
     __u16 port = ctx->local_port;
 
+    /* The kernel calls the end of a simultaneous open passive. */
+    if (record->flags & SF_SELF) {
+        on_established_outbound(ctx, record);
+        return;
+    }
     /* What the listener's record says of binding is the listener's. */
     record->flags = (record->flags & SF_PRELOAD) | SF_ACCEPTED | SF_ESTABLISHED;
     record->since_ns = bpf_ktime_get_ns();

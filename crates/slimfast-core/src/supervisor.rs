@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, SocketSource, SocketSources, Tier};
 use crate::sys::seccomp::{Answered, Notification, SeccompListener};
 use crate::sys::unix::set_nonblocking;
-use crate::sys::wake::{Wake, spawn};
+use crate::sys::wake::{Wake, raise_priority, spawn};
 
 mod pool;
 mod request;
@@ -103,6 +103,7 @@ impl Supervisor {
         let body = {
             let control = Arc::clone(&control);
             move || {
+                raise_priority();
                 let source = sources.for_endpoint(endpoint, Tier::Notify);
                 let mut worker = Worker { listener, control, counters, source, pool: Pool::default() };
                 let ended = worker.run();

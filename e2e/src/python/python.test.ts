@@ -16,7 +16,7 @@ type Outcomes = Readonly<Record<string, string>>;
 
 const PYTHON = "/usr/bin/python3";
 /** Longer than the longest module takes on a slow and busy machine. */
-const MODULE_TIMEOUT_SECONDS = 600;
+const MODULE_TIMEOUT_SECONDS = 1_200;
 
 /** Name, and at least how many tests it has: a module that was not found, or skipped whole, would show no difference. */
 const MODULES: readonly (readonly [name: string, tests: number])[] = [
@@ -99,8 +99,11 @@ describe.each(modules)("%s", (module, tests) => {
       expect(Object.keys(native ?? {}).length).toBeGreaterThanOrEqual(tests);
       const known = DIFFERENCES.filter(({ test }) => test.startsWith(`test.${module}.`));
       for (const { test, native: outcome } of known) expect(native?.[test], test).toBe(outcome);
-      const expected = { ...native, ...Object.fromEntries(known.map(({ test, ours }) => [test, ours])) };
-      expect({ notify, preload }).toEqual({ notify: expected, preload: expected });
+      for (const ours of [notify, preload]) {
+        const accepted = known.filter(({ test, ours: outcomes }) => outcomes.includes(ours?.[test] ?? "missing"));
+        const same = Object.fromEntries(accepted.map(({ test, native: outcome }) => [test, outcome]));
+        expect({ ...ours, ...same }).toEqual(native);
+      }
     },
     MODULE_TIMEOUT_SECONDS * 1_000 + 30_000,
   );

@@ -30,7 +30,6 @@ const CLIENT = "libs/ts-client";
 const JUDGES = {
   fidelity: "what the system calls of TCP sockets do: in endpoints as in an ordinary network namespace",
   python: "CPython's own socket, asyncio, ssl, http tests: the same results in endpoints as in a namespace",
-  apps: "real servers and clients: in one container, on one node, between nodes",
 } as const;
 
 const ALL: readonly Suite[] = [

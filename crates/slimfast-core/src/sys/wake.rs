@@ -68,3 +68,13 @@ pub fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<J
         started
     }
 }
+
+/// Nice value of a thread that others wait for.
+const URGENT: libc::c_int = -15;
+
+/// Lets the calling thread run soon after it wakes, on a busy machine as well. A supervisor's own reference to a socket
+/// goes only when it runs next: until then close(2) of the target does not close it.
+pub fn raise_priority() {
+    // SAFETY: plain integers; 0 is the calling thread. Without the privilege it stays as it is, which only is slower.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, URGENT) };
+}
