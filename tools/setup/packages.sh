@@ -7,9 +7,9 @@ PACKAGES_RUN="clang-16 llvm-16 libelf-dev zlib1g-dev pkg-config gcc g++ make lib
 # Tests: static programs, C formatting, counting the entries of BPF maps, certificates, promtool.
 PACKAGES_TEST="musl-tools clang-format-16 bpftool openssl prometheus chromium fonts-dejavu-core
 	etcd-server"
-# Tests: Python's own test suite, real servers and clients.
-PACKAGES_TEST="$PACKAGES_TEST libpython3.11-testsuite redis-server postgresql default-jdk-headless wrk"
-DAEMONS="nginx memcached prometheus etcd redis-server postgresql"
+# Tests: Python's own test suite.
+PACKAGES_TEST="$PACKAGES_TEST libpython3.11-testsuite"
+DAEMONS="nginx memcached prometheus etcd"
 
 POLICY=/usr/sbin/policy-rc.d
 POLICY_SAVED=/usr/sbin/policy-rc.d.slimfast-saved
