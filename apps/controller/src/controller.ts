@@ -1,25 +1,23 @@
 /** A controller as a whole: store, hub, services and server, started in this order and stopped in the opposite one. */
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { chmod, mkdir } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { dirname } from "node:path";
 import { AgentServiceDefinition, ClusterServiceDefinition, OperationsServiceDefinition } from "@slimfast/proto";
 import { tracingServerMiddleware } from "@slimfast/telemetry";
-import { createServer, type Server } from "nice-grpc";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
-import { HealthDefinition, HealthServiceImpl } from "nice-grpc-server-health";
-import { ServerReflection, ServerReflectionService } from "nice-grpc-server-reflection";
 import { type Logger, pino } from "pino";
 import { type Connections, openConnections } from "./connections/connections.js";
 import { StorePeers } from "./connections/store-peers.js";
 import { StartupError } from "./errors.js";
-import { MAX_MESSAGE_BYTES, SHUTDOWN_GRACE_MS } from "./limits.js";
-import { formatListenAddress, type ListenAddress, parseListenAddress, removeStaleSocket } from "./listen.js";
+import { type GrpcServers, openGrpcServers } from "./grpc-servers.js";
+import { formatListenAddress, parseListenAddress, serverNames } from "./listen.js";
 import { callMiddleware } from "./metrics/call-middleware.js";
 import { ControllerMetrics, type Scrape } from "./metrics/controller-metrics.js";
 import { Propagation } from "./metrics/propagation.js";
 import { storeResources } from "./metrics/resources.js";
 import { timeTransactions } from "./metrics/transactions.js";
+import { actorOfCall } from "./security/access-middleware.js";
+import { openSecurity, type Security } from "./security/security.js";
+import { renewCertificate } from "./services/access-service.js";
 import { agentService } from "./services/agent-service.js";
 import { Cluster } from "./services/cluster.js";
 import { clusterService } from "./services/cluster-service.js";
@@ -32,9 +30,22 @@ import { SyncHub } from "./sync/hub.js";
 import { joinControllers } from "./sync/membership.js";
 import { startWebServer, type WebServer } from "./web/web-server.js";
 
+/** TLS of the TCP listeners. Without files the certificate is signed by the cluster's own authority. */
+export interface ControllerTls {
+  /** PEM: the server's certificate, and those that vouch for it. */
+  readonly certificateFile?: string;
+  /** PEM */
+  readonly keyFile?: string;
+}
+
 export interface ControllerOptions {
-  /** `unix:/path`, or `host:port` on a loopback address; port 0 takes any free one. */
-  readonly listen: string;
+  /** `unix:/path`, or `host:port`, which without `tls` has to be a loopback address; port 0 takes any free one. */
+  readonly listen: string | readonly string[];
+  readonly tls?: ControllerTls;
+  /** `host:port` under which others reach it, besides what it listens on: for its certificate. */
+  readonly advertise?: readonly string[];
+  /** Life of the certificates that it signs. Default: 24 h. */
+  readonly certificateLifetimeMs?: number;
   /** `host:port` of the console and the metrics; port 0 takes any free one. Default: no HTTP. */
   readonly http?: string;
   /** Directory of the store; created with mode 0700 if it does not exist. */
@@ -46,41 +57,16 @@ export interface ControllerOptions {
 }
 
 export interface Controller {
-  /** The address on which it listens, with the real port. */
+  /** The first address on which it listens, with the real port. */
   readonly listen: string;
+  /** All of them. */
+  readonly listening: readonly string[];
   /** What GET /metrics answers. */
   metrics(): Promise<Scrape>;
   /** URL of the console; undefined without the option `http`. */
   readonly http: string | undefined;
   /** Ends the Sync streams, lets other calls finish for a moment, and closes the store. May be called twice. */
   close(): Promise<void>;
-}
-
-const SERVER_OPTIONS = {
-  "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
-  "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
-  // An agent that vanished without a word must not count as connected for ever.
-  "grpc.keepalive_time_ms": 10_000,
-  "grpc.keepalive_timeout_ms": 5_000,
-} as const;
-
-async function bind(server: Server, address: ListenAddress): Promise<ListenAddress> {
-  try {
-    if (address.kind === "tcp") {
-      const port = await server.listen(`${address.host}:${address.port}`);
-      return { ...address, port };
-    }
-    await mkdir(dirname(address.path), { recursive: true, mode: 0o755 });
-    await removeStaleSocket(address.path);
-    await server.listen(`unix:${address.path}`);
-    // Whoever may write to the socket may change the cluster.
-    await chmod(address.path, 0o600);
-    return address;
-  } catch (error) {
-    if (error instanceof StartupError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StartupError("address_in_use", `cannot listen on ${formatListenAddress(address)}: ${reason}`, error);
-  }
 }
 
 /** What the controller serves, over gRPC and over HTTP. */
@@ -90,42 +76,29 @@ function createRegistry(
   watches: WatchHub,
   connections: Connections,
   metrics: ControllerMetrics,
+  security: Security,
   log: Logger,
 ): Registry {
-  const { reports, operations } = connections;
+  const { reports, operations, networkOf } = connections;
   const cluster = new Cluster(store, hub);
   return {
     services: [
       served(ClusterServiceDefinition, clusterService({ cluster, store, presence: hub, watches })),
-      served(AgentServiceDefinition, agentService({ cluster, store, hub, reports, log })),
+      served(AgentServiceDefinition, {
+        ...agentService({ cluster, store, hub, reports, log }),
+        renewCertificate: renewCertificate(security.enrollment),
+      }),
       served(OperationsServiceDefinition, operations),
+      ...security.services,
     ],
     middleware: [
       tracingServerMiddleware,
       errorDetailsServerMiddleware,
-      callMiddleware(metrics, log, () => "local"),
+      callMiddleware(metrics, log, actorOfCall),
       errorMiddleware(log),
+      security.middleware(networkOf),
     ],
   };
-}
-
-function createGrpcServer(registry: Registry): Server {
-  const server = registry.middleware.reduce<Server>(
-    (outer, middleware) => outer.use(middleware),
-    createServer(SERVER_OPTIONS),
-  );
-  for (const service of registry.services) service.addTo(server);
-  server.add(HealthDefinition, HealthServiceImpl());
-  // So that grpcurl and the like need no .proto files.
-  const descriptors = readFileSync(createRequire(import.meta.url).resolve("@slimfast/proto/descriptors.binpb"));
-  server.add(
-    ServerReflectionService,
-    ServerReflection(
-      descriptors,
-      [ClusterServiceDefinition, AgentServiceDefinition, OperationsServiceDefinition].map(({ fullName }) => fullName),
-    ),
-  );
-  return server;
 }
 
 export function controllerVersion(): string {
@@ -133,13 +106,25 @@ export function controllerVersion(): string {
   return (manifest as { version: string }).version;
 }
 
-/** Lets running calls finish, but not for longer than the grace period. */
-async function stopServer(server: Server): Promise<void> {
-  const cut = setTimeout(() => server.forceShutdown(), SHUTDOWN_GRACE_MS);
+interface ReadTls {
+  readonly ownCertificate?: { readonly chain: string; readonly privateKey: string };
+}
+
+/** @throws StartupError `address_refused` if the files are not a certificate and its key. */
+function readTls(tls: ControllerTls | undefined): ReadTls | undefined {
+  if (!tls) return undefined;
+  if (tls.certificateFile === undefined || tls.keyFile === undefined) return {};
   try {
-    await server.shutdown();
-  } finally {
-    clearTimeout(cut);
+    const chain = readFileSync(tls.certificateFile, "utf8");
+    const privateKey = readFileSync(tls.keyFile, "utf8");
+    if (!new X509Certificate(chain).checkPrivateKey(createPrivateKey(privateKey))) {
+      throw new Error("the key is not that of the certificate");
+    }
+    return { ownCertificate: { chain, privateKey } };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const files = `${tls.certificateFile} and ${tls.keyFile}`;
+    throw new StartupError("address_refused", `the certificate and key in ${files} cannot be used: ${reason}`, error);
   }
 }
 
@@ -150,16 +135,31 @@ async function stopServer(server: Server): Promise<void> {
  */
 export async function startController(options: ControllerOptions): Promise<Controller> {
   const log = options.log ?? pino({ enabled: false });
-  const wanted = parseListenAddress(options.listen);
+  const tls = readTls(options.tls);
+  const wanted = [options.listen].flat().map((text) => parseListenAddress(text, { tls: tls !== undefined }));
+  const names = serverNames(wanted, options.advertise ?? []);
   const location = parseStoreLocation(options.store ?? `sqlite:${options.stateDirectory}`);
-  const store = await openStore(location);
+  const plainStore = await openStore(location);
   const metrics = new ControllerMetrics();
-  timeTransactions(store, metrics.transactionSeconds);
+  timeTransactions(plainStore, metrics.transactionSeconds);
+  const security = openSecurity({
+    store: plainStore,
+    log,
+    names,
+    certificateLifetimeMs: options.certificateLifetimeMs,
+    ownCertificate: tls?.ownCertificate,
+  });
+  const { store } = security;
+  const authority = await (tls ? security.authority() : undefined)?.catch(async (error: unknown) => {
+    await security.close();
+    await plainStore.close();
+    throw error;
+  });
   const propagation = new Propagation((seconds) => metrics.propagationSeconds.observe(seconds));
   store.onCommit(({ revision }) => propagation.committed(revision, performance.now()));
   const hub = new SyncHub(store, log, (revision) => propagation.acknowledged(revision, performance.now()));
   const watches = new WatchHub(store, hub);
-  const peers = new StorePeers(store);
+  const peers = new StorePeers(store, () => authority?.peerCredentials());
   const connections = openConnections({ store, isConnected: (node) => hub.isConnected(node), peers, log });
   metrics.observe({
     ...connections,
@@ -168,28 +168,32 @@ export async function startController(options: ControllerOptions): Promise<Contr
     syncStreams: () => hub.streamCount,
     version: controllerVersion(),
   });
-  const services = createRegistry(store, hub, watches, connections, metrics, log);
-  const server = createGrpcServer(services);
-  let address: ListenAddress;
+  const services = createRegistry(store, hub, watches, connections, metrics, security, log);
+  let servers: GrpcServers;
   let web: WebServer | undefined;
   try {
     if (options.http !== undefined) {
       const scrape = (): Promise<Scrape> => metrics.scrape();
       web = await startWebServer({ listen: options.http, registry: services, log, metrics: scrape });
     }
-    address = await bind(server, wanted);
+    servers = await openGrpcServers(services, wanted, authority?.serverCredentials());
   } catch (error) {
     await web?.close();
-    server.forceShutdown();
     hub.close();
     watches.close();
     peers.close();
+    await security.close();
     await store.close();
     throw error;
   }
-  const listen = formatListenAddress(address);
-  const membership = joinControllers(store, log, { addresses: [listen], version: controllerVersion() });
-  log.info({ listen, store: location, revision: String(store.revision) }, "controller started");
+  const listening = servers.addresses.map(formatListenAddress);
+  const [listen = ""] = listening;
+  const reachable = listening.filter((text) => !/^(0\.0\.0\.0|\[::\]):/.test(text));
+  const membership = joinControllers(store, log, {
+    addresses: [...(options.advertise ?? []), ...reachable],
+    version: controllerVersion(),
+  });
+  log.info({ listen: listening.join(", "), store: location, revision: String(store.revision) }, "controller started");
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     hub.close();
@@ -197,13 +201,15 @@ export async function startController(options: ControllerOptions): Promise<Contr
     connections.reports.close();
     peers.close();
     await web?.close();
-    await stopServer(server);
+    await servers.stop();
     await membership.close();
+    await security.close();
     await store.close();
     log.info("controller stopped");
   };
   return {
     listen,
+    listening,
     metrics: () => metrics.scrape(),
     http: web?.url,
     close: () => {

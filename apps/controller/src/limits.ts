@@ -77,22 +77,6 @@ export const SHUTDOWN_GRACE_MS = 1_500;
 /** How long a connect may take that finds out whether somebody answers on an old unix socket. */
 export const SOCKET_PROBE_MS = 500;
 
-/** Life of the cluster's authority. */
-export const AUTHORITY_LIFETIME_MS = 10 * 365 * 24 * 3_600_000;
-/** An authority that ends sooner than this gets a successor. */
-export const AUTHORITY_RENEWAL_MS = 365 * 24 * 3_600_000;
-/** Life of the certificates of nodes and controllers, unless the controller is told otherwise. */
-export const CERTIFICATE_LIFETIME_MS = 24 * 3_600_000;
-export const MIN_CERTIFICATE_LIFETIME_MS = 1_000;
-export const MAX_CERTIFICATE_LIFETIME_MS = 366 * 24 * 3_600_000;
-/** A controller renews its own certificate after this part of its life. */
-export const CERTIFICATE_RENEWAL_PART = 2 / 3;
-/** Certificates are valid from this long before they are made: so far may clocks differ. */
-export const CLOCK_SKEW_MS = 5 * 60_000;
-export const MAX_CERTIFICATE_REQUEST_BYTES = 8_192;
-/** Certificates of one node that are valid at the same time; the oldest is given up for another. */
-export const MAX_CERTIFICATES_PER_NODE = 8;
-
 /** Changes that are kept for watches that were away. */
 export const KEPT_CHANGES = 20_000;
 

@@ -1,6 +1,7 @@
 /** Where the controller listens: which addresses are allowed, and what to do with a socket file that is already there. */
 import { lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
+import { hostname, networkInterfaces } from "node:os";
 import { resolve } from "node:path";
 import { StartupError } from "./errors.js";
 import { SOCKET_PROBE_MS } from "./limits.js";
@@ -12,27 +13,64 @@ export type ListenAddress =
 /**
  * Reads `unix:/path` or `host:port` (port 0: any free one).
  *
- * @throws StartupError `address_refused` for anything else, and for a host that is not loopback.
+ * @param options.tls Whether TCP listeners have TLS.
+ * @throws StartupError `address_refused` for anything else, and for a host that is not loopback where there is no TLS.
  */
-export function parseListenAddress(text: string): ListenAddress {
+export function parseListenAddress(text: string, options: { readonly tls: boolean } = { tls: false }): ListenAddress {
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length).replace(/^\/\/(?=\/)/, "");
     if (path === "") throw new StartupError("address_refused", "unix: needs the path of a socket after it");
     return { kind: "unix", path: resolve(path) };
   }
+  const { host, port } = parseHostPort(text);
+  if (!options.tls && !isLoopback(host)) {
+    throw new StartupError(
+      "address_refused",
+      `${text} is not a loopback address, and calls would cross the network in the clear: add --tls, or listen on ` +
+        "unix:/path, 127.0.0.1:PORT or [::1]:PORT",
+    );
+  }
+  return { kind: "tcp", host, port };
+}
+
+/** @throws StartupError `address_refused` */
+export function parseHostPort(text: string): { host: string; port: number } {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:/\s]+):(\d{1,5})$/.exec(text);
   const port = Number(match?.[2]);
   if (!match?.[1] || port > 65_535) {
     throw new StartupError("address_refused", `${JSON.stringify(text)} is neither unix:/path nor host:port`);
   }
-  const host = match[1];
-  if (!/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(host)) {
-    throw new StartupError(
-      "address_refused",
-      `${text} is not a loopback address, and there is no TLS yet: listen on unix:/path, 127.0.0.1:PORT or [::1]:PORT`,
-    );
-  }
-  return { kind: "tcp", host, port };
+  return { host: match[1], port };
+}
+
+function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(host);
+}
+
+const ALL_INTERFACES = new Set(["0.0.0.0", "[::]"]);
+
+/** Names and addresses under which clients reach what listens there: those that its certificate has to have. */
+export function serverNames(listen: readonly ListenAddress[], advertised: readonly string[]): string[] {
+  const hosts = listen.flatMap((address) => (address.kind === "tcp" ? [address.host] : []));
+  const isEverywhere = hosts.some((host) => ALL_INTERFACES.has(host));
+  const interfaces = isEverywhere ? Object.values(networkInterfaces()).flatMap((all) => all ?? []) : [];
+  return [
+    ...new Set([
+      "localhost",
+      "127.0.0.1",
+      "::1",
+      ...hosts.filter((host) => !ALL_INTERFACES.has(host)).map(withoutBrackets),
+      ...(isEverywhere ? [hostname()] : []),
+      ...interfaces.map(({ address }) => address).filter((address) => !address.startsWith("fe80:")),
+      ...advertised
+        .filter((text) => !text.startsWith("unix:"))
+        .map((text) => withoutBrackets(parseHostPort(text).host)),
+    ]),
+  ];
+}
+
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[(.*)\]$/, "$1");
 }
 
 export function formatListenAddress(address: ListenAddress): string {

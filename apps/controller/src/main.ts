@@ -7,28 +7,66 @@
  */
 import { writeSync } from "node:fs";
 import { startTracing } from "@slimfast/telemetry";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
-import { controllerVersion, startController } from "./controller.js";
+import { type ControllerTls, controllerVersion, startController } from "./controller.js";
 import { StartupError } from "./errors.js";
+import {
+  CERTIFICATE_LIFETIME_MS,
+  MAX_CERTIFICATE_LIFETIME_MS,
+  MIN_CERTIFICATE_LIFETIME_MS,
+} from "./security/limits.js";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
 interface Arguments {
-  readonly listen: string;
+  readonly listen: string[];
+  readonly tls?: boolean;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly advertise?: string[];
+  readonly certificateLifetime: number;
   readonly http?: string;
   readonly stateDir: string;
   readonly store?: string;
   readonly logLevel: string;
 }
 
+const HOUR_MS = 3_600_000;
+
+function parseLifetimeHours(text: string): number {
+  const lifetimeMs = Number(text) * HOUR_MS;
+  if (!(lifetimeMs >= MIN_CERTIFICATE_LIFETIME_MS && lifetimeMs <= MAX_CERTIFICATE_LIFETIME_MS)) {
+    throw new InvalidArgumentError("hours are wanted, from one second's part of one to 8784");
+  }
+  return Number(text);
+}
+
+function readTlsOptions({ tls, tlsCert, tlsKey }: Arguments): ControllerTls | undefined {
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    throw new StartupError("address_refused", "--tls-cert and --tls-key belong together: one of them is missing");
+  }
+  if (tlsCert !== undefined && tlsKey !== undefined) return { certificateFile: tlsCert, keyFile: tlsKey };
+  return tls ? {} : undefined;
+}
+
 function readArguments(): Arguments {
   const command = new Command("slimfast-controller")
     .description("Keeps the state of a SlimFast cluster and distributes it to the agents.")
     .option(
-      "--listen <address>",
-      "unix:/path, or host:port on a loopback address",
-      "unix:/run/slimfast/controller.sock",
+      "--listen <address...>",
+      "unix:/path or host:port; may be repeated. Without --tls TCP is for loopback addresses only, and callers need a token",
+      ["unix:/run/slimfast/controller.sock"],
+    )
+    .option("--tls", "TLS on all TCP listeners, with a certificate that the cluster's own authority signs")
+    .option("--tls-cert <file>", "the server's certificate (PEM), if it is another's; implies --tls")
+    .option("--tls-key <file>", "its private key (PEM)")
+    .option("--advertise <address...>", "host:port under which others reach it: for its certificate")
+    .option(
+      "--certificate-lifetime <hours>",
+      "how long the certificates of nodes and controllers are valid",
+      parseLifetimeHours,
+      CERTIFICATE_LIFETIME_MS / HOUR_MS,
     )
     .option("--http <address>", "host:port for the console and the metrics; default: none")
     .option("--state-dir <directory>", "where the cluster's state is kept", "/var/lib/slimfast/controller")
@@ -57,15 +95,20 @@ async function main(): Promise<void> {
   });
   const tracing = await startTracing({ service: "slimfast-controller", version: controllerVersion() });
   try {
-    const { listen, http, store, stateDir: stateDirectory } = options;
+    const { listen, http, store, stateDir: stateDirectory, advertise = [] } = options;
+    const tls = readTlsOptions(options);
     const controller = await startController({
       listen,
       stateDirectory,
       log,
+      advertise,
+      certificateLifetimeMs: options.certificateLifetime * HOUR_MS,
+      ...(tls ? { tls } : {}),
       ...(http === undefined ? {} : { http }),
       ...(store === undefined ? {} : { store }),
     });
-    writeSync(1, `${JSON.stringify({ ready: true, listen: controller.listen, http: controller.http })}\n`);
+    const { listen: first, listening } = controller;
+    writeSync(1, `${JSON.stringify({ ready: true, listen: first, listening, http: controller.http })}\n`);
     log.info({ signal: await stopRequested }, "stopping");
     await controller.close();
   } catch (error) {

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { StoreReader } from "../store/store.js";
 import { storeView } from "./cluster-view.js";
 import { MAX_LIVE_CONNECTIONS, MAX_RECENT_CONNECTIONS } from "./limits.js";
+import { networkOfConnection } from "./network-of-connection.js";
 import { operationsService } from "./operations-service.js";
 import type { Peers } from "./peers.js";
 import { ConnectionRegistry } from "./registry.js";
@@ -15,6 +16,8 @@ export interface Connections {
   /** Events that tails have dropped since the controller started. */
   readonly tailDrops: { readonly count: number };
   readonly operations: OperationsServiceImplementation;
+  /** The network of a live connection, by the id of its record. */
+  networkOf(id: string): Promise<string | undefined>;
 }
 
 export function openConnections(parts: {
@@ -31,5 +34,6 @@ export function openConnections(parts: {
   const tailDrops = { count: 0 };
   const view = storeView(store, isConnected);
   const operations = operationsService({ registry, reports, view, peers, startedMs, tailDrops, log });
-  return { registry, reports, tailDrops, operations };
+  const networkOf = (id: string) => networkOfConnection({ registry, peers, log }, id);
+  return { registry, reports, tailDrops, operations, networkOf };
 }

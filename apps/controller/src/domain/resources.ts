@@ -127,14 +127,11 @@ export interface Authority {
   readonly revision: bigint;
 }
 
-/** What is known of the certificates that a node was given. */
+/** The certificates that a node has now. What is not here is not valid: revoking forgets. */
 export interface NodeCertificates {
   readonly node: string;
-  /** Serial number of the present one, in hex. */
-  readonly serial: string;
-  readonly expireTimeMs: number;
-  /** Those issued before are not accepted any more. */
-  readonly revokedBeforeMs?: number;
+  /** The oldest first. Serial numbers in hex. */
+  readonly certificates: readonly { readonly serial: string; readonly expireTimeMs: number }[];
   readonly revision: bigint;
 }
 
@@ -197,13 +194,4 @@ export function nodeOwner(node: string): string {
 /** Owner of published ports, as reservations and errors name it. */
 export function endpointOwner(network: string, endpoint: string): string {
   return `endpoint/${network}/${endpoint}`;
-}
-
-/** A key and certificate of the cluster's own: the authority that signs nodes and controllers. */
-export interface Authority {
-  readonly name: string;
-  readonly certificate: string;
-  readonly privateKey: string;
-  readonly createTimeMs: number;
-  readonly revision: bigint;
 }

@@ -7,7 +7,7 @@
  * cluster comes to the same ones.
  */
 import type { Authority } from "../domain/resources.js";
-import { AUTHORITY_RENEWAL_MS } from "../limits.js";
+import { AUTHORITY_RENEWAL_MS } from "./limits.js";
 import { fingerprintOf, type KeyedCertificate } from "./x509.js";
 
 export interface PlannedAuthority extends KeyedCertificate {

@@ -3,7 +3,7 @@ import { X509Certificate as NodeCertificate, webcrypto } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { describe, expect, it } from "vitest";
 import { ClusterError } from "../errors.js";
-import { CLOCK_SKEW_MS } from "../limits.js";
+import { CLOCK_SKEW_MS } from "./limits.js";
 import {
   createAuthority,
   fingerprintOf,

@@ -8,7 +8,7 @@ import { createHash, X509Certificate as NodeCertificate, randomBytes, webcrypto 
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
 import { invalidField } from "../errors.js";
-import { AUTHORITY_LIFETIME_MS, CLOCK_SKEW_MS, MAX_CERTIFICATE_REQUEST_BYTES } from "../limits.js";
+import { AUTHORITY_LIFETIME_MS, CLOCK_SKEW_MS, MAX_CERTIFICATE_REQUEST_BYTES } from "./limits.js";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 /** Curves of keys that are certified, by their OIDs in JSON Web Key spelling. */

@@ -4,7 +4,8 @@ import { KEPT_CHANGES } from "../limits.js";
 import type { Mutation } from "./state.js";
 import type { Change, ChangeOf, Commit } from "./store.js";
 
-function changeOf({ kind, key, before, after }: Mutation): Change {
+/** A mutation, as others hear of it. */
+export function changeOf({ kind, key, before, after }: Mutation): Change {
   // A mutation has both values of its own kind, which the type of a union cannot say.
   return { kind, key, ...(before && { before }), ...(after && { after }) } as Change;
 }

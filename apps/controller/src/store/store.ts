@@ -147,6 +147,8 @@ export interface StoreTransaction extends StoreReader {
   insertEndpoint(endpoint: Omit<Endpoint, "revision">): Endpoint;
   updateEndpoint(endpoint: Omit<Endpoint, "revision">): Endpoint;
   deleteEndpoint(endpoint: Pick<Endpoint, "network" | "name">): void;
+  /** What it has changed so far, one change for each document. */
+  changes(): readonly Change[];
   appendAudit(entry: Omit<AuditEntry, "key" | "ordinal" | "revision">): void;
 }
 

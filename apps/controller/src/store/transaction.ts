@@ -1,10 +1,11 @@
 /** One transaction: changes the state in place, and remembers what it changed so that it can be undone or written. */
 import type { AuditEntry, Endpoint, Network, Node } from "../domain/resources.js";
 import { ClusterError } from "../errors.js";
+import { changeOf } from "./commit-log.js";
 import { type Content, type Documents, type Kind, keyOf } from "./kinds.js";
 import { type ReadNotes, StateReader } from "./reader.js";
 import { ClaimTakenError, type Mutation, type State } from "./state.js";
-import type { PutOptions, StoreTransaction } from "./store.js";
+import type { Change, PutOptions, StoreTransaction } from "./store.js";
 
 /** A mutation with what its writer said of its lease. */
 export interface Write extends Mutation {
@@ -126,6 +127,10 @@ export class Transaction extends StateReader implements StoreTransaction {
 
   deleteEndpoint({ network, name }: Pick<Endpoint, "network" | "name">): void {
     this.delete("endpoint", `${network}/${name}`);
+  }
+
+  changes(): readonly Change[] {
+    return collapse(this.writes).map(changeOf);
   }
 
   appendAudit(entry: Omit<AuditEntry, "key" | "ordinal" | "revision">): void {
