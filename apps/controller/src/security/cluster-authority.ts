@@ -1,5 +1,5 @@
 /**
- * The cluster's own authority at work: made at the first start, rotated when it grows old or somebody asks for it; it signs
+ * The cluster's own authority at work: made at the first start, rotated when it grows old; it signs
  * nodes, and this controller's own certificate, which it renews while the controller runs.
  */
 import { randomBytes } from "node:crypto";
@@ -102,10 +102,6 @@ export class ClusterAuthority {
     return this.#plan().signing.fingerprint;
   }
 
-  get authorities(): AuthorityPlan {
-    return this.#plan();
-  }
-
   /** Of the listeners with TLS; they follow every renewal. */
   serverCredentials(): RenewableServerCredentials {
     this.#credentials ??= new RenewableServerCredentials(this.#serverTls());
@@ -124,17 +120,6 @@ export class ClusterAuthority {
   issueNode(node: string, request: VerifiedRequest): Promise<NodeCertificateIssued> {
     const validity = { nowMs: Date.now(), lifetimeMs: this.#options.certificateLifetimeMs };
     return issueNodeCertificate(this.#plan().signing, node, request, validity);
-  }
-
-  /**
-   * Makes the next authority. It signs after one life of the certificates, and the present one is trusted for another.
-   *
-   * @throws ClusterError `failed_precondition` while a rotation is under way.
-   */
-  async rotate(): Promise<void> {
-    const isUnderWay = () => this.#options.store.count("authority") > 1;
-    if (isUnderWay()) throw rotationUnderWay();
-    if (!(await this.#create((count) => count === 1))) throw rotationUnderWay();
   }
 
   close(): void {
@@ -220,10 +205,4 @@ export class ClusterAuthority {
     const waitMs = Math.min(Math.max(delayMs, 1), MAX_TIMER_MS);
     this.#timer = setTimeout(() => this.#refreshSoon(), waitMs).unref();
   }
-}
-
-function rotationUnderWay(): ClusterError {
-  return new ClusterError("failed_precondition", "the authority is being rotated already", {
-    precondition: { type: "ROTATION_UNDER_WAY", subject: "authority" },
-  });
 }
