@@ -50,6 +50,8 @@ function useConnections(isPaused: boolean) {
       );
       table.current.clear();
       table.current.apply(connections.reverse());
+      // The list has come: the page is live, though nothing may happen for a while.
+      yield { events: [], dropped: 0n };
       for (let item = await first; !item.done; item = await tail.next()) yield item.value;
     },
     (message) => {
