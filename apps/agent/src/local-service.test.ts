@@ -119,8 +119,10 @@ describe("errors reach the caller", () => {
 
   it("with what the core said, in the log as it matters", async () => {
     const { local } = bed.connect();
-    bed.core.faults.failNext("connections", new CoreError("system", "iter: EIO", { syscall: "read", errno: 5 }));
+    // All of them: the report to the controller asks as well.
+    bed.core.faults.failAll("connections", new CoreError("system", "iter: EIO", { syscall: "read", errno: 5 }));
     await expect(local.listConnections({})).rejects.toMatchObject({ code: "internal", message: "iter: EIO" });
+    bed.core.faults.failAll("connections", undefined);
     bed.controller.faults.failNext("createEndpoint", new ServerError(Status.NOT_FOUND, "no such network"));
     await expect(local.attachEndpoint(attachment("web"))).rejects.toMatchObject({ code: "not_found" });
     const levels = bed.log.filter(({ msg }) => msg.startsWith("call ")).map(({ level, msg }) => [level, msg]);
