@@ -188,7 +188,7 @@ describe("kill -9", () => {
     first.child.kill("SIGKILL");
     await first.exit;
     expect(existsSync(`${directory}/controller.sock`)).toBe(true);
-    expect(await startController().ready).toEqual({ ready: true, listen });
+    expect(await startController().ready).toMatchObject({ ready: true, listen });
   });
 });
 

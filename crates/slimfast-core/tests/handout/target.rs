@@ -59,9 +59,15 @@ impl Target {
         if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
     }
 
+    /// Returns when it is dead; it can still be waited for.
     pub fn kill(&self) {
         // SAFETY: our child, which has not been waited for.
         assert_eq!(unsafe { libc::kill(self.pid, libc::SIGKILL) }, 0);
+        // SAFETY: all zeros is a valid siginfo_t, which the call fills in.
+        let mut ended: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let pid = self.pid.cast_unsigned();
+        // SAFETY: our child; it is left to be waited for.
+        assert_eq!(unsafe { libc::waitid(libc::P_PID, pid, &raw mut ended, libc::WEXITED | libc::WNOWAIT) }, 0);
     }
 }
 
