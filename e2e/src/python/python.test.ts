@@ -21,7 +21,6 @@ const MODULE_TIMEOUT_SECONDS = 1_200;
 /** Name, and at least how many tests it has: a module that was not found, or skipped whole, would show no difference. */
 const MODULES: readonly (readonly [name: string, tests: number])[] = [
   ["test_socket", 600],
-  ["test_asyncio", 2_000],
   ["test_ssl", 150],
   ["test_socketserver", 20],
   ["test_httplib", 100],
@@ -29,6 +28,7 @@ const MODULES: readonly (readonly [name: string, tests: number])[] = [
   ["test_smtplib", 70],
 ];
 const MODULES_OF_FULL: typeof MODULES = [
+  ["test_asyncio", 2_000],
   ["test_asyncore", 20],
   ["test_asynchat", 10],
   ["test_httpservers", 50],

@@ -29,7 +29,8 @@ const CLIENT = "libs/ts-client";
 /** Folders of e2e/src that are suites of their own. */
 const JUDGES = {
   fidelity: "what the system calls of TCP sockets do: in endpoints as in an ordinary network namespace",
-  python: "CPython's own socket, asyncio, ssl, http tests: the same results in endpoints as in a namespace",
+  console: "the web console in a browser, on a real cluster",
+  python: "CPython's own socket, ssl and http tests: the same results in endpoints as in a namespace",
 } as const;
 
 const ALL: readonly Suite[] = [
