@@ -68,7 +68,10 @@ function readArguments(): Arguments {
       parseLifetimeHours,
       CERTIFICATE_LIFETIME_MS / HOUR_MS,
     )
-    .option("--http <address>", "host:port for the console and the metrics; default: none")
+    .option(
+      "--http <address>",
+      "host:port for the console and the metrics, several by commas: the first that is free; default: none",
+    )
     .option("--state-dir <directory>", "where the cluster's state is kept", "/var/lib/slimfast/controller")
     .option(
       "--store <store>",

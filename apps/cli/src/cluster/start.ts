@@ -11,7 +11,6 @@ import { AGENT_MAIN, CONTROLLER_MAIN } from "../paths.js";
 import { type DaemonOptions, startDaemon, waitUntilReady } from "../process/daemon.js";
 import { identityOf } from "../process/identity.js";
 import { runSteps, type Step, sayProgress, type Verbosity } from "../progress.js";
-import { freeConsolePort } from "./console-port.js";
 import { withMissingFeatures } from "./missing-features.js";
 import { type ClusterPlan, controllerAddress, DEFAULT_NETWORK, type NodePlan } from "./plan.js";
 import { type ClusterState, isIntact, logDirectory, readState, withLock, writeState } from "./state-file.js";
@@ -97,10 +96,11 @@ function startSteps(state: ClusterState): Step[] {
   ];
 }
 
+/** The same every time, unless somebody else has it: then any. */
+const CONSOLE_ADDRESSES = "127.0.0.1:7080,127.0.0.1:0";
+
 async function startController(state: ClusterState): Promise<void> {
   const { runDir } = state.plan;
-  const http = `127.0.0.1:${await freeConsolePort()}`;
-  state.consoleUrl = `http://${http}/`;
   const options: DaemonOptions = {
     name: "the controller",
     command: process.execPath,
@@ -110,12 +110,14 @@ async function startController(state: ClusterState): Promise<void> {
       controllerAddress(runDir),
       "--state-dir",
       join(runDir, "state"),
-      "--http",
-      http,
+      ...["--http", CONSOLE_ADDRESSES],
     ],
     logPath: join(logDirectory(runDir), "controller.log"),
   };
-  await startRecorded(state, options, null);
+  const { http } = await startRecorded(state, options, null);
+  if (typeof http !== "string") throw new CliError("failed", "the controller did not say where the console is");
+  state.consoleUrl = `${http}/`;
+  writeState(state);
 }
 
 async function startAgent(state: ClusterState, node: NodePlan): Promise<void> {
@@ -134,7 +136,12 @@ async function startAgent(state: ClusterState, node: NodePlan): Promise<void> {
   await startRecorded(state, options, node.name);
 }
 
-async function startRecorded(state: ClusterState, options: DaemonOptions, node: string | null): Promise<void> {
+/** What the daemon said when it was ready. */
+async function startRecorded(
+  state: ClusterState,
+  options: DaemonOptions,
+  node: string | null,
+): Promise<Readonly<Record<string, unknown>>> {
   const identity = startDaemon(options);
   state.processes.push({
     ...identity,
@@ -143,7 +150,7 @@ async function startRecorded(state: ClusterState, options: DaemonOptions, node: 
     logPath: options.logPath,
   });
   writeState(state);
-  await waitUntilReady(identity, options);
+  return await waitUntilReady(identity, options);
 }
 
 async function createNetwork(plan: ClusterPlan): Promise<void> {

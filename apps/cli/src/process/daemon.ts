@@ -54,12 +54,20 @@ export function startDaemon(options: DaemonOptions): ProcessIdentity {
   }
 }
 
-/** @throws CliError with the end of the log if it ends, or is not ready in time. */
-export async function waitUntilReady(daemon: ProcessIdentity, options: DaemonOptions): Promise<void> {
+/**
+ * What the daemon said when it was ready.
+ *
+ * @throws CliError with the end of the log if it ends, or is not ready in time.
+ */
+export async function waitUntilReady(
+  daemon: ProcessIdentity,
+  options: DaemonOptions,
+): Promise<Readonly<Record<string, unknown>>> {
   const deadline = Date.now() + READY_TIMEOUT_MS;
   for (;;) {
     const alive = isAlive(daemon);
-    if (hasReadyLine(options.logPath)) return;
+    const line = readFileSync(options.logPath, "utf8").split("\n").find(isReadyLine);
+    if (line !== undefined) return JSON.parse(line) as Record<string, unknown>;
     if (!alive) throw endedAtOnce(options);
     if (Date.now() > deadline) {
       throw new CliError(
@@ -73,10 +81,6 @@ export async function waitUntilReady(daemon: ProcessIdentity, options: DaemonOpt
 
 function endedAtOnce(options: DaemonOptions): CliError {
   return new CliError("failed", `${options.name} ended at once:\n${logTail(options.logPath)}`);
-}
-
-function hasReadyLine(path: string): boolean {
-  return readFileSync(path, "utf8").split("\n").some(isReadyLine);
 }
 
 export function isReadyLine(line: string): boolean {

@@ -153,3 +153,16 @@ test("without TLS only loopback addresses are listened on", async () => {
   const log = pino({ enabled: false });
   await expect(startWebServer({ listen: "0.0.0.0:0", registry, log })).rejects.toThrow(/loopback/);
 });
+
+test("takes the first address that is free", async () => {
+  const options = {
+    registry: { services: [], middleware: [] },
+    log: pino({ enabled: false }),
+    consoleDirectory: folder,
+  };
+  const taken = new URL(server.url).host;
+  const second = await startWebServer({ ...options, listen: `${taken},127.0.0.1:0` });
+  expect(new URL(second.url).host).not.toBe(taken);
+  await second.close();
+  await expect(startWebServer({ ...options, listen: taken })).rejects.toMatchObject({ code: "address_in_use" });
+});

@@ -44,8 +44,25 @@ export interface WebServer {
   close(): Promise<void>;
 }
 
-/** @throws StartupError if it cannot listen there. */
+/**
+ * Listens on the first of the addresses, parted by commas, that is free.
+ *
+ * @throws StartupError if it cannot listen on any.
+ */
 export async function startWebServer(options: WebServerOptions): Promise<WebServer> {
+  const addresses = options.listen.split(",");
+  for (const [index, listen] of addresses.entries()) {
+    try {
+      return await startOn({ ...options, listen });
+    } catch (error) {
+      const isTaken = error instanceof StartupError && error.code === "address_in_use";
+      if (!isTaken || index === addresses.length - 1) throw error;
+    }
+  }
+  throw new StartupError("address_refused", "--http needs HOST:PORT");
+}
+
+async function startOn(options: WebServerOptions): Promise<WebServer> {
   const { log } = options;
   const address = parseListenAddress(options.listen);
   if (address.kind !== "tcp") throw new StartupError("address_refused", "--http needs HOST:PORT");
