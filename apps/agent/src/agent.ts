@@ -201,10 +201,11 @@ function deliver(
     else if (event.kind === "admissionRefused") to.log.warn({ reason: event.reason }, "a container was refused");
     else about.push(event);
   }
-  const isWanted = to.events.isWatched || to.reporter.isReporting;
-  const converted = isWanted ? about.map((event) => to.convert.event(event)) : [];
+  const reported = to.reporter.admit(about.length);
+  const wanted = to.events.isWatched ? about : about.slice(0, reported);
+  const converted = wanted.map((event) => to.convert.event(event));
   if (to.events.isWatched) to.events.publish(converted, dropped);
-  to.reporter.publish(converted, dropped);
+  to.reporter.publish(converted.slice(0, reported), dropped);
 }
 
 function nodeOf(config: CoreConfig): Node {
