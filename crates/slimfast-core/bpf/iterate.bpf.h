@@ -14,16 +14,18 @@ struct sf_cut_order cut = {};
 
 extern int bpf_sock_destroy(struct sock_common *sk) __ksym;
 
+/* 0 at the end of the walk, and for sockets that only wait (TIME_WAIT) or are still requests. */
+static __always_inline struct tcp_sock *whole_socket(struct sock_common *common) {
+    return common ? (struct tcp_sock *)bpf_skc_to_tcp_sock(common) : 0;
+}
+
 SEC("iter/tcp")
 int sf_list(struct bpf_iter__tcp *ctx) {
     struct sock_common *common = ctx->sk_common;
+    struct tcp_sock *tcp = whole_socket(common);
     struct sf_connection out = {};
     struct sf_socket *record;
-    struct tcp_sock *tcp;
 
-    if (!common)
-        return 0;
-    tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(common);
     if (!tcp)
         return 0;
     record = bpf_sk_storage_get(&sockets, tcp, 0, 0);
@@ -70,12 +72,9 @@ static __always_inline bool is_to_cut(const struct sf_socket *record, struct tcp
 SEC("iter/tcp")
 int sf_cut(struct bpf_iter__tcp *ctx) {
     struct sock_common *common = ctx->sk_common;
+    struct tcp_sock *tcp = whole_socket(common);
     struct sf_socket *record;
-    struct tcp_sock *tcp;
 
-    if (!common)
-        return 0;
-    tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(common);
     if (!tcp)
         return 0;
     record = bpf_sk_storage_get(&sockets, tcp, 0, 0);
