@@ -4,6 +4,7 @@ import { join } from "node:path";
 import SqliteDatabase from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { StartupError } from "../errors.js";
+import { insertEndpoint, NETWORK, NODE } from "../testing/stored.js";
 import { openSqliteStore } from "./sqlite-store.js";
 import type { Change, Store, StoreTransaction } from "./store.js";
 
@@ -19,41 +20,6 @@ afterEach(async () => {
   await store.close();
   rmSync(directory, { recursive: true, force: true });
 });
-
-const NODE = {
-  name: "node-1",
-  underlayAddress: "10.200.0.1",
-  frontPorts: { first: 7_100, count: 16 },
-  state: "active",
-  labels: {},
-  agentVersion: "",
-  createTimeMs: 1_700_000_000_000,
-} as const;
-
-const NETWORK = {
-  name: "blue",
-  vni: 7,
-  prefix: "10.32.0.0/16",
-  description: "",
-  labels: {},
-  defaultDeny: false,
-  nodeSubnetLength: 0,
-  createTimeMs: 1_700_000_000_000,
-};
-
-function insertEndpoint(tx: StoreTransaction, name: string, address: string) {
-  return tx.insertEndpoint({
-    network: "blue",
-    name,
-    node: "node-1",
-    vni: 7,
-    id: tx.takeEndpointId(7),
-    address,
-    publishedPorts: [{ hostPort: 8_080, endpointPort: 80 }],
-    labels: { app: "web" },
-    createTimeMs: 1_700_000_000_000,
-  });
-}
 
 async function fill(): Promise<void> {
   await store.transaction((tx) => tx.putNode(NODE));

@@ -4,31 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { TestEtcd } from "../testing/etcd.js";
+import { insertEndpoint, NETWORK, NODE } from "../testing/stored.js";
 import { EtcdClient } from "./etcd/etcd-client.js";
 import { openEtcdStore } from "./etcd/etcd-store.js";
 import { openSqliteStore } from "./sqlite-store.js";
 import type { Change, Store, StoreTransaction } from "./store.js";
-
-const NODE = {
-  name: "node-1",
-  underlayAddress: "10.200.0.1",
-  frontPorts: { first: 7_100, count: 16 },
-  state: "active",
-  labels: {},
-  agentVersion: "",
-  createTimeMs: 1_700_000_000_000,
-} as const;
-
-const NETWORK = {
-  name: "blue",
-  vni: 7,
-  prefix: "10.32.0.0/16",
-  description: "",
-  labels: {},
-  defaultDeny: false,
-  nodeSubnetLength: 0,
-  createTimeMs: 1_700_000_000_000,
-};
 
 const RESERVATION = {
   node: "node-1",
@@ -39,20 +19,6 @@ const RESERVATION = {
   description: "",
   createTimeMs: 0,
 } as const;
-
-function insertEndpoint(tx: StoreTransaction, name: string, address: string) {
-  return tx.insertEndpoint({
-    network: "blue",
-    name,
-    node: "node-1",
-    vni: 7,
-    id: tx.takeEndpointId(7),
-    address,
-    publishedPorts: [{ hostPort: 8_080, endpointPort: 80 }],
-    labels: { app: "web" },
-    createTimeMs: 1_700_000_000_000,
-  });
-}
 
 interface Backend {
   readonly name: string;
