@@ -13,8 +13,9 @@ export async function test(
   options: { readonly list?: boolean; readonly json?: boolean; readonly full?: boolean },
 ): Promise<void> {
   if (options.list) {
+    const width = Math.max(...SUITES.map(({ name }) => name.length));
     if (options.json) printJson(SUITES.map(({ name, description, needsRoot }) => ({ name, description, needsRoot })));
-    else for (const suite of SUITES) printLine(`${suite.name.padEnd(10)}${suite.description}`);
+    else for (const { name, description } of SUITES) printLine(`${name.padEnd(width)}  ${description}`);
     return;
   }
   const suites = selectSuites(names);
