@@ -17,7 +17,6 @@ import { storeResources } from "./metrics/resources.js";
 import { timeTransactions } from "./metrics/transactions.js";
 import { actorOfCall } from "./security/access-middleware.js";
 import { openSecurity, type Security } from "./security/security.js";
-import { renewCertificate } from "./services/access-service.js";
 import { agentService } from "./services/agent-service.js";
 import { Cluster } from "./services/cluster.js";
 import { clusterService } from "./services/cluster-service.js";
@@ -84,10 +83,10 @@ function createRegistry(
   return {
     services: [
       served(ClusterServiceDefinition, clusterService({ cluster, store, presence: hub, watches })),
-      served(AgentServiceDefinition, {
-        ...agentService({ cluster, store, hub, reports, log }),
-        renewCertificate: renewCertificate(security.enrollment),
-      }),
+      served(
+        AgentServiceDefinition,
+        agentService({ cluster, store, hub, reports, enrollment: security.enrollment, log }),
+      ),
       served(OperationsServiceDefinition, operations),
       ...security.services,
     ],

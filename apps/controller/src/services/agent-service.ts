@@ -10,16 +10,18 @@ import { validName } from "../domain/validation.js";
 import { invalidField, notFound } from "../errors.js";
 import { WAIT_FOR_PEERS_MS } from "../limits.js";
 import { endpointMessage, nodeMessage } from "../messages.js";
+import type { Enrollment } from "../security/enrollment.js";
 import type { Store } from "../store/store.js";
 import type { SyncHub, SyncStream } from "../sync/hub.js";
+import { renewCertificate } from "./access-service.js";
 import type { Cluster } from "./cluster.js";
-import { withUnimplemented } from "./unimplemented.js";
 
 export interface AgentServiceParts {
   readonly cluster: Cluster;
   readonly store: Store;
   readonly hub: SyncHub;
   readonly reports: ReportHub;
+  readonly enrollment: Enrollment;
   readonly log: Logger;
 }
 
@@ -28,6 +30,7 @@ export function agentService({
   store,
   hub,
   reports,
+  enrollment,
   log,
 }: AgentServiceParts): proto.AgentServiceImplementation {
   /** How many creations are not answered yet, by network and name. */
@@ -64,7 +67,9 @@ export function agentService({
     }
   }
 
-  return withUnimplemented<proto.AgentServiceImplementation>(proto.AgentServiceDefinition, {
+  return {
+    renewCertificate: renewCertificate(enrollment),
+
     async registerNode({ node, protocolVersion }) {
       checkProtocolVersion(protocolVersion, proto.AGENT_PROTOCOL_VERSION);
       const registered = await cluster.registerNode(node);
@@ -108,5 +113,5 @@ export function agentService({
         hub.closed(stream);
       }
     },
-  });
+  };
 }

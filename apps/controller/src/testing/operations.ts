@@ -13,7 +13,7 @@ import { ConnectionRegistry } from "../connections/registry.js";
 import { ReportHub } from "../connections/report-hub.js";
 import { reportMethod } from "../connections/report-method.js";
 import { errorMiddleware } from "../services/edge.js";
-import { withUnimplemented } from "../services/unimplemented.js";
+import { withUnimplemented } from "./unimplemented.js";
 
 export type OperationsClient = proto.OperationsServiceClient;
 

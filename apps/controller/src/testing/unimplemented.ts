@@ -1,4 +1,4 @@
-/** Answers the methods that a service does not have yet with UNIMPLEMENTED. */
+/** For tests that need a part of a service only: its other methods answer UNIMPLEMENTED. */
 import { type CallContext, ServerError, Status } from "nice-grpc";
 
 export function withUnimplemented<Implementation extends object>(

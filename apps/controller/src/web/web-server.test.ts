@@ -14,7 +14,7 @@ import { type CallContext, ServerError, type ServerMiddlewareCall, Status } from
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { served } from "../services/registry.js";
-import { withUnimplemented } from "../services/unimplemented.js";
+import { withUnimplemented } from "../testing/unimplemented.js";
 import { messageFrame } from "./grpc-web.js";
 import { startWebServer, type WebServer } from "./web-server.js";
 
