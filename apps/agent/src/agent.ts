@@ -114,9 +114,11 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   const events = new EventFanout(limits);
   const { link, endpoints } = connectParts({ controller, core, state, node, limits, log });
   const reporter = new Reporter({ controller, core, convert, node: node.name, limits, log });
-  const metrics = new AgentMetrics({ core, link, endpoints, version: options.version });
+  const { metricsAddress, version } = options;
+  // Counts every event: only for somebody who reads it.
+  const metrics = metricsAddress === undefined ? undefined : new AgentMetrics({ core, link, endpoints, version });
   core.onEvents((batch) => {
-    metrics.note(batch.events, batch.dropped);
+    metrics?.note(batch.events, batch.dropped);
     deliver(batch, { endpoints, events, reporter, convert, log });
   });
 
@@ -152,8 +154,8 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   await chmod(socket, 0o600);
 
   let metricsServer: MetricsServer | undefined;
-  if (options.metricsAddress !== undefined) {
-    metricsServer = await serveMetrics(options.metricsAddress, metrics.registry);
+  if (metricsAddress !== undefined && metrics) {
+    metricsServer = await serveMetrics(metricsAddress, metrics.registry);
     teardown.add("the metrics", () => metricsServer?.close());
   }
 

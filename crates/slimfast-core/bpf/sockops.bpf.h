@@ -8,7 +8,6 @@
 
 #include "bind.bpf.h"
 #include "events.bpf.h"
-#include <bpf/bpf_tracing.h>
 
 /* bpf_sock_ops keeps ports in different forms: local in host order, remote in the upper half in network order. */
 static __always_inline __be16 ops_local_port(struct bpf_sock_ops *ctx) {
@@ -27,13 +26,13 @@ static __always_inline void disable(struct bpf_sock_ops *ctx, __u32 callbacks) {
     bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~callbacks);
 }
 
-/* An event of a handshake. */
-static __always_inline void emit(struct bpf_sock_ops *ctx, struct sf_socket *record, enum sf_event_kind kind,
-                                 __u64 now_ns) {
+/* What there is to say of a connection of this socket; 0 if the ring is full. */
+static __always_inline struct sf_connection *begin(struct bpf_sock_ops *ctx, struct sf_socket *record,
+                                                   enum sf_event_kind kind, __u64 now_ns) {
     struct sf_connection *event = reserve(kind, now_ns);
 
     if (!event)
-        return;
+        return 0;
     describe(event, record, ops_local_port(ctx));
     event->cookie = bpf_get_socket_cookie(ctx);
     event->underlay_local_address = ctx->local_ip4;
@@ -42,7 +41,16 @@ static __always_inline void emit(struct bpf_sock_ops *ctx, struct sf_socket *rec
     event->underlay_peer_port = ops_remote_port(ctx);
     event->state = ctx->state;
     event->rtt_us = ctx->srtt_us >> 3;
-    submit_quietly(event);
+    return event;
+}
+
+/* An event of a handshake. */
+static __always_inline void emit(struct bpf_sock_ops *ctx, struct sf_socket *record, enum sf_event_kind kind,
+                                 __u64 now_ns) {
+    struct sf_connection *event = begin(ctx, record, kind, now_ns);
+
+    if (event)
+        submit_quietly(event);
 }
 
 /* ---- outbound
@@ -50,7 +58,9 @@ static __always_inline void emit(struct bpf_sock_ops *ctx, struct sf_socket *rec
 
 static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct sf_socket *record) {
     if (record->flags & SF_OVERLAY)
-        enable(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+        enable(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG);
+    else if (record->flags & SF_OUTSIDE)
+        enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 #define TCP_FLAG_SYN 0x02
@@ -241,8 +251,7 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         if (record->flags & SF_STRAY)
             count(SF_COUNTER_accepted_stray);
     }
-    /* Inherited from the listener, which alone needs it. */
-    disable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+    enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
     count(SF_COUNTER_accepted);
     emit(ctx, record, SF_EVENT_ACCEPTED, record->since_ns);
 }
@@ -250,58 +259,35 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
 /* ---- the end
  * ---------------------------------------------------------------------------------------------------------- */
 
-/* Here and not in sf_closed: a tracing program may take no spin lock. */
-static __always_inline void on_listener_closed(struct bpf_sock_ops *ctx, struct sf_socket *record) {
-    unhide(ctx->local_port, AF_INET);
-    if (ctx->family == AF_INET6)
-        unhide(ctx->local_port, AF_INET6);
-    release_port(record);
-}
-
-/*
- * A connection ends. A tracepoint and not a sockops callback, which would be called for every change of state, twice
- * within the handshake; this one leaves at its first branch.
- */
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(sf_closed, const struct sock *sk, int before, int after) {
+static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct sf_socket *record) {
+    struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+    __u32 before = ctx->args[0];
     struct sf_connection *event;
-    struct sf_socket *record;
-    struct tcp_sock *tcp;
-    bool was_established;
 
-    if (after != BPF_TCP_CLOSE || before == BPF_TCP_LISTEN)
-        return 0;
-    record = bpf_sk_storage_get(&sockets, (void *)sk, 0, 0);
-    if (!record)
-        return 0;
-    was_established = record->flags & SF_ESTABLISHED;
-    if (!was_established && before != BPF_TCP_SYN_SENT)
-        return 0;
-    tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock((void *)sk);
-    if (!tcp)
-        return 0;
-    record->flags &= ~SF_ESTABLISHED;
-    count(was_established ? SF_COUNTER_closed : SF_COUNTER_failed);
-    event = reserve(was_established ? SF_EVENT_CLOSED : SF_EVENT_REFUSED, bpf_ktime_get_ns());
-    if (!event)
-        return 0;
-    /* skc_num is 0 already, where the kernel had chosen it. */
-    describe(event, record, tcp->inet_conn.icsk_inet.inet_sport);
-    event->cookie = bpf_get_socket_cookie((void *)sk);
-    event->underlay_local_address = sk->__sk_common.skc_rcv_saddr;
-    event->underlay_peer_address = sk->__sk_common.skc_daddr;
-    event->underlay_local_port = tcp->inet_conn.icsk_inet.inet_sport;
-    event->underlay_peer_port = sk->__sk_common.skc_dport;
-    event->state = before;
-    event->rtt_us = tcp->srtt_us >> 3;
-    if (was_established) {
-        count_bytes(event, tcp);
-        event->duration_ns = event->time_ns - record->since_ns;
-    } else {
-        event->error = sk->sk_err;
+    if (before == BPF_TCP_LISTEN) {
+        unhide(ctx->local_port, AF_INET);
+        if (ctx->family == AF_INET6)
+            unhide(ctx->local_port, AF_INET6);
+        release_port(record);
+    } else if (record->flags & SF_ESTABLISHED) {
+        record->flags &= ~SF_ESTABLISHED;
+        count(SF_COUNTER_closed);
+        event = begin(ctx, record, SF_EVENT_CLOSED, bpf_ktime_get_ns());
+        if (!event)
+            return;
+        if (tcp) {
+            count_bytes(event, tcp);
+            event->duration_ns = event->time_ns - record->since_ns;
+        }
+        submit(event);
+    } else if (before == BPF_TCP_SYN_SENT) {
+        count(SF_COUNTER_failed);
+        event = begin(ctx, record, SF_EVENT_REFUSED, bpf_ktime_get_ns());
+        if (!event)
+            return;
+        event->error = tcp ? tcp->inet_conn.icsk_inet.sk.sk_err : 0;
+        submit(event);
     }
-    submit(event);
-    return 0;
 }
 
 SEC("sockops")
@@ -315,7 +301,7 @@ int sf_sockops(struct bpf_sock_ops *ctx) {
         on_option_length(ctx);
         return 1;
     case BPF_SOCK_OPS_STATE_CB:
-        if (ctx->args[0] != BPF_TCP_LISTEN || ctx->args[1] != BPF_TCP_CLOSE)
+        if (ctx->args[1] != BPF_TCP_CLOSE)
             return 1;
         break;
     case BPF_SOCK_OPS_TCP_CONNECT_CB:
@@ -350,7 +336,7 @@ int sf_sockops(struct bpf_sock_ops *ctx) {
         on_established_inbound(ctx, record);
         break;
     case BPF_SOCK_OPS_STATE_CB:
-        on_listener_closed(ctx, record);
+        on_close(ctx, sk, record);
         break;
     }
     return 1;

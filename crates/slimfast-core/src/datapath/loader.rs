@@ -136,11 +136,6 @@ fn attach(object: &Object, cgroup: &Path) -> Result<Vec<Link>> {
             .map_err(|error| bpf_error(format!("attach {name} to {}", cgroup.display()), &error))?;
         links.push(link);
     }
-    links.push(
-        program(object, "sf_closed")?
-            .attach()
-            .map_err(|error| bpf_error("attach sf_closed to the tracepoint inet_sock_set_state", &error))?,
-    );
     // Guards before entrances: dispatch answers for the front ports before the ingress hook records the first flow.
     links.push(
         program(object, "sf_dispatch")?
