@@ -402,8 +402,7 @@ describe("a crash in the middle of work", () => {
       ),
     );
     await until(async () => {
-      // Not by its exit code: an agent that is flooded may answer late.
-      const { nodes } = JSON.parse((await cli.run(["status", "--json"])).stdout) as StatusReport;
+      const { nodes } = await cli.json<StatusReport>("status");
       return (nodes[1]?.agent?.counters.accepted ?? 0) > 1_000;
     }, "connections are made");
     return [serverOutput.ended, ...clients];

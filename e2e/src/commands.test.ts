@@ -258,7 +258,7 @@ describe("bundle", () => {
     for (const name of files) {
       const content = readFileSync(join(directory, root, name), "utf8");
       expect(content, name).not.toMatch(/sf_[A-Za-z0-9_-]{20}|PRIVATE KEY/);
-      expect(content, name).not.toMatch(/^could not be collected(?!.*(implement))/);
+      expect(content, name).not.toMatch(/^could not be collected/);
     }
     expect(readFileSync(join(directory, root, "cluster/networks.json"), "utf8")).toContain("with [removed]");
     expect((await refusal("bundle", "--output", archive)).exitCode).toBe(1);

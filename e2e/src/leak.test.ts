@@ -14,7 +14,7 @@ const CONNECTIONS_PER_TIER = 50_000;
 /** Pools are full and the agents' JavaScript is compiled after them. */
 const WARM_UP_CONNECTIONS = 5_000;
 /** The heap of Node.js grows with the work until it is collected; a leak of 1 KiB per connection would be 100 MiB. */
-const RESIDENT_GROWTH_KIB = 96 * 1_024;
+const RESIDENT_GROWTH_KIB = 48 * 1024;
 const TIMEOUT_MS = 240_000;
 const SETTLE_MS = 20_000;
 
