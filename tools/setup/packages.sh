@@ -9,7 +9,10 @@ PACKAGES_TEST="musl-tools clang-format-16 bpftool openssl prometheus chromium fo
 	etcd-server"
 # Tests: Python's own test suite.
 PACKAGES_TEST="$PACKAGES_TEST libpython3.11-testsuite"
-DAEMONS="nginx memcached prometheus etcd"
+# Tests: real servers and clients.
+PACKAGES_TEST="$PACKAGES_TEST redis-server redis-tools postgresql default-jdk-headless wrk"
+# By the names of their init scripts.
+DAEMONS="nginx memcached prometheus etcd redis-server postgresql"
 
 POLICY=/usr/sbin/policy-rc.d
 POLICY_SAVED=/usr/sbin/policy-rc.d.slimfast-saved
@@ -68,7 +71,7 @@ install_packages() { # SET
 	fi
 	[ "$(id -u)" = 0 ] || die "these Debian packages are missing and only root can install them:" "apt-get install --no-install-recommends $(echo $missing)"
 	for daemon in $DAEMONS; do
-		command -v "$daemon" >/dev/null || brought="$brought $daemon"
+		[ -e "/etc/init.d/$daemon" ] || brought="$brought $daemon"
 	done
 	say "installing Debian packages: $(echo $missing)"
 	place_guard

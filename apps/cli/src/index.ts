@@ -11,3 +11,4 @@ export { startCluster } from "./cluster/start.js";
 export { stopCluster } from "./cluster/stop.js";
 export { mergeProfile, type SeccompProfile } from "./demo/oci-profile.js";
 export { EXIT } from "./exit-codes.js";
+export { rustProduct } from "./paths.js";

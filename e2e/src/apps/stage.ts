@@ -1,0 +1,74 @@
+/** Where a server and its client are, and by which tier they have their sockets; and which of these are gone through. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Cluster } from "../fixture/cluster.js";
+import { Box, type Tier } from "./box.js";
+
+export interface Placement {
+  readonly where: "plain namespace" | "same container" | "same node" | "two nodes";
+  /** Of an endpoint. */
+  readonly tier: Tier | null;
+}
+
+export const IS_FULL: boolean = process.env.SLIMFAST_TEST_FULL === "1";
+
+/** What works without us: whatever fails here is the test's fault. */
+const PLAIN: Placement = { where: "plain namespace", tier: null };
+/** Each place and each tier, and both tiers where they differ most. */
+const REPRESENTATIVE: readonly Placement[] = [
+  PLAIN,
+  { where: "same container", tier: "notify" },
+  { where: "same node", tier: "preload" },
+  { where: "two nodes", tier: "notify" },
+  { where: "two nodes", tier: "preload" },
+];
+const WHERE = ["same container", "same node", "two nodes"] as const;
+const TIERS = ["notify", "preload"] as const;
+const ALL: readonly Placement[] = [PLAIN, ...WHERE.flatMap((where) => TIERS.map((tier) => ({ where, tier })))];
+
+export const PLACEMENTS: readonly Placement[] = IS_FULL ? ALL : REPRESENTATIVE;
+
+/** What one run of an application has to itself. */
+export interface Stage {
+  readonly placement: Placement;
+  readonly server: Box;
+  /** May be the server's. */
+  readonly client: Box;
+  /** Of its own, empty, and open to every user. */
+  readonly directory: string;
+}
+
+/** A server and its clients, and what is to be seen of them. */
+export interface App {
+  readonly name: string;
+  play(stage: Stage): Promise<void>;
+}
+
+let stages = 0;
+
+/** Sets the stage, plays, and clears it away however that ended. */
+export async function perform(cluster: Cluster, placement: Placement, app: App): Promise<void> {
+  stages += 1;
+  const name = `stage-${stages}`;
+  const directory = mkdtempSync(join(tmpdir(), "slimfast-e2e-apps-"));
+  const boxes: Box[] = [];
+  const box = async (making: Promise<Box> | Box) => {
+    boxes.push(await making);
+    return making;
+  };
+  try {
+    const server = await box(makeBox(cluster, placement, "node-1", name));
+    const isAlone = placement.where === "plain namespace" || placement.where === "same container";
+    const clientNode = placement.where === "two nodes" ? "node-2" : "node-1";
+    const client = isAlone ? server : await box(makeBox(cluster, placement, clientNode, `${name}-client`));
+    await app.play({ placement, server, client, directory });
+  } finally {
+    for (const one of boxes.reverse()) await one.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function makeBox(cluster: Cluster, { tier }: Placement, node: string, name: string): Promise<Box> | Box {
+  return tier === null ? Box.plain(`${cluster.tag}${name}`) : Box.endpoint(cluster, node, name, tier);
+}
