@@ -15,12 +15,13 @@ import type { Logger } from "pino";
 import { callLogMiddleware } from "./call-log.js";
 import { ClusterState } from "./cluster-state.js";
 import { ControllerLink } from "./controller-link.js";
-import { type Connecting, Controllers } from "./controllers.js";
+import { Controllers } from "./controllers.js";
 import { Converter, type CoreConnectionEvent } from "./convert.js";
 import { errorMiddleware } from "./edge.js";
 import { Endpoints } from "./endpoints.js";
 import { messageOf } from "./errors.js";
 import { EventFanout } from "./event-fanout.js";
+import type { NodeIdentity } from "./identity/node-identity.js";
 import { DEFAULT_LIMITS, type Limits } from "./limits.js";
 import { localService } from "./local-service.js";
 import { AgentMetrics } from "./metrics/agent-metrics.js";
@@ -32,8 +33,8 @@ export interface AgentOptions {
   config: CoreConfig;
   /** Where the controllers listen, at least one: `unix:/path` or `host:port`. */
   controllerAddresses: readonly string[];
-  /** How to connect to them. Default: without TLS. */
-  connecting?: Connecting;
+  /** Who the node is to them, over TLS; closed with the agent. Default: connections are not encrypted. */
+  identity?: NodeIdentity | undefined;
   version: string;
   log: Logger;
   /** Opens the core; tests give a fake one. It also undoes what a crashed run has left. */
@@ -105,14 +106,16 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   const core = await options.openCore(config);
   teardown.add("the core", () => core.close());
 
-  const controller = new Controllers(options.controllerAddresses, options.connecting);
+  const { identity } = options;
+  const controller = new Controllers(options.controllerAddresses, identity ? { tls: () => identity.tls() } : {});
   teardown.add("the connection to the controller", () => controller.close());
 
   const node = nodeOf(config);
   const state = new ClusterState();
   const convert = new Converter(node.name, state);
   const events = new EventFanout(limits);
-  const { link, endpoints } = connectParts({ controller, core, state, node, limits, log });
+  const onRefused = () => identity?.noteRefusal();
+  const { link, endpoints } = connectParts({ controller, core, state, node, limits, log, onRefused });
   const reporter = new Reporter({ controller, core, convert, node: node.name, limits, log });
   const { metricsAddress, version } = options;
   // Counts every event: only for somebody who reads it.
@@ -131,6 +134,13 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
     await link.start();
   } finally {
     signal?.removeEventListener("abort", onAbort);
+  }
+  if (identity) {
+    teardown.add("the node's identity", () => identity.close());
+    identity.start(controller.renewing, () => {
+      controller.reconnect();
+      link.reconnect();
+    });
   }
   teardown.add("the report to the controller", () => reporter.stop());
   reporter.start();
@@ -181,6 +191,7 @@ function connectParts(parts: {
   node: Node;
   limits: Limits;
   log: Logger;
+  onRefused: () => void;
 }): { link: ControllerLink; endpoints: Endpoints } {
   const link: ControllerLink = new ControllerLink({
     ...parts,

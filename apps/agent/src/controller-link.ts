@@ -27,7 +27,7 @@ import { PushQueue } from "./push-queue.js";
 import { RevisionGate } from "./waiters.js";
 
 export interface LinkOptions {
-  controller: Pick<Controllers, "agent" | "learn">;
+  controller: Pick<Controllers, "agent" | "learn" | "addresses">;
   core: Pick<Core, "applyState">;
   state: ClusterState;
   policies: Pick<PolicyEnforcement, "prepare" | "settle">;
@@ -37,6 +37,8 @@ export interface LinkOptions {
   attached: () => EndpointRef[];
   /** Called before the core drops these endpoints. */
   onRemoved: (keys: readonly EndpointKey[]) => Promise<void>;
+  /** Called when a controller does not accept the node's certificate. */
+  onRefused?: (() => void) | undefined;
   limits: Limits;
   log: Logger;
 }
@@ -52,6 +54,10 @@ export class ControllerLink {
   readonly #applied = new RevisionGate();
   readonly #stop = new AbortController();
   #connected = false;
+  /** Ends our half of the open stream; undefined if there is none. */
+  #endStream: (() => void) | undefined;
+  /** The stream that ends now is followed by another at once: it ends because we want it to. */
+  #isMoving = false;
   /** Why the last stream ended, for who waits for one in vain. */
   #lastFailure = "";
   #running: Promise<void> | undefined;
@@ -127,6 +133,13 @@ export class ControllerLink {
     await this.#running;
   }
 
+  /** Goes over to a new stream of the client that there is now; the difference comes with its first response. */
+  reconnect(): void {
+    if (!this.#endStream) return;
+    this.#isMoving = true;
+    this.#endStream();
+  }
+
   async #register(deadline?: number): Promise<void> {
     const { controller, node } = this.#options;
     const { signal } = this.#stop;
@@ -135,7 +148,7 @@ export class ControllerLink {
   }
 
   async #run(): Promise<void> {
-    const { limits, log } = this.#options;
+    const { controller, limits, log } = this.#options;
     const lost = new Backoff(limits.reconnectMinMs, limits.reconnectMaxMs);
     const refused = new Backoff(limits.refusedRetryMinMs, limits.refusedRetryMaxMs);
     let isRegistered = true;
@@ -149,7 +162,14 @@ export class ControllerLink {
         this.#lastFailure = "the controller ended the stream";
       } catch (error) {
         if (error instanceof Refused) pauses = refused;
+        else if (error instanceof SlimFastError && error.code === "unauthenticated") this.#options.onRefused?.();
         this.#lastFailure = messageOf(error);
+      }
+      const isMoving = this.#isMoving;
+      this.#isMoving = false;
+      if (isMoving && !this.#stop.signal.aborted) {
+        log.debug({ controllers: controller.addresses }, "the stream goes on over another connection");
+        continue;
       }
       this.#connected = false;
       if (this.#stop.signal.aborted) return;
@@ -166,6 +186,7 @@ export class ControllerLink {
   async #stream(): Promise<void> {
     const { controller, state, node, attached, limits, log } = this.#options;
     const requests = new PushQueue<SyncRequest>();
+    this.#endStream = () => requests.end();
     const hello = { node: node.name, known: state.known(), attached: attached(), storeId: state.storeId };
     requests.push({ kind: { $case: "hello", value: hello } });
     const cut = new AbortController();
@@ -191,13 +212,14 @@ export class ControllerLink {
         else this.#applied.advance(response.revision);
         isFirst = false;
         // A new stream of a client that knows them all, when the ack is on its way.
-        if (response.controllers.length > 0 && controller.learn(response.controllers)) requests.end();
+        if (response.controllers.length > 0 && controller.learn(response.controllers)) this.reconnect();
       }
     } catch (error) {
       throw refused ?? error;
     } finally {
       clearTimeout(cutTimer);
       this.#stop.signal.removeEventListener("abort", onStop);
+      this.#endStream = undefined;
       requests.end();
     }
     if (refused) throw refused;

@@ -6,6 +6,7 @@
  * one gets more time, since there is nobody else to ask.
  */
 import { type ConnectOptions, type ControllerClient, connectController } from "@slimfast/client";
+import { isNetworkAddress } from "./identity/join-options.js";
 import { FAILOVER_LIVENESS, FORMER_CLIENT_MS } from "./limits.js";
 
 /** Everything but the addresses: how to connect. */
@@ -40,6 +41,11 @@ export class Controllers implements Controller {
     return this.#client.listAllEndpoints;
   }
 
+  /** For whoever calls it later: always of the client that there is then. */
+  get renewing(): Pick<ControllerClient["agent"], "renewCertificate"> {
+    return { renewCertificate: (...call) => this.#client.agent.renewCertificate(...call) };
+  }
+
   /** For people. */
   get addresses(): string {
     return this.#addresses.join(", ");
@@ -52,10 +58,22 @@ export class Controllers implements Controller {
    * @returns whether the list has changed: what runs goes on with the former client for a while, and should begin anew
    */
   learn(named: readonly string[]): boolean {
-    const addresses = [...new Set([...this.#given, ...named])];
+    // A socket of another machine is none here; without a certificate nothing else will have the node.
+    const usable = named.filter((address) => isNetworkAddress(address) === (this.#connecting.tls !== undefined));
+    const addresses = [...new Set([...this.#given, ...usable])];
     const isKnown =
       addresses.length === this.#addresses.length && addresses.every((one) => this.#addresses.includes(one));
     if (isKnown) return false;
+    this.#replaceClient(addresses);
+    return true;
+  }
+
+  /** There are new credentials: what runs goes on with the former client for a while, and should begin anew. */
+  reconnect(): void {
+    this.#replaceClient(this.#addresses);
+  }
+
+  #replaceClient(addresses: readonly string[]): void {
     const client = this.#connect(addresses);
     const former = this.#client;
     const close = () => {
@@ -65,7 +83,6 @@ export class Controllers implements Controller {
     this.#former.set(former, setTimeout(close, FORMER_CLIENT_MS).unref());
     this.#client = client;
     this.#addresses = addresses;
-    return true;
   }
 
   close(): void {

@@ -13,6 +13,8 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { type Logger, pino } from "pino";
 import { startAgent } from "./agent.js";
 import { messageOf } from "./errors.js";
+import { addJoinOptions, identityOptions, type JoinArguments } from "./identity/join-options.js";
+import { NodeIdentity } from "./identity/node-identity.js";
 import { DEFAULT_LIMITS } from "./limits.js";
 import { parseMetricsAddress } from "./metrics/metrics-server.js";
 
@@ -25,7 +27,7 @@ interface FrontPorts {
   count: number;
 }
 
-interface Arguments {
+interface Arguments extends JoinArguments {
   readonly node: string;
   readonly underlay: string;
   readonly controller?: readonly string[];
@@ -61,7 +63,7 @@ function checkMetricsAddress(text: string): string {
 }
 
 function readArguments(): Arguments {
-  const command = new Command("slimfast-agent")
+  const command = addJoinOptions(new Command("slimfast-agent"))
     .description("Runs one node of a SlimFast cluster, in the network namespace that it is started in. Needs root.")
     .requiredOption("--node <name>", "name of the node, a DNS label")
     .requiredOption("--underlay <address>", "IPv4 address of this node that other nodes reach")
@@ -111,6 +113,12 @@ function stopSignal(log: Logger): AbortSignal {
 
 /** Runs the agent until `signal`. */
 async function run(options: Arguments, log: Logger, signal: AbortSignal): Promise<void> {
+  const { node, controller: controllers = DEFAULT_CONTROLLERS } = options;
+  const timeoutMs = DEFAULT_LIMITS.startupTimeoutMs;
+  // Before anything is changed on this host: without it nothing else can succeed.
+  const joining = identityOptions(options, { node, controllers, timeoutMs, log });
+  const identity = joining && (await NodeIdentity.open(joining));
+  signal.throwIfAborted();
   const agent = await startAgent({
     config: {
       nodeName: options.node,
@@ -121,7 +129,8 @@ async function run(options: Arguments, log: Logger, signal: AbortSignal): Promis
       runDir: options.runDir,
       vxlanPort: options.vxlanPort,
     },
-    controllerAddresses: options.controller ?? DEFAULT_CONTROLLERS,
+    controllerAddresses: controllers,
+    identity,
     version: version(),
     ...(options.metrics === undefined ? {} : { metricsAddress: options.metrics }),
     log,
