@@ -9,7 +9,7 @@ import { type Connections, openConnections } from "./connections/connections.js"
 import { StorePeers } from "./connections/store-peers.js";
 import { StartupError } from "./errors.js";
 import { type GrpcServers, openGrpcServers } from "./grpc-servers.js";
-import { formatListenAddress, parseListenAddress, serverNames } from "./listen.js";
+import { formatListenAddress, parseListenAddress, reachableAddresses, serverNames } from "./listen.js";
 import { callMiddleware } from "./metrics/call-middleware.js";
 import { ControllerMetrics, type Scrape } from "./metrics/controller-metrics.js";
 import { Propagation } from "./metrics/propagation.js";
@@ -146,6 +146,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     log,
     names,
     certificateLifetimeMs: options.certificateLifetimeMs,
+    hasTls: tls !== undefined,
     ownCertificate: tls?.ownCertificate,
   });
   const { store } = security;
@@ -187,9 +188,8 @@ export async function startController(options: ControllerOptions): Promise<Contr
   }
   const listening = servers.addresses.map(formatListenAddress);
   const [listen = ""] = listening;
-  const reachable = listening.filter((text) => !/^(0\.0\.0\.0|\[::\]):/.test(text));
   const membership = joinControllers(store, log, {
-    addresses: [...(options.advertise ?? []), ...reachable],
+    addresses: reachableAddresses(servers.addresses, options.advertise ?? []),
     version: controllerVersion(),
   });
   log.info({ listen: listening.join(", "), store: location, revision: String(store.revision) }, "controller started");

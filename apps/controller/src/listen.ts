@@ -53,7 +53,7 @@ const ALL_INTERFACES = new Set(["0.0.0.0", "[::]"]);
 export function serverNames(listen: readonly ListenAddress[], advertised: readonly string[]): string[] {
   const hosts = listen.flatMap((address) => (address.kind === "tcp" ? [address.host] : []));
   const isEverywhere = hosts.some((host) => ALL_INTERFACES.has(host));
-  const interfaces = isEverywhere ? Object.values(networkInterfaces()).flatMap((all) => all ?? []) : [];
+  const interfaces = isEverywhere ? interfaceAddresses() : [];
   return [
     ...new Set([
       "localhost",
@@ -61,12 +61,36 @@ export function serverNames(listen: readonly ListenAddress[], advertised: readon
       "::1",
       ...hosts.filter((host) => !ALL_INTERFACES.has(host)).map(withoutBrackets),
       ...(isEverywhere ? [hostname()] : []),
-      ...interfaces.map(({ address }) => address).filter((address) => !address.startsWith("fe80:")),
+      ...interfaces,
       ...advertised
         .filter((text) => !text.startsWith("unix:"))
         .map((text) => withoutBrackets(parseHostPort(text).host)),
     ]),
   ];
+}
+
+/**
+ * Under which others reach it, the best first: what the operator says, the network, loopback if there is nothing else (all
+ * is on one machine then), unix sockets. All interfaces are as many addresses as the machine has.
+ */
+export function reachableAddresses(listening: readonly ListenAddress[], advertised: readonly string[]): string[] {
+  const everywhere = interfaceAddresses();
+  const tcp = listening.flatMap((address) => {
+    if (address.kind === "unix") return [];
+    if (!ALL_INTERFACES.has(address.host)) return [address];
+    const isUsable = (host: string) => address.host === "[::]" || !host.includes(":");
+    return everywhere.filter(isUsable).map((host) => ({ ...address, host: host.includes(":") ? `[${host}]` : host }));
+  });
+  const network = tcp.filter(({ host }) => !isLoopback(host)).map(formatListenAddress);
+  const near = [...advertised, ...network].length > 0 ? [] : tcp.map(formatListenAddress);
+  const sockets = listening.filter(({ kind }) => kind === "unix").map(formatListenAddress);
+  return [...new Set([...advertised, ...network, ...near, ...sockets])];
+}
+
+/** Of the machine, those aside that mean something on one link only. */
+function interfaceAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.map(({ address }) => address).filter((address) => !address.startsWith("fe80:"));
 }
 
 function withoutBrackets(host: string): string {

@@ -3,11 +3,12 @@
  * nodes, and this controller's own certificate, which it renews while the controller runs.
  */
 import { randomBytes } from "node:crypto";
+import { rootCertificates } from "node:tls";
 import { ChannelCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { ClusterError } from "../errors.js";
 import type { Store } from "../store/store.js";
-import { type AuthorityPlan, bundleOf, needsSuccessor, planAuthorities } from "./authorities.js";
+import { type AuthorityPlan, bundleOf, needsSuccessor, type PlannedAuthority, planAuthorities } from "./authorities.js";
 import { AUTHORITY_LIFETIME_MS, CERTIFICATE_RENEWAL_PART, MAX_TIMER_MS, RENEWAL_RETRY_MS } from "./limits.js";
 import { RenewableServerCredentials, type ServerTls } from "./server-credentials.js";
 import {
@@ -102,6 +103,26 @@ export class ClusterAuthority {
     return this.#plan().signing.fingerprint;
   }
 
+  /** The signing one first. */
+  get trusted(): readonly PlannedAuthority[] {
+    return this.#plan().trusted;
+  }
+
+  /**
+   * Makes the next authority: trusted from now on, signing after one life of certificates.
+   *
+   * @throws ClusterError `failed_precondition` while an earlier one follows another.
+   */
+  async rotate(): Promise<PlannedAuthority> {
+    const before = new Set(this.trusted.map(({ name }) => name));
+    // Those that are retired are still there until the next refresh.
+    const isWanted = () => this.#plan().trusted.length === 1;
+    if (!isWanted() || !(await this.#create(isWanted))) throw rotating(this.#plan());
+    const made = this.trusted.find(({ name }) => !before.has(name));
+    if (!made) throw new ClusterError("unavailable", "the authority that was made is gone again");
+    return made;
+  }
+
   /** Of the listeners with TLS; they follow every renewal. */
   serverCredentials(): RenewableServerCredentials {
     this.#credentials ??= new RenewableServerCredentials(this.#serverTls());
@@ -112,9 +133,17 @@ export class ClusterAuthority {
   peerCredentials(): ChannelCredentials {
     return new PeerCredentials(() => {
       const own = this.#ownCertificate();
-      const [ca, key, certificate] = [this.bundle, own.privateKey, own.certificate].map((pem) => Buffer.from(pem));
+      const [ca, key, certificate] = [this.#peerAuthorities(), own.privateKey, own.certificate].map((pem) =>
+        Buffer.from(pem),
+      );
       return ChannelCredentials.createSsl(ca, key, certificate);
     });
+  }
+
+  /** The other controllers have certificates from where this one has its own. */
+  #peerAuthorities(): string {
+    const { ownCertificate } = this.#options;
+    return ownCertificate ? [this.bundle, ownCertificate.chain, ...rootCertificates].join("\n") : this.bundle;
   }
 
   issueNode(node: string, request: VerifiedRequest): Promise<NodeCertificateIssued> {
@@ -205,4 +234,13 @@ export class ClusterAuthority {
     const waitMs = Math.min(Math.max(delayMs, 1), MAX_TIMER_MS);
     this.#timer = setTimeout(() => this.#refreshSoon(), waitMs).unref();
   }
+}
+
+function rotating({ nextChangeMs = 0 }: AuthorityPlan): ClusterError {
+  const until = new Date(nextChangeMs).toISOString();
+  return new ClusterError(
+    "failed_precondition",
+    `a rotation of the authority is under way: its next step is due at ${until}; wait until one authority is left`,
+    { precondition: { type: "ROTATION_UNDER_WAY", subject: "authority" } },
+  );
 }

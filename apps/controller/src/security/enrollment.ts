@@ -77,6 +77,7 @@ export class Enrollment {
     await this.#parts.store.transaction((tx) => {
       if (!tx.get("certificates", node) && !tx.getNode(node)) throw notFound("node", node);
       tx.delete("certificates", node);
+      showExpiry(tx, node, undefined);
     });
   }
 }
@@ -99,4 +100,13 @@ function refuseNamesake(known: NodeCertificates | undefined, node: string): void
 function remember(tx: StoreTransaction, node: string, { serial, expireTimeMs }: NodeCertificateIssued): void {
   const kept = valid(tx.get("certificates", node)).slice(-(MAX_CERTIFICATES_PER_NODE - 1));
   tx.put("certificates", { node, certificates: [...kept, { serial, expireTimeMs }] });
+  showExpiry(tx, node, expireTimeMs);
+}
+
+/** In the node's resource, if it has registered. */
+function showExpiry(tx: StoreTransaction, name: string, expireTimeMs: number | undefined): void {
+  const node = tx.getNode(name);
+  if (!node || node.certificateExpireTimeMs === expireTimeMs) return;
+  const { certificateExpireTimeMs: _, ...others } = node;
+  tx.putNode(expireTimeMs === undefined ? others : { ...others, certificateExpireTimeMs: expireTimeMs });
 }

@@ -194,6 +194,8 @@ const ACCESS: Readonly<Record<string, Rule>> = {
     ({ node }) => join("node", node),
     "admin",
   ),
+  ListAuthorities: read(cluster, "admin"),
+  RotateAuthority: change<proto.RotateAuthorityRequest>(cluster, () => "authority", "admin"),
   ListAuditEntries: read(cluster, "admin"),
   WatchAuditEntries: read(cluster, "admin"),
 };

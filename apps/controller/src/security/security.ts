@@ -22,6 +22,8 @@ export interface SecurityOptions {
   /** Host names and addresses of this controller, for its certificate. */
   readonly names: readonly string[];
   readonly certificateLifetimeMs?: number | undefined;
+  /** Whether its listeners on TCP have TLS. */
+  readonly hasTls: boolean;
   /** The server's certificate, if it is not to be signed by the cluster's authority. Both in PEM. */
   readonly ownCertificate?: { readonly chain: string; readonly privateKey: string } | undefined;
 }
@@ -54,6 +56,12 @@ function recordPresence(store: Store, audit: AuditLog): () => void {
   });
 }
 
+/** Of all controllers: they are started alike. */
+function networkAddresses(store: Store): string[] {
+  const members = store.list("controller", { limit: -1 });
+  return members.flatMap(({ addresses }) => addresses.filter((address) => !address.startsWith("unix:")));
+}
+
 export function openSecurity(options: SecurityOptions): Security {
   const { store: plain, log, names, ownCertificate } = options;
   const store = auditedStore(plain);
@@ -78,6 +86,7 @@ export function openSecurity(options: SecurityOptions): Security {
     return opening;
   };
   const enrollment = new Enrollment({ store, authority, authenticator });
+  const controllers = () => (options.hasTls ? networkAddresses(plain) : []);
   const openCalls = new OpenCalls((identity) => authenticator.invalidity(identity));
   const stopListening = plain.onCommit(({ changes }) => {
     if (changes.some(({ kind }) => kind === "token" || kind === "certificates")) openCalls.check();
@@ -89,7 +98,7 @@ export function openSecurity(options: SecurityOptions): Security {
     audit,
     enrollment,
     services: [
-      served(AccessServiceDefinition, accessService({ store, tokens, enrollment, authority })),
+      served(AccessServiceDefinition, accessService({ store, tokens, enrollment, authority, controllers })),
       served(EnrollmentServiceDefinition, enrollmentService(enrollment)),
     ],
     authority,

@@ -63,6 +63,11 @@ export function fingerprintOf(certificate: string): string {
   return createHash("sha256").update(new NodeCertificate(certificate).raw).digest("hex");
 }
 
+/** When a certificate (PEM) ends. */
+export function expireTimeOf(certificate: string): number {
+  return Date.parse(new NodeCertificate(certificate).validTo);
+}
+
 /** A new self-signed authority. */
 export async function createAuthority(nowMs: number, lifetimeMs = AUTHORITY_LIFETIME_MS): Promise<KeyedCertificate> {
   const keys = await newKeys();

@@ -9,13 +9,14 @@ import { messageType } from "../domain/descriptors.js";
 import { filterOf } from "../domain/filter/filter.js";
 import type { AuditEntry, Role, Token } from "../domain/resources.js";
 import { ClusterError, invalidField } from "../errors.js";
-
+import type { PlannedAuthority } from "../security/authorities.js";
 import { currentCall } from "../security/call-context.js";
 import type { ClusterAuthority } from "../security/cluster-authority.js";
 import type { Enrollment } from "../security/enrollment.js";
 import { actorOf, type Identity, ROLE_MESSAGES, roleOf, scopeOf } from "../security/identity.js";
 import { joinSecret } from "../security/token-secret.js";
 import type { Tokens } from "../security/tokens.js";
+import { expireTimeOf } from "../security/x509.js";
 import type { Store } from "../store/store.js";
 import { listPage, NAME_KEY } from "./paging.js";
 
@@ -24,6 +25,8 @@ export interface AccessServiceParts {
   readonly tokens: Tokens;
   readonly enrollment: Enrollment;
   readonly authority: () => Promise<ClusterAuthority>;
+  /** HOST:PORT of the controllers, over TLS. */
+  readonly controllers: () => readonly string[];
 }
 
 const VERSION = (
@@ -66,8 +69,26 @@ function millisecondsOf(duration: { seconds: bigint; nanos: number } | undefined
   return duration && Number(duration.seconds) * 1_000 + duration.nanos / 1e6;
 }
 
+function authorityMessage(one: PlannedAuthority, isSigning: boolean, nowMs: number): proto.Authority {
+  const { name, certificate, fingerprint, createTimeMs, signsFromMs, trustedUntilMs } = one;
+  const isFormer = signsFromMs <= nowMs;
+  const {
+    AUTHORITY_STATE_SIGNING: signing,
+    AUTHORITY_STATE_FORMER: former,
+    AUTHORITY_STATE_NEXT: next,
+  } = proto.AuthorityState;
+  return {
+    ...{ name, certificate, fingerprint },
+    state: isSigning ? signing : isFormer ? former : next,
+    createTime: new Date(createTimeMs),
+    signTime: new Date(signsFromMs),
+    retireTime: trustedUntilMs === undefined ? undefined : new Date(trustedUntilMs),
+    expireTime: new Date(expireTimeOf(certificate)),
+  };
+}
+
 export function accessService(parts: AccessServiceParts): proto.AccessServiceImplementation {
-  const { store, tokens, enrollment, authority } = parts;
+  const { store, tokens, enrollment, authority, controllers } = parts;
   const auditType = messageType("AuditEntry");
   const wantedEntries = (filter: string) => filterOf<proto.AuditEntry>(auditType, filter);
 
@@ -85,6 +106,7 @@ export function accessService(parts: AccessServiceParts): proto.AccessServiceImp
       return {
         token: tokenMessage(made.token),
         secret: isJoin ? joinSecret(made.secret, (await authority()).fingerprint) : made.secret,
+        controllers: isJoin ? [...controllers()] : [],
       };
     },
 
@@ -111,6 +133,17 @@ export function accessService(parts: AccessServiceParts): proto.AccessServiceImp
     async revokeNodeCertificates({ node }) {
       await enrollment.revoke(node);
       return {};
+    },
+
+    async listAuthorities() {
+      const nowMs = Date.now();
+      const { trusted } = await authority();
+      return { authorities: trusted.map((one, index) => authorityMessage(one, index === 0, nowMs)) };
+    },
+
+    async rotateAuthority() {
+      const made = await (await authority()).rotate();
+      return { authority: authorityMessage(made, false, Date.now()) };
     },
 
     async listAuditEntries(request) {

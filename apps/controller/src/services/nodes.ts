@@ -44,6 +44,12 @@ function underlayConflict(node: NewNode, holder: Node, presence: Presence): Clus
   );
 }
 
+/** Of a node that joined before it registered. */
+function expiryOf(reader: StoreReader, name: string): Pick<Node, "certificateExpireTimeMs"> {
+  const times = reader.get("certificates", name)?.certificates.map(({ expireTimeMs }) => expireTimeMs) ?? [];
+  return times.length === 0 ? {} : { certificateExpireTimeMs: Math.max(...times) };
+}
+
 /** Creates the node, or changes it as its agent says. Labels that the agent does not name stay as they are. */
 export function registerNode(tx: StoreTransaction, node: NewNode, presence: Presence): Node {
   const present = tx.getNode(node.name);
@@ -58,7 +64,7 @@ export function registerNode(tx: StoreTransaction, node: NewNode, presence: Pres
   if (holder && holder.name !== node.name) throw underlayConflict(node, holder, presence);
   const { name, frontPorts } = node;
   requireFree(tx, { node: name, ports: frontPorts, owner: nodeOwner(name), field: "node.front_ports" });
-  if (!present) return tx.putNode({ ...node, state: "active", createTimeMs: Date.now() });
+  if (!present) return tx.putNode({ ...node, ...expiryOf(tx, name), state: "active", createTimeMs: Date.now() });
   const next = { ...present, ...node, labels: { ...present.labels, ...node.labels } };
   return isDeepStrictEqual(next, present) ? present : tx.putNode(next);
 }

@@ -65,6 +65,54 @@ export function roleToJSON(object: Role): string {
   }
 }
 
+export enum AuthorityState {
+  AUTHORITY_STATE_UNSPECIFIED = 0,
+  /** AUTHORITY_STATE_NEXT - Trusted, and will sign from `sign_time` on. */
+  AUTHORITY_STATE_NEXT = 1,
+  /** AUTHORITY_STATE_SIGNING - Signs. */
+  AUTHORITY_STATE_SIGNING = 2,
+  /** AUTHORITY_STATE_FORMER - Signs no more, and is trusted until `retire_time`. */
+  AUTHORITY_STATE_FORMER = 3,
+  UNRECOGNIZED = -1,
+}
+
+export function authorityStateFromJSON(object: any): AuthorityState {
+  switch (object) {
+    case 0:
+    case "AUTHORITY_STATE_UNSPECIFIED":
+      return AuthorityState.AUTHORITY_STATE_UNSPECIFIED;
+    case 1:
+    case "AUTHORITY_STATE_NEXT":
+      return AuthorityState.AUTHORITY_STATE_NEXT;
+    case 2:
+    case "AUTHORITY_STATE_SIGNING":
+      return AuthorityState.AUTHORITY_STATE_SIGNING;
+    case 3:
+    case "AUTHORITY_STATE_FORMER":
+      return AuthorityState.AUTHORITY_STATE_FORMER;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return AuthorityState.UNRECOGNIZED;
+  }
+}
+
+export function authorityStateToJSON(object: AuthorityState): string {
+  switch (object) {
+    case AuthorityState.AUTHORITY_STATE_UNSPECIFIED:
+      return "AUTHORITY_STATE_UNSPECIFIED";
+    case AuthorityState.AUTHORITY_STATE_NEXT:
+      return "AUTHORITY_STATE_NEXT";
+    case AuthorityState.AUTHORITY_STATE_SIGNING:
+      return "AUTHORITY_STATE_SIGNING";
+    case AuthorityState.AUTHORITY_STATE_FORMER:
+      return "AUTHORITY_STATE_FORMER";
+    case AuthorityState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export interface Token {
   /** Unique; a DNS label. */
   name: string;
@@ -117,6 +165,8 @@ export interface CreateTokenResponse {
    * authority's certificate in hex, by which the joining node recognises the cluster.
    */
   secret: string;
+  /** For ROLE_JOIN: HOST:PORT of the controllers, over TLS, for the agents that join. Empty if none listens with TLS. */
+  controllers: string[];
 }
 
 export interface ListTokensRequest {
@@ -141,6 +191,36 @@ export interface RevokeNodeCertificatesRequest {
 }
 
 export interface RevokeNodeCertificatesResponse {
+}
+
+export interface Authority {
+  name: string;
+  state: AuthorityState;
+  /** X.509 in PEM. */
+  certificate: string;
+  /** SHA-256 of the certificate (DER) in hex: what a joining node recognises the cluster by. */
+  fingerprint: string;
+  createTime: Date | undefined;
+  signTime:
+    | Date
+    | undefined;
+  /** Not set: as long as no other follows it. */
+  retireTime: Date | undefined;
+  expireTime: Date | undefined;
+}
+
+export interface ListAuthoritiesRequest {
+}
+
+export interface ListAuthoritiesResponse {
+  authorities: Authority[];
+}
+
+export interface RotateAuthorityRequest {
+}
+
+export interface RotateAuthorityResponse {
+  authority: Authority | undefined;
 }
 
 export interface AuditEntry {
@@ -692,7 +772,7 @@ export const CreateTokenRequest: MessageFns<CreateTokenRequest> = {
 };
 
 function createBaseCreateTokenResponse(): CreateTokenResponse {
-  return { token: undefined, secret: "" };
+  return { token: undefined, secret: "", controllers: [] };
 }
 
 export const CreateTokenResponse: MessageFns<CreateTokenResponse> = {
@@ -702,6 +782,9 @@ export const CreateTokenResponse: MessageFns<CreateTokenResponse> = {
     }
     if (message.secret !== "") {
       writer.uint32(18).string(message.secret);
+    }
+    for (const v of message.controllers) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -735,6 +818,14 @@ export const CreateTokenResponse: MessageFns<CreateTokenResponse> = {
             message.secret = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.controllers.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -751,6 +842,9 @@ export const CreateTokenResponse: MessageFns<CreateTokenResponse> = {
     return {
       token: isSet(object.token) ? Token.fromJSON(object.token) : undefined,
       secret: isSet(object.secret) ? globalThis.String(object.secret) : "",
+      controllers: globalThis.Array.isArray(object?.controllers)
+        ? object.controllers.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -762,6 +856,9 @@ export const CreateTokenResponse: MessageFns<CreateTokenResponse> = {
     if (message.secret !== "") {
       obj.secret = message.secret;
     }
+    if (message.controllers?.length) {
+      obj.controllers = message.controllers;
+    }
     return obj;
   },
 
@@ -772,6 +869,7 @@ export const CreateTokenResponse: MessageFns<CreateTokenResponse> = {
     const message = createBaseCreateTokenResponse();
     message.token = (object.token !== undefined && object.token !== null) ? Token.fromPartial(object.token) : undefined;
     message.secret = object.secret ?? "";
+    message.controllers = object.controllers?.map((e) => e) || [];
     return message;
   },
 };
@@ -1192,6 +1290,456 @@ export const RevokeNodeCertificatesResponse: MessageFns<RevokeNodeCertificatesRe
   },
   fromPartial(_: DeepPartial<RevokeNodeCertificatesResponse>): RevokeNodeCertificatesResponse {
     const message = createBaseRevokeNodeCertificatesResponse();
+    return message;
+  },
+};
+
+function createBaseAuthority(): Authority {
+  return {
+    name: "",
+    state: 0,
+    certificate: "",
+    fingerprint: "",
+    createTime: undefined,
+    signTime: undefined,
+    retireTime: undefined,
+    expireTime: undefined,
+  };
+}
+
+export const Authority: MessageFns<Authority> = {
+  encode(message: Authority, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
+    }
+    if (message.certificate !== "") {
+      writer.uint32(26).string(message.certificate);
+    }
+    if (message.fingerprint !== "") {
+      writer.uint32(34).string(message.fingerprint);
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(42).fork()).join();
+    }
+    if (message.signTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.signTime), writer.uint32(50).fork()).join();
+    }
+    if (message.retireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.retireTime), writer.uint32(58).fork()).join();
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Authority {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuthority();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.certificate = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.fingerprint = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.signTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.retireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Authority {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      state: isSet(object.state) ? authorityStateFromJSON(object.state) : 0,
+      certificate: isSet(object.certificate) ? globalThis.String(object.certificate) : "",
+      fingerprint: isSet(object.fingerprint) ? globalThis.String(object.fingerprint) : "",
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+      signTime: isSet(object.signTime)
+        ? fromJsonTimestamp(object.signTime)
+        : isSet(object.sign_time)
+        ? fromJsonTimestamp(object.sign_time)
+        : undefined,
+      retireTime: isSet(object.retireTime)
+        ? fromJsonTimestamp(object.retireTime)
+        : isSet(object.retire_time)
+        ? fromJsonTimestamp(object.retire_time)
+        : undefined,
+      expireTime: isSet(object.expireTime)
+        ? fromJsonTimestamp(object.expireTime)
+        : isSet(object.expire_time)
+        ? fromJsonTimestamp(object.expire_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: Authority): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.state !== 0) {
+      obj.state = authorityStateToJSON(message.state);
+    }
+    if (message.certificate !== "") {
+      obj.certificate = message.certificate;
+    }
+    if (message.fingerprint !== "") {
+      obj.fingerprint = message.fingerprint;
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = message.createTime.toISOString();
+    }
+    if (message.signTime !== undefined) {
+      obj.signTime = message.signTime.toISOString();
+    }
+    if (message.retireTime !== undefined) {
+      obj.retireTime = message.retireTime.toISOString();
+    }
+    if (message.expireTime !== undefined) {
+      obj.expireTime = message.expireTime.toISOString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Authority>): Authority {
+    return Authority.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Authority>): Authority {
+    const message = createBaseAuthority();
+    message.name = object.name ?? "";
+    message.state = object.state ?? 0;
+    message.certificate = object.certificate ?? "";
+    message.fingerprint = object.fingerprint ?? "";
+    message.createTime = object.createTime ?? undefined;
+    message.signTime = object.signTime ?? undefined;
+    message.retireTime = object.retireTime ?? undefined;
+    message.expireTime = object.expireTime ?? undefined;
+    return message;
+  },
+};
+
+function createBaseListAuthoritiesRequest(): ListAuthoritiesRequest {
+  return {};
+}
+
+export const ListAuthoritiesRequest: MessageFns<ListAuthoritiesRequest> = {
+  encode(_: ListAuthoritiesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListAuthoritiesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListAuthoritiesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ListAuthoritiesRequest {
+    return {};
+  },
+
+  toJSON(_: ListAuthoritiesRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListAuthoritiesRequest>): ListAuthoritiesRequest {
+    return ListAuthoritiesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListAuthoritiesRequest>): ListAuthoritiesRequest {
+    const message = createBaseListAuthoritiesRequest();
+    return message;
+  },
+};
+
+function createBaseListAuthoritiesResponse(): ListAuthoritiesResponse {
+  return { authorities: [] };
+}
+
+export const ListAuthoritiesResponse: MessageFns<ListAuthoritiesResponse> = {
+  encode(message: ListAuthoritiesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.authorities) {
+      Authority.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListAuthoritiesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListAuthoritiesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authorities.push(Authority.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListAuthoritiesResponse {
+    return {
+      authorities: globalThis.Array.isArray(object?.authorities)
+        ? object.authorities.map((e: any) => Authority.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ListAuthoritiesResponse): unknown {
+    const obj: any = {};
+    if (message.authorities?.length) {
+      obj.authorities = message.authorities.map((e) => Authority.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListAuthoritiesResponse>): ListAuthoritiesResponse {
+    return ListAuthoritiesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListAuthoritiesResponse>): ListAuthoritiesResponse {
+    const message = createBaseListAuthoritiesResponse();
+    message.authorities = object.authorities?.map((e) => Authority.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRotateAuthorityRequest(): RotateAuthorityRequest {
+  return {};
+}
+
+export const RotateAuthorityRequest: MessageFns<RotateAuthorityRequest> = {
+  encode(_: RotateAuthorityRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateAuthorityRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateAuthorityRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): RotateAuthorityRequest {
+    return {};
+  },
+
+  toJSON(_: RotateAuthorityRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<RotateAuthorityRequest>): RotateAuthorityRequest {
+    return RotateAuthorityRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<RotateAuthorityRequest>): RotateAuthorityRequest {
+    const message = createBaseRotateAuthorityRequest();
+    return message;
+  },
+};
+
+function createBaseRotateAuthorityResponse(): RotateAuthorityResponse {
+  return { authority: undefined };
+}
+
+export const RotateAuthorityResponse: MessageFns<RotateAuthorityResponse> = {
+  encode(message: RotateAuthorityResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.authority !== undefined) {
+      Authority.encode(message.authority, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateAuthorityResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateAuthorityResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authority = Authority.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RotateAuthorityResponse {
+    return { authority: isSet(object.authority) ? Authority.fromJSON(object.authority) : undefined };
+  },
+
+  toJSON(message: RotateAuthorityResponse): unknown {
+    const obj: any = {};
+    if (message.authority !== undefined) {
+      obj.authority = Authority.toJSON(message.authority);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RotateAuthorityResponse>): RotateAuthorityResponse {
+    return RotateAuthorityResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RotateAuthorityResponse>): RotateAuthorityResponse {
+    const message = createBaseRotateAuthorityResponse();
+    message.authority = (object.authority !== undefined && object.authority !== null)
+      ? Authority.fromPartial(object.authority)
+      : undefined;
     return message;
   },
 };
@@ -1811,6 +2359,27 @@ export const AccessServiceDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "IDEMPOTENT" },
     },
+    /** What signs controllers and nodes, the signing one first. */
+    listAuthorities: {
+      name: "ListAuthorities",
+      requestType: ListAuthoritiesRequest as typeof ListAuthoritiesRequest,
+      requestStream: false,
+      responseType: ListAuthoritiesResponse as typeof ListAuthoritiesResponse,
+      responseStream: false,
+      options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
+    },
+    /**
+     * Makes the next authority. It is trusted at once, signs after one life of certificates, and the present one is trusted for
+     * another: nobody has to join again. FAILED_PRECONDITION while an earlier rotation is under way.
+     */
+    rotateAuthority: {
+      name: "RotateAuthority",
+      requestType: RotateAuthorityRequest as typeof RotateAuthorityRequest,
+      requestStream: false,
+      responseType: RotateAuthorityResponse as typeof RotateAuthorityResponse,
+      responseStream: false,
+      options: {},
+    },
     /** Newest first. Every changing and every refused call, and what the controller did by itself. The last 20,000 are kept. */
     listAuditEntries: {
       name: "ListAuditEntries",
@@ -1853,6 +2422,19 @@ export interface AccessServiceImplementation<CallContextExt = {}> {
     request: RevokeNodeCertificatesRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<RevokeNodeCertificatesResponse>>;
+  /** What signs controllers and nodes, the signing one first. */
+  listAuthorities(
+    request: ListAuthoritiesRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<ListAuthoritiesResponse>>;
+  /**
+   * Makes the next authority. It is trusted at once, signs after one life of certificates, and the present one is trusted for
+   * another: nobody has to join again. FAILED_PRECONDITION while an earlier rotation is under way.
+   */
+  rotateAuthority(
+    request: RotateAuthorityRequest,
+    context: CallContext & CallContextExt,
+  ): Promise<DeepPartial<RotateAuthorityResponse>>;
   /** Newest first. Every changing and every refused call, and what the controller did by itself. The last 20,000 are kept. */
   listAuditEntries(
     request: ListAuditEntriesRequest,
@@ -1886,6 +2468,19 @@ export interface AccessServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<RevokeNodeCertificatesRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<RevokeNodeCertificatesResponse>;
+  /** What signs controllers and nodes, the signing one first. */
+  listAuthorities(
+    request: DeepPartial<ListAuthoritiesRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<ListAuthoritiesResponse>;
+  /**
+   * Makes the next authority. It is trusted at once, signs after one life of certificates, and the present one is trusted for
+   * another: nobody has to join again. FAILED_PRECONDITION while an earlier rotation is under way.
+   */
+  rotateAuthority(
+    request: DeepPartial<RotateAuthorityRequest>,
+    options?: CallOptions & CallOptionsExt,
+  ): Promise<RotateAuthorityResponse>;
   /** Newest first. Every changing and every refused call, and what the controller did by itself. The last 20,000 are kept. */
   listAuditEntries(
     request: DeepPartial<ListAuditEntriesRequest>,
