@@ -25,3 +25,12 @@ compile echo-static echo.c gcc -O2 -static -Wall -Wextra -Werror
 go=$(command -v go || echo /usr/local/go/bin/go)
 # Only the toolchain that is here; the program needs nothing but the standard library.
 GOTOOLCHAIN=local CGO_ENABLED=0 compile echo-go echo.go "$go" build
+GOTOOLCHAIN=local CGO_ENABLED=0 compile http-go apps/http.go "$go" build
+
+# javac names its products itself, and writes several.
+if outdated Servers.class apps/Servers.java; then
+	rm -rf bin/java.new
+	javac -d bin/java.new apps/Servers.java
+	mv -f bin/java.new/*.class bin/
+	rmdir bin/java.new
+fi

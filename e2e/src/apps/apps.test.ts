@@ -1,13 +1,35 @@
 /**
- * Real servers and clients, unmodified, in every placement: each one is also run where there is nothing between it and
- * the kernel. The short profile goes through a part of places and tiers, `--full` through all.
+ * Real servers and clients, unmodified, in one container, on one node and on two. The short profile goes through a part
+ * of places and tiers for each, `--full` through all.
  */
 import { afterAll, beforeAll, it } from "vitest";
 import { Cluster } from "../fixture/cluster.js";
+import { GO_HTTP } from "./go-http.js";
+import { GRPC } from "./grpc.js";
+import { JAVA } from "./java.js";
+import { MEMCACHED } from "./memcached.js";
 import { NGINX } from "./nginx.js";
-import { type App, PLACEMENTS, perform } from "./stage.js";
+import { NODE_CLUSTER } from "./node-cluster.js";
+import { POSTGRES, removeDatabaseTemplate } from "./postgres.js";
+import { PROXIED } from "./proxy.js";
+import { PYTHON } from "./python.js";
+import { REDIS } from "./redis.js";
+import { type App, perform, placementsOf } from "./stage.js";
+import { TLS } from "./tls.js";
 
-const APPS: readonly App[] = [NGINX];
+const APPS: readonly App[] = [
+  NGINX,
+  PROXIED,
+  TLS,
+  MEMCACHED,
+  REDIS,
+  POSTGRES,
+  NODE_CLUSTER,
+  GRPC,
+  GO_HTTP,
+  JAVA,
+  PYTHON,
+];
 
 /** The longest takes seconds; on a busy machine there are many at a time. */
 const TIMEOUT_MS = 240_000;
@@ -18,10 +40,17 @@ beforeAll(async () => {
   cluster = await Cluster.start();
 });
 
-afterAll(() => cluster?.stop());
+afterAll(async () => {
+  removeDatabaseTemplate();
+  await cluster?.stop();
+});
 
-const plays = PLACEMENTS.flatMap((placement) =>
-  APPS.map((app) => ({ title: [app.name, placement.where, placement.tier ?? "no tier"].join(", "), placement, app })),
+const plays = APPS.flatMap((app, index) =>
+  placementsOf(index).map((placement) => ({
+    title: [app.name, placement.where, placement.tier ?? "as it is"].join(", "),
+    placement,
+    app,
+  })),
 );
 
 it.concurrent.each(plays)("$title", async ({ placement, app }) => perform(cluster, placement, app), TIMEOUT_MS);

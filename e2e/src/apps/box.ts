@@ -10,7 +10,8 @@ import type { Cluster } from "../fixture/cluster.js";
 import { PLAIN_ADDRESS } from "../fixture/surroundings.js";
 import { type CliResult, ending } from "../testing/cli.js";
 
-export type Tier = "notify" | "preload";
+/** `auto`: `preload` for all but static programs. */
+export type Tier = "notify" | "auto";
 
 /** When a program counts as started. */
 export type Ready = { readonly port: number } | { readonly prints: RegExp };

@@ -13,21 +13,24 @@ export interface Placement {
 
 export const IS_FULL: boolean = process.env.SLIMFAST_TEST_FULL === "1";
 
-/** What works without us: whatever fails here is the test's fault. */
-const PLAIN: Placement = { where: "plain namespace", tier: null };
-/** Each place and each tier, and both tiers where they differ most. */
-const REPRESENTATIVE: readonly Placement[] = [
-  PLAIN,
-  { where: "same container", tier: "notify" },
-  { where: "same node", tier: "preload" },
-  { where: "two nodes", tier: "notify" },
-  { where: "two nodes", tier: "preload" },
-];
 const WHERE = ["same container", "same node", "two nodes"] as const;
-const TIERS = ["notify", "preload"] as const;
-const ALL: readonly Placement[] = [PLAIN, ...WHERE.flatMap((where) => TIERS.map((tier) => ({ where, tier })))];
+const TIERS = ["notify", "auto"] as const;
 
-export const PLACEMENTS: readonly Placement[] = IS_FULL ? ALL : REPRESENTATIVE;
+/**
+ * The placements of the `index`-th application. All are everywhere with `--full`, and in a plain namespace as well:
+ * whatever fails there is the test's fault. Otherwise each is in two places and in two tiers, which go round.
+ */
+export function placementsOf(index: number): readonly Placement[] {
+  if (IS_FULL) {
+    const ours = WHERE.flatMap((where) => TIERS.map((tier) => ({ where, tier })));
+    return [{ where: "plain namespace", tier: null }, ...ours];
+  }
+  const [one, other] = index % 2 === 0 ? TIERS : ([TIERS[1], TIERS[0]] as const);
+  return [
+    { where: "two nodes", tier: one },
+    { where: index % 4 < 2 ? "same node" : "same container", tier: other },
+  ];
+}
 
 /** What one run of an application has to itself. */
 export interface Stage {

@@ -1,0 +1,16 @@
+/** Java: blocking sockets, channels with a selector, its HTTP server and client. All its sockets are dual-stack IPv6. */
+import { expect } from "vitest";
+import { SERVERS_JAVA } from "./programs.js";
+import type { App } from "./stage.js";
+
+const PORT = "9000";
+
+export const JAVA: App = {
+  name: "Java",
+  async play({ server, client }) {
+    await server.start([...SERVERS_JAVA, "serve", PORT], { prints: /ready/ });
+    const lines = (await client.output([...SERVERS_JAVA, "talk", server.address, PORT])).trim().split("\n");
+    expect(lines.splice(-2)).toEqual(["Connection refused", "done"]);
+    for (const line of lines) expect(line).toMatch(new RegExp(`^http ${client.address}:\\d+$`));
+  },
+};
