@@ -6,7 +6,9 @@ const APPS = resolve(fileURLToPath(import.meta.url), "../../../programs/apps");
 const BUILT = resolve(APPS, "../bin");
 
 /** Command that runs a script. */
-export function appProgram(name: "memcached.py" | "servers.py" | "cluster.mjs" | "grpc.mjs"): string[] {
+export function appProgram(
+  name: "memcached.py" | "connections.py" | "servers.py" | "cluster.mjs" | "grpc.mjs",
+): string[] {
   const interpreter = name.endsWith(".mjs") ? [process.execPath] : ["python3", "-B"];
   return [...interpreter, resolve(APPS, name)];
 }
