@@ -27,6 +27,7 @@ import { openStore, parseStoreLocation } from "./store/open-store.js";
 import type { Store } from "./store/store.js";
 import { SyncHub } from "./sync/hub.js";
 import { joinControllers } from "./sync/membership.js";
+import { webListenAddresses } from "./web/web-address.js";
 import { startWebServer, type WebServer } from "./web/web-server.js";
 
 /** TLS of the TCP listeners. Without files the certificate is signed by the cluster's own authority. */
@@ -45,7 +46,7 @@ export interface ControllerOptions {
   readonly advertise?: readonly string[];
   /** Life of the certificates that it signs. Default: 24 h. */
   readonly certificateLifetimeMs?: number;
-  /** `host:port` of the console and the metrics; port 0 takes any free one. Default: no HTTP. */
+  /** `host:port` of the console and the metrics, with TLS unless it is loopback; port 0 takes any free one. Default: no HTTP. */
   readonly http?: string;
   /** Directory of the store; created with mode 0700 if it does not exist. */
   readonly stateDirectory: string;
@@ -136,7 +137,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const log = options.log ?? pino({ enabled: false });
   const tls = readTls(options.tls);
   const wanted = [options.listen].flat().map((text) => parseListenAddress(text, { tls: tls !== undefined }));
-  const names = serverNames(wanted, options.advertise ?? []);
+  const names = serverNames([...wanted, ...webListenAddresses(options.http)], options.advertise ?? []);
   const location = parseStoreLocation(options.store ?? `sqlite:${options.stateDirectory}`);
   const plainStore = await openStore(location);
   const metrics = new ControllerMetrics();
@@ -174,7 +175,11 @@ export async function startController(options: ControllerOptions): Promise<Contr
   try {
     if (options.http !== undefined) {
       const scrape = (): Promise<Scrape> => metrics.scrape();
-      web = await startWebServer({ listen: options.http, registry: services, log, metrics: scrape });
+      const webTls = authority && {
+        current: () => authority.serverTls,
+        onRenewed: authority.onRenewed.bind(authority),
+      };
+      web = await startWebServer({ listen: options.http, registry: services, log, metrics: scrape, tls: webTls });
     }
     servers = await openGrpcServers(services, wanted, authority?.serverCredentials());
   } catch (error) {

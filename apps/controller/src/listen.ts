@@ -43,7 +43,7 @@ export function parseHostPort(text: string): { host: string; port: number } {
   return { host: match[1], port };
 }
 
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(host);
 }
 

@@ -70,7 +70,8 @@ function readArguments(): Arguments {
     )
     .option(
       "--http <address>",
-      "host:port for the console and the metrics, several by commas: the first that is free; default: none",
+      "host:port for the console and the metrics, several by commas: the first that is free; with TLS unless it is loopback; or fd:N, " +
+        "a socket on loopback that listens already; default: none",
     )
     .option("--state-dir <directory>", "where the cluster's state is kept", "/var/lib/slimfast/controller")
     .option(

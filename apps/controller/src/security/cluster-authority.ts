@@ -69,6 +69,7 @@ export class ClusterAuthority {
   readonly #options: ClusterAuthorityOptions;
   readonly #stopListening: () => void;
   #credentials: RenewableServerCredentials | undefined;
+  readonly #listeners = new Set<(tls: ServerTls) => void>();
   #own: ControllerCertificate | undefined;
   #timer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> | undefined;
@@ -127,6 +128,17 @@ export class ClusterAuthority {
   serverCredentials(): RenewableServerCredentials {
     this.#credentials ??= new RenewableServerCredentials(this.#serverTls());
     return this.#credentials;
+  }
+
+  /** The certificate of the listeners with TLS, for a server that is none of gRPC's. */
+  get serverTls(): ServerTls {
+    return this.#serverTls();
+  }
+
+  /** @returns What ends it. */
+  onRenewed(listener: (tls: ServerTls) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** For calls to other controllers of the cluster; each connection is made with the certificate of its time. */
@@ -223,6 +235,7 @@ export class ClusterAuthority {
     );
     this.#own = own;
     this.#credentials?.renew(this.#serverTls());
+    for (const listener of this.#listeners) listener(this.#serverTls());
     log.debug({ expireTime: new Date(own.expireTimeMs).toISOString() }, "certificate of the controller renewed");
     const renewMs = (own.expireTimeMs - nowMs) * CERTIFICATE_RENEWAL_PART;
     this.#schedule(Math.min(renewMs, (plan.nextChangeMs ?? Number.POSITIVE_INFINITY) - nowMs));

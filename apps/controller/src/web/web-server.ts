@@ -1,11 +1,12 @@
 /**
  * The HTTP server: the built console, the bridge to the services, sessions, /metrics.
  *
- * Without TLS it listens on loopback addresses only. Whoever calls needs a token, either as a session (POST /session with
+ * In the clear it listens on loopback addresses only, everywhere else with TLS. Whoever calls needs a token, either as a session (POST /session with
  * the token; from then on a cookie) or with each call as `authorization: Bearer TOKEN`.
  */
 import { existsSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
+import type { Server as TlsServer } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { AccessServiceDefinition, WhoAmIRequest } from "@slimfast/proto";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
@@ -13,7 +14,8 @@ import { Status } from "nice-grpc";
 import type { Logger } from "pino";
 import { StartupError } from "../errors.js";
 import { MAX_LOGIN_BYTES, MAX_WEB_REQUEST_BYTES } from "../limits.js";
-import { formatListenAddress, parseListenAddress } from "../listen.js";
+import { formatListenAddress, isLoopback } from "../listen.js";
+import type { ServerTls } from "../security/server-credentials.js";
 import type { Registry } from "../services/registry.js";
 import { Bridge } from "./bridge.js";
 import { GRPC_WEB_CONTENT_TYPE, messageFrame } from "./grpc-web.js";
@@ -21,19 +23,27 @@ import { foreignOrigin } from "./request-origin.js";
 import { CONTENT_SECURITY_POLICY, securityHeaders } from "./security-headers.js";
 import { Sessions } from "./sessions.js";
 import { encodingFor, readStaticFiles } from "./static-files.js";
+import { parseWebAddress, type WebAddress } from "./web-address.js";
 
 /** Where the build puts the console, seen from this file in dist/web. */
 export const DEFAULT_CONSOLE_DIRECTORY = fileURLToPath(new URL("../../../web-console/dist", import.meta.url));
 
+/** A certificate that may be replaced while the server listens. */
+export interface WebTls {
+  current(): ServerTls;
+  /** @returns What ends it. */
+  onRenewed(listener: (tls: ServerTls) => void): () => void;
+}
+
 export interface WebServerOptions {
-  /** HOST:PORT; port 0 takes any free one. */
+  /** HOST:PORT, several by commas; port 0 takes any free one. Or fd:N, a socket on loopback that listens already. */
   readonly listen: string;
   readonly registry: Registry;
   readonly log: Logger;
   /** The built console. Default: the one of this checkout. */
   readonly consoleDirectory?: string;
-  /** PEM. With it any address may be listened on. */
-  readonly tls?: { readonly certificate: string | Buffer; readonly key: string | Buffer };
+  /** For addresses that are not loopback, which need it. */
+  readonly tls?: WebTls | undefined;
   /** What GET /metrics answers; without it there is no such path. */
   readonly metrics?: () => Promise<{ readonly contentType: string; readonly body: string }>;
 }
@@ -63,41 +73,68 @@ export async function startWebServer(options: WebServerOptions): Promise<WebServ
 }
 
 async function startOn(options: WebServerOptions): Promise<WebServer> {
-  const { log } = options;
-  const address = parseListenAddress(options.listen);
-  if (address.kind !== "tcp") throw new StartupError("address_refused", "--http needs HOST:PORT");
-  const scheme = options.tls ? "https" : "http";
+  const { log, tls } = options;
+  const address = parseWebAddress(options.listen, tls !== undefined);
   const bridge = new Bridge(options.registry, log);
-  const server = createServer(options, bridge);
+  const server = createServer(options, bridge, address.isSecure);
   let url: string;
   try {
-    const host = address.host.replace(/^\[|\]$/g, "");
-    await server.listen({ host, port: address.port });
-    const bound = server.server.address();
-    const port = typeof bound === "object" && bound !== null ? bound.port : address.port;
-    url = `${scheme}://${formatListenAddress({ ...address, port })}`;
+    url = await listen(server, address);
   } catch (error) {
     await server.close();
+    if (error instanceof StartupError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new StartupError("address_in_use", `cannot listen on ${options.listen}: ${reason}`, error);
   }
+  const secured = address.isSecure ? (server.server as unknown as TlsServer) : undefined;
+  const stopRenewing = secured && tls?.onRenewed((next) => secured.setSecureContext(secureContext(next)));
   log.info({ url }, "web server started");
   return {
     url,
     close: async () => {
+      stopRenewing?.();
       bridge.close();
       await server.close();
     },
   };
 }
 
-function createServer(options: WebServerOptions, bridge: Bridge): FastifyInstance {
+/** @returns The URL. */
+async function listen(server: FastifyInstance, address: WebAddress): Promise<string> {
+  if (address.kind === "tcp") {
+    await server.listen({ host: address.host.replace(/^\[|\]$/g, ""), port: address.port });
+  } else {
+    await server.ready();
+    await new Promise<void>((resolve, reject) => {
+      server.server.once("error", reject);
+      server.server.listen({ fd: address.descriptor }, resolve);
+    });
+  }
+  const bound = server.server.address();
+  if (typeof bound !== "object" || bound === null)
+    throw new StartupError("address_refused", "--http fd:N is no TCP socket");
+  const host = bound.family === "IPv6" ? `[${bound.address}]` : bound.address;
+  if (!address.isSecure && !isLoopback(host)) {
+    throw new StartupError(
+      "address_refused",
+      `the socket of --http fd:N is at ${host}, which is not a loopback address`,
+    );
+  }
+  const shown = address.kind === "tcp" ? address.host : host;
+  const text = formatListenAddress({ kind: "tcp", host: shown, port: bound.port });
+  return `${address.isSecure ? "https" : "http"}://${text}`;
+}
+
+function secureContext({ chain, privateKey }: ServerTls) {
+  return { cert: chain, key: privateKey, minVersion: "TLSv1.2" } as const;
+}
+
+function createServer(options: WebServerOptions, bridge: Bridge, isSecure: boolean): FastifyInstance {
   const common = { bodyLimit: MAX_WEB_REQUEST_BYTES, forceCloseConnections: true, trustProxy: false } as const;
-  const { tls } = options;
+  const tls = isSecure ? options.tls?.current() : undefined;
   const server = (tls
-    ? Fastify({ ...common, http2: true, https: { allowHTTP1: true, cert: tls.certificate, key: tls.key } })
+    ? Fastify({ ...common, http2: true, https: { allowHTTP1: true, ...secureContext(tls) } })
     : Fastify(common)) as unknown as FastifyInstance;
-  const isSecure = options.tls !== undefined;
   const sessions = new Sessions();
   server.removeAllContentTypeParsers();
   server.addContentTypeParser([GRPC_WEB_CONTENT_TYPE, "application/grpc-web"], { parseAs: "buffer" }, (_, body, done) =>
