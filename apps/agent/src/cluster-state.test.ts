@@ -36,7 +36,7 @@ describe("an endpoint that is another one under the same id, as after the loss o
     const next = endpoint("web", 1, difference);
     expect(apply({ endpoints: [next] })).toMatchObject([
       { removedEndpoints: [{ vni: 7, id: 1 }] },
-      { endpoints: [{ vni: 7, id: 1, address: next.address, node: next.node }] },
+      { endpoints: [{ vni: 7, id: 1, address: next.address, node: next.node, isPlain: false }] },
     ]);
   });
 });
@@ -51,8 +51,8 @@ describe("what comes", () => {
     expect(steps.map(({ change }) => change)).toEqual([
       {
         nodes: [{ name: "node-1", underlayAddress: "10.200.0.1", frontPortFirst: 7000, frontPortCount: 16 }],
-        networks: [{ vni: 7, prefix: "10.32.0.0/16" }],
-        endpoints: [{ vni: 7, id: 1, address: "10.32.0.2", node: "node-1" }],
+        networks: [{ vni: 7, prefix: "10.32.0.0/16", egress: [] }],
+        endpoints: [{ vni: 7, id: 1, address: "10.32.0.2", node: "node-1", isPlain: false }],
         removedEndpoints: [],
         removedNetworks: [],
         removedNodes: [],
@@ -88,7 +88,9 @@ describe("what comes", () => {
     const moved = { underlayAddress: "10.200.0.9" };
     expect(apply({ nodes: [node("node-1", moved)] })).toMatchObject([{ nodes: [moved] }]);
     const wider = { prefix: "10.32.0.0/12" };
-    expect(apply({ networks: [network("blue", 7, wider)] })).toEqual([{ networks: [{ vni: 7, ...wider }] }]);
+    expect(apply({ networks: [network("blue", 7, wider)] })).toEqual([{ networks: [{ vni: 7, ...wider, egress: [] }] }]);
+    const open = { ...wider, egress: ["192.0.2.0/24"] };
+    expect(apply({ networks: [network("blue", 7, open)] })).toEqual([{ networks: [{ vni: 7, ...open }] }]);
   });
 
   it("must be complete", () => {
@@ -183,7 +185,7 @@ describe("what changes hands", () => {
   it("is removed and added when a name is deleted and made anew", () => {
     const changes = apply({ endpoints: [endpoint("web", 3)], removed: [removedEndpoint("blue/web")] });
     expect(changes).toEqual([
-      { endpoints: [{ vni: 7, id: 3, address: "10.32.0.4", node: "node-1" }], removedEndpoints: [{ vni: 7, id: 1 }] },
+      { endpoints: [{ vni: 7, id: 3, address: "10.32.0.4", node: "node-1", isPlain: false }], removedEndpoints: [{ vni: 7, id: 1 }] },
     ]);
     expect(state.endpoint("blue", "web")?.id).toBe(3);
     expect(state.endpointById(7, 1)?.id).toBe(1);

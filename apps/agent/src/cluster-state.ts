@@ -5,7 +5,7 @@
  * Always holds: what is in here was accepted by the core. A resource enters or leaves with {@link PlannedStep.commit}
  * only, so that `known()` never claims what was refused.
  */
-import type { EndpointKey, EndpointState, NodeState, StateChange } from "@slimfast/core";
+import type { EndpointKey, EndpointState, NetworkState, NodeState, StateChange } from "@slimfast/core";
 import {
   type Endpoint,
   endpointMatcher,
@@ -238,8 +238,8 @@ export class ClusterState {
     }
     for (const [name, network] of edits) {
       const held = this.#networks.get(name);
-      if (network !== null && (held?.vni !== network.vni || held.prefix !== network.prefix)) {
-        change.networks.push({ vni: network.vni, prefix: network.prefix });
+      if (network !== null && !(held && isSameNetwork(held, network))) {
+        change.networks.push(coreNetwork(network));
       }
       if (held && held.vni !== network?.vni && !claimedVnis.has(held.vni)) change.removedNetworks.push(held.vni);
     }
@@ -407,8 +407,18 @@ function coreNode({ name, underlayAddress, frontPorts }: Node): NodeState {
   return { name, underlayAddress, frontPortFirst: frontPorts?.first ?? 0, frontPortCount: frontPorts?.count ?? 0 };
 }
 
-function coreEndpoint({ vni, id, address, node }: Endpoint): EndpointState {
-  return { vni, id, address, node };
+function coreNetwork({ vni, prefix, egress }: Network): NetworkState {
+  return { vni, prefix, egress: [...egress] };
+}
+
+function isSameNetwork(held: Network, network: Network): boolean {
+  return (
+    held.vni === network.vni && held.prefix === network.prefix && held.egress.join(",") === network.egress.join(",")
+  );
+}
+
+function coreEndpoint({ vni, id, address, node, plain }: Endpoint): EndpointState {
+  return { vni, id, address, node, isPlain: plain };
 }
 
 function sameFields<T extends object>(left: T, right: T): boolean {

@@ -163,10 +163,10 @@ export class Endpoints {
 
   async #createOnController(key: string, name: string, request: AttachEndpointRequest): Promise<Endpoint> {
     const { controller, node, limits } = this.#options;
-    const { network, publishedPorts, labels, address } = request;
+    const { network, publishedPorts, labels, address, plain } = request;
     try {
       const { endpoint } = await controller.agent.createEndpoint(
-        { endpoint: { name, network, node: node.name, publishedPorts, labels, address }, waitForPeers: true },
+        { endpoint: { name, network, node: node.name, publishedPorts, labels, address, plain }, waitForPeers: true },
         { deadline: limits.createEndpointTimeoutMs, signal: this.#stop.signal },
       );
       if (!endpoint) throw new SlimFastError("internal", "the controller answered without the endpoint");

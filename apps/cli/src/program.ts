@@ -126,7 +126,7 @@ function addWorkloadCommands(program: Command): void {
     .option("--name <NAME>", "name of the endpoint (default: made up)")
     .addOption(
       new Option("--tier <TIER>", "how its sockets become host sockets")
-        .choices(["auto", "notify", "preload"])
+        .choices(["auto", "notify", "preload", "plain"])
         .default("auto"),
     )
     .option("--publish <HOST:PORT>", "lead a host port of the node to a port of the command; repeatable", collect, [])
@@ -138,7 +138,7 @@ The endpoint lives as long as the command. stdin, stdout, stderr and the termina
 it, and its exit code is the exit code.
 
 Tiers: preload is faster and needs a dynamically linked program; notify serves every program; auto uses preload where
-it can, with notify beneath it.
+it can, with notify beneath it. plain: not accelerated, sockets of its own namespace over the VXLAN overlay.
 
 Examples:
   $ slimfast run --node node-2 --name web -- nginx -g 'daemon off;'

@@ -15,6 +15,7 @@ export const MAX_ENDPOINT_ID = 2 ** 32 - 1;
 export const MAX_PORT = 65_535;
 
 export const MAX_PUBLISHED_PORTS = 128;
+export const MAX_EGRESS_RANGES = 256;
 export const MAX_LABELS = 64;
 export const MAX_LABEL_KEY_CHARS = 253;
 export const MAX_LABEL_VALUE_CHARS = 63;

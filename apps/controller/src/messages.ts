@@ -68,6 +68,7 @@ export function networkMessage(network: Network): proto.Network {
     defaultDeny,
     nodeSubnetLength,
     etag: etagOf(revision),
+    egress: [...(network.egress ?? [])],
   };
 }
 
@@ -85,6 +86,7 @@ export function endpointMessage(endpoint: Endpoint): proto.Endpoint {
     revision,
     vni,
     etag: etagOf(revision),
+    plain: endpoint.plain ?? false,
   };
 }
 

@@ -8,6 +8,7 @@
 #ifndef SLIMFAST_CONNECT_BPF_H
 #define SLIMFAST_CONNECT_BPF_H
 
+#include "egress.bpf.h"
 #include "events.bpf.h"
 #include "policy.bpf.h"
 
@@ -32,15 +33,6 @@ static __always_inline int refuse_connect(struct sf_socket *record, int errno, e
     }
     bpf_set_retval(-errno);
     return 0;
-}
-
-/* Outside the overlay: as the node itself would reach it, except for the node itself and what only it may reach. */
-static __always_inline bool may_leave(__be32 address) {
-    __u32 host = bpf_ntohl(address);
-
-    if ((host >> 16) == 0xa9fe) /* 169.254.0.0/16: link-local (RFC 3927), cloud metadata */
-        return false;
-    return !bpf_map_lookup_elem(&host_addresses, &address);
 }
 
 /*
@@ -72,6 +64,7 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     const struct sf_network *network;
     const struct sf_peer *peer;
     __u16 first, ports;
+    int error;
 
     record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF);
     record->peer_address = target->address;
@@ -117,8 +110,10 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
         network = bpf_map_lookup_elem(&networks, &key.vni);
         if (!network || (target->address & network->mask) == network->prefix)
             return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
-        if (!may_leave(target->address))
-            return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_denied);
+        /* As the node itself would reach it. */
+        error = may_leave(key.vni, target->address);
+        if (error)
+            return refuse_connect(record, error, SF_COUNTER_connects_denied_egress);
         record->flags |= SF_OUTSIDE;
         count(SF_COUNTER_connects_outside);
         return 1;

@@ -6,6 +6,7 @@
 #ifndef SLIMFAST_ITERATE_BPF_H
 #define SLIMFAST_ITERATE_BPF_H
 
+#include "egress.bpf.h"
 #include "events.bpf.h"
 #include "policy.bpf.h"
 
@@ -48,6 +49,8 @@ int sf_list(struct bpf_iter__tcp *ctx) {
 }
 
 static __always_inline bool is_denied(const struct sf_socket *record, __be16 real_port) {
+    if ((record->flags & (SF_OUTSIDE | SF_ACCEPTED)) == SF_OUTSIDE)
+        return may_leave(record->owner.vni, record->peer_address) != 0;
     if (!(record->flags & SF_OVERLAY) || record->flags & (SF_LOOPBACK | SF_LOOPBACK6))
         return false;
     if (record->flags & SF_ACCEPTED)

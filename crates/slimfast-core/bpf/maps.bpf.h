@@ -96,6 +96,14 @@ struct {
     __type(value, __u8);
 } verdicts SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(max_entries, SF_MAX_EGRESS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_egress_key);
+    __type(value, __u8);
+} egress SEC(".maps");
+
 /* ---- the socket mapping table ---------------------------------------------------------------------------------------
  */
 

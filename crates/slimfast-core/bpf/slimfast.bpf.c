@@ -4,6 +4,7 @@
  * functions without a linker.
  *
  *   policy.bpf.h    who may connect to whom
+ *   egress.bpf.h    who may leave the overlay
  *   connect.bpf.h   connect(2): where a connection goes
  *   bind.bpf.h      bind(2), close(2): what is bound to which port of which endpoint
  *   options.bpf.h   setsockopt(2)
@@ -16,6 +17,7 @@
 #include "events.bpf.h"
 #include "bind.bpf.h"
 #include "policy.bpf.h"
+#include "egress.bpf.h"
 #include "connect.bpf.h"
 #include "options.bpf.h"
 #include "names.bpf.h"

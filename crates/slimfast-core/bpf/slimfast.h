@@ -31,6 +31,8 @@
 #define SF_MAX_PUBLISHED 4096
 /* Verdicts of all networks: one for each prefix of ports of each pair of identities that a policy speaks of. */
 #define SF_MAX_VERDICTS 262144
+/* Egress ranges of all networks. */
+#define SF_MAX_EGRESS 65536
 /* Sockets that share one (address, port) by SO_REUSEPORT: one bit each in sf_port.slots. */
 #define SF_MAX_REUSEPORT 64
 /* Bytes of the ring of events; a power of two, and small enough to stay in the cache: each connection writes twice. */
@@ -141,6 +143,16 @@ struct sf_verdict_key {
     __be16 port;
 } __attribute__((packed));
 
+/* Bits of struct sf_egress_key behind prefix_length. */
+#define SF_EGRESS_BITS 64
+
+/* Of a longest-prefix-match trie: `prefix_length` is 32 more than the range's. The value is the range's. */
+struct sf_egress_key {
+    __u32 prefix_length;
+    __u32 vni;
+    __be32 address;
+};
+
 /* Which sockets sf_cut destroys. */
 enum sf_cut_what {
     SF_CUT_NONE,
@@ -148,7 +160,7 @@ enum sf_cut_what {
     SF_CUT_OWNER,
     /* The one with `cookie`. */
     SF_CUT_COOKIE,
-    /* The connections in network `owner.vni` that its policies do not allow. */
+    /* The connections in network `owner.vni` that its policies or its egress ranges do not allow. */
     SF_CUT_DENIED,
 };
 
@@ -317,6 +329,7 @@ struct sf_connection {
     X(connects_no_address)                                                                                             \
     X(connects_denied)                                                                                                 \
     X(connects_denied_policy)                                                                                          \
+    X(connects_denied_egress)                                                                                          \
     X(options_written)                                                                                                 \
     X(options_no_space)                                                                                                \
     X(syns_seen)                                                                                                       \

@@ -662,3 +662,57 @@ fn refuses_policies_that_make_no_sense() {
         }
     }
 }
+
+#[test]
+fn leaves_the_overlay_for_allowed_ranges_only() {
+    let node = Node::start();
+    let outside = Ipv4Addr::new(198, 51, 100, 1);
+    let metadata = Ipv4Addr::new(169, 254, 169, 254);
+    for address in [outside, metadata] {
+        let status = std::process::Command::new("ip")
+            .args(["address", "add", &format!("{address}/32"), "dev", "lo"])
+            .status()
+            .expect("run ip");
+        assert!(status.success());
+    }
+    let server = std::net::TcpListener::bind(any(0)).expect("a server outside of the overlay");
+    let port = server.local_addr().expect("getsockname").port();
+    let both = |address: Ipv4Addr| [v4(address, port), mapped(address, port)];
+    let errors = |owner, address| both(address).map(|to| node.connect_error(owner, to));
+
+    assert_eq!(errors(A, outside), [Some(libc::ENETUNREACH); 2], "no range is the default");
+    assert_eq!(node.counter("connects_denied_egress"), 2);
+    node.tables.allow_egress(A.vni, (Ipv4Addr::new(198, 51, 100, 0), 24)).expect("allow");
+    assert_eq!(errors(C, outside), [Some(libc::ENETUNREACH); 2], "another network's ranges");
+    let mut connected: Vec<Socket> = both(outside).map(|to| node.connect(A, to).expect("an allowed range")).into();
+    assert_eq!(peer(&connected[0]), v4(outside, port));
+    assert_eq!(peer(&connected[1]), mapped(outside, port));
+    assert_eq!(node.counter("connects_outside"), 2);
+
+    // Everything: but what only an entry of its own opens stays closed, and the container's loopback is its own.
+    node.tables.allow_egress(A.vni, (Ipv4Addr::UNSPECIFIED, 0)).expect("allow everything");
+    node.host_addresses.lock().expect("a lock").replace(&[NODE.into(), outside.into()].into()).expect("set");
+    assert_eq!(errors(A, outside), [Some(libc::EHOSTUNREACH); 2], "the node's own address, by a range of many");
+    assert_eq!(errors(A, metadata), [Some(libc::EHOSTUNREACH); 2]);
+    for never in [Ipv4Addr::new(0, 1, 2, 3), Ipv4Addr::new(224, 0, 0, 1), Ipv4Addr::new(240, 0, 0, 1)] {
+        assert_eq!(errors(A, never), [Some(libc::EHOSTUNREACH); 2], "{never}");
+    }
+    assert_eq!(errors(A, NODE), [Some(libc::ECONNREFUSED); 2], "nobody listens on the container's own loopback");
+    // Only what lies within ::ffff:0:0/96 is IPv4: IPv4-compatible, NAT64 and link-local addresses are a family without a route.
+    for address in ["::198.51.100.1", "64:ff9b::c633:6401", "fe80::1", "fd00:ec2::254"] {
+        let to = SocketAddr::new(address.parse().expect("an address"), port);
+        assert_eq!(node.connect_error(A, to), Some(libc::ENETUNREACH), "{address}");
+    }
+    for address in [outside, metadata] {
+        node.tables.allow_egress(A.vni, (address, 32)).expect("allow by name");
+        assert_eq!(errors(A, address), [None; 2], "{address} by name");
+    }
+
+    // What is withdrawn is cut.
+    node.tables.withdraw_egress(A.vni, (outside, 32)).expect("withdraw");
+    assert!(node.listing.cut(Cut::Denied { vni: A.vni }).expect("cut") >= 2);
+    for client in &mut connected {
+        assert!(client.read(&mut [0]).is_err(), "the connection is reset");
+    }
+    assert_eq!(errors(A, outside), [Some(libc::EHOSTUNREACH); 2]);
+}

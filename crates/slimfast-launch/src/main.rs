@@ -38,6 +38,10 @@ fn start(arguments: Vec<OsString>) -> Result<(), Failure> {
     };
     // Found first, so that nothing is set up for a command that does not exist.
     let program = program::find(&options.command[0])?;
+    if options.tier == Tier::Plain {
+        sys::enter_network(&options.netns)?;
+        return Err(Failure::not_run(&options.command[0], sys::exec(&program, &options.command)));
+    }
     let library = choose_library(&options, &program)?;
     // Connected before anything is entered: the path is the caller's.
     let agent = hand_over::connect(&options.seccomp_socket)?;
@@ -70,7 +74,7 @@ fn choose_library(options: &Options, program: &Path) -> Result<Option<PathBuf>, 
             Some(path) => format!("there is no preload library at {}", path.display()),
             None => format!("{PRELOAD_LIBRARY} is not beside slimfast-launch: say where it is with --preload-lib"),
         })),
-        (Tier::Auto | Tier::Notify, ..) => Ok(None),
+        (Tier::Auto | Tier::Notify | Tier::Plain, ..) => Ok(None),
     }
 }
 

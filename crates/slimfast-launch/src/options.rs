@@ -7,7 +7,7 @@ use crate::failure::Failure;
 
 pub(crate) const USAGE: &str = "\
 usage: slimfast-launch --netns PATH --seccomp-socket PATH --metadata TEXT
-                       [--tier auto|notify|preload] [--preload-lib PATH] [--] COMMAND [ARGUMENT...]
+                       [--tier auto|notify|preload|plain] [--preload-lib PATH] [--] COMMAND [ARGUMENT...]
 
 Starts COMMAND in an endpoint. `slimfast run` calls this; its exit code is the command's own, or
 125 if the launcher failed, 126 if COMMAND can not be run, 127 if it was not found.
@@ -16,7 +16,8 @@ Starts COMMAND in an endpoint. `slimfast run` calls this; its exit code is the c
   --seccomp-socket PATH  socket on which the agent takes seccomp listeners
   --metadata TEXT        the endpoint's listener metadata
   --tier TIER            how TCP sockets reach the command (default auto: preload if COMMAND is
-                         dynamically linked; notify is always beneath it)
+                         dynamically linked; notify is always beneath it; plain: COMMAND keeps
+                         the sockets of the endpoint's own namespace)
   --preload-lib PATH     the preloaded library (default: beside this program)
 ";
 
@@ -25,6 +26,8 @@ pub(crate) enum Tier {
     Auto,
     Notify,
     Preload,
+    /// Not accelerated: neither filter nor listener.
+    Plain,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +76,8 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Parsed, Failure> {
         None | Some(Some("auto")) => Tier::Auto,
         Some(Some("notify")) => Tier::Notify,
         Some(Some("preload")) => Tier::Preload,
-        Some(_) => return Err(Failure::launcher("--tier has to be auto, notify or preload")),
+        Some(Some("plain")) => Tier::Plain,
+        Some(_) => return Err(Failure::launcher("--tier has to be auto, notify, preload or plain")),
     };
     let options = Options {
         netns: required(netns, "--netns")?.into(),

@@ -35,6 +35,7 @@ pub struct NodeState {
 pub struct NetworkState {
     pub vni: u32,
     pub prefix: String,
+    pub egress: Vec<String>,
 }
 
 #[napi(object)]
@@ -43,6 +44,7 @@ pub struct EndpointState {
     pub id: u32,
     pub address: String,
     pub node: String,
+    pub is_plain: bool,
 }
 
 #[napi(object, js_name = "EndpointKey")]
@@ -195,8 +197,8 @@ fn port(field: &'static str, value: u32) -> Result<u16> {
     u16::try_from(value).map_err(|_| Error::invalid(field, format!("{value} is more than 65535")))
 }
 
-fn prefix(text: &str) -> Result<(Ipv4Addr, u8)> {
-    let wrong = || Error::invalid("prefix", format!("{text:?} is not an IPv4 prefix such as 10.32.0.0/16"));
+fn prefix(field: &'static str, text: &str) -> Result<(Ipv4Addr, u8)> {
+    let wrong = || Error::invalid(field, format!("{text:?} is not an IPv4 prefix such as 10.32.0.0/16"));
     let (base, length) = text.split_once('/').ok_or_else(wrong)?;
     let length: u8 = length.parse().ok().filter(|length| *length <= 32).ok_or_else(wrong)?;
     Ok((base.parse().map_err(|_| wrong())?, length))
@@ -241,8 +243,9 @@ impl TryFrom<NetworkState> for node::NetworkState {
     type Error = Error;
 
     fn try_from(state: NetworkState) -> Result<Self> {
-        let (prefix, prefix_length) = prefix(&state.prefix)?;
-        Ok(Self { vni: state.vni, prefix, prefix_length })
+        let egress = state.egress.iter().map(|range| prefix("egress", range)).collect::<Result<_>>()?;
+        let (prefix, prefix_length) = prefix("prefix", &state.prefix)?;
+        Ok(Self { vni: state.vni, prefix, prefix_length, egress })
     }
 }
 
@@ -254,6 +257,7 @@ impl TryFrom<EndpointState> for node::EndpointState {
             key: EndpointKey { vni: state.vni, id: state.id },
             address: address("address", &state.address)?,
             node: state.node,
+            is_plain: state.is_plain,
         })
     }
 }

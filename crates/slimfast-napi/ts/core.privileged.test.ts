@@ -26,8 +26,8 @@ function clusterState(): StateChange {
   return {
     ...NO_CHANGE,
     nodes: [{ name: node.name, underlayAddress: "10.200.0.1", frontPortFirst: 7000, frontPortCount: 16 }],
-    networks: [{ vni: 7, prefix: "10.32.0.0/16" }],
-    endpoints: [{ vni: 7, id: 1, address: "10.32.0.2", node: node.name }],
+    networks: [{ vni: 7, prefix: "10.32.0.0/16", egress: [] }],
+    endpoints: [{ vni: 7, id: 1, address: "10.32.0.2", node: node.name, isPlain: false }],
   };
 }
 

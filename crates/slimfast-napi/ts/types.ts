@@ -31,6 +31,8 @@ export interface NetworkState {
   vni: number;
   /** CIDR, IPv4. */
   prefix: string;
+  /** CIDRs outside of the overlay that its endpoints may connect to. */
+  egress: string[];
 }
 
 /** An endpoint anywhere in the cluster, this node included. */
@@ -40,6 +42,8 @@ export interface EndpointState {
   address: string;
   /** Name of a node in the state. */
   node: string;
+  /** Its TCP sockets are its own namespace's. */
+  isPlain: boolean;
 }
 
 export interface EndpointKey {

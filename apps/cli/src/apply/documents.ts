@@ -42,7 +42,7 @@ export interface ReservationFields {
 type Entry = Readonly<Record<string, unknown>>;
 
 const FIELDS: Readonly<Record<Wish["kind"], readonly string[]>> = {
-  Network: ["name", "prefix", "vni", "description", "labels", "defaultDeny", "nodeSubnetLength"],
+  Network: ["name", "prefix", "vni", "description", "labels", "defaultDeny", "nodeSubnetLength", "egress"],
   Policy: ["name", "network", "action", "from", "to", "ports", "description"],
   PortReservation: ["name", "node", "ports", "description", "lease"],
   Node: ["name", "labels", "state"],
@@ -102,6 +102,7 @@ function readWish(value: unknown): Wish {
           labels: labels(value, "labels"),
           defaultDeny: flag(value, "defaultDeny"),
           nodeSubnetLength: count(value, "nodeSubnetLength"),
+          egress: value.egress === undefined ? undefined : list(value.egress).map(range).sort(),
         }),
       };
     case "Policy": {
@@ -208,6 +209,11 @@ function selectors(entry: Entry, field: string): EndpointSelector[] | undefined 
 
 function ports(value: unknown): PortRange {
   return parsePorts(String(value), "ports");
+}
+
+function range(value: unknown): string {
+  if (typeof value !== "string") throw fault(`egress: ${JSON.stringify(value)} must be a range such as 192.0.2.0/24`);
+  return value;
 }
 
 function list(value: unknown): readonly unknown[] {

@@ -149,7 +149,7 @@ async function createVxlanEnd(node: NodePlan, peer: NodePlan, address: string): 
 
 /** A server in an endpoint of the tier. */
 export async function openTier(
-  tier: Exclude<TierChoice, "auto">,
+  tier: Exclude<TierChoice, "auto" | "plain">,
   nodes: TwoNodes,
   placement: Placement,
   signal: AbortSignal,

@@ -15,6 +15,7 @@ interface NetworkFields {
   readonly description?: string;
   readonly label?: readonly string[];
   readonly defaultDeny?: boolean;
+  readonly egress?: readonly string[];
 }
 
 export async function createNetwork(
@@ -31,6 +32,7 @@ export async function createNetwork(
         description: options.description ?? "",
         labels: parseLabels(options.label ?? [], "--label"),
         defaultDeny: options.defaultDeny ?? false,
+        egress: egressRanges(options.egress ?? []),
       },
     }),
   );
@@ -44,15 +46,16 @@ export async function getNetwork(name: string, options: Options): Promise<void> 
 }
 
 export async function updateNetwork(name: string, options: Options & NetworkFields): Promise<void> {
-  const { description, label = [], defaultDeny } = options;
+  const { description, label = [], defaultDeny, egress = [] } = options;
   const updateMask = [
     ...(description === undefined ? [] : ["description"]),
     ...(label.length === 0 ? [] : ["labels"]),
     ...(defaultDeny === undefined ? [] : ["default_deny"]),
+    ...(egress.length === 0 ? [] : ["egress"]),
   ];
   if (updateMask.length === 0) {
     throw new CliError("usage", "nothing to change", {
-      remedy: "give --description, --label, --default-deny or --no-default-deny",
+      remedy: "give --description, --label, --default-deny, --no-default-deny or --egress",
     });
   }
   const { network } = await withCluster(options, async ({ cluster }) => {
@@ -64,6 +67,7 @@ export async function updateNetwork(name: string, options: Options & NetworkFiel
         description: description ?? "",
         labels: changeLabels(labels, label),
         defaultDeny: defaultDeny ?? false,
+        egress: egressRanges(egress),
       },
       updateMask,
     });
@@ -76,6 +80,13 @@ export async function deleteNetwork(name: string, options: Options): Promise<voi
   await withCluster(options, ({ cluster }) => cluster.deleteNetwork({ name }));
   if (options.json) printJson({ ok: true });
   else printLine(`Deleted network ${name}`);
+}
+
+/** `none` alone: nothing outside. */
+function egressRanges(given: readonly string[]): string[] {
+  if (given.length === 1 && given[0] === "none") return [];
+  if (given.includes("none")) throw new CliError("usage", "--egress none: excludes every other --egress");
+  return [...given];
 }
 
 function number(text: string | undefined, option: string): number {

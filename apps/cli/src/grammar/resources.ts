@@ -75,6 +75,11 @@ export function addNetworkCommands(program: Command): void {
     .option("--description <TEXT>", "what it is for")
     .option("--label <KEY=VALUE>", "label; repeatable", collectTexts)
     .option("--default-deny", "deny connections that no policy allows")
+    .option(
+      "--egress <CIDR>",
+      "range outside of the overlay that its endpoints may connect to; repeatable",
+      collectTexts,
+    )
     .option("--node-subnets <LENGTH>", "give every node a subnet of this length, for example 24")
     .option(...JSON_OPTION)
     .addHelpText(
@@ -83,12 +88,19 @@ export function addNetworkCommands(program: Command): void {
     )
     .action(async (name, options) => (await import("../commands/network.js")).createNetwork(name, options));
   remote(network.command("update"))
-    .description("change description, labels or what is done with connections that no policy names")
+    .description(
+      "change description, labels, what is done with connections that no policy names, or where they may leave to",
+    )
     .argument("<name>", "the network")
     .option("--description <TEXT>", "what it is for")
     .option("--label <KEY=VALUE>", "set a label, or remove it with KEY-; repeatable", collectTexts)
     .option("--default-deny", "deny connections that no policy allows")
     .option("--no-default-deny", "allow them")
+    .option(
+      "--egress <CIDR>",
+      "replace the ranges outside that it may connect to; repeatable; none: no range",
+      collectTexts,
+    )
     .option(...JSON_OPTION)
     .action(async (name, options) => (await import("../commands/network.js")).updateNetwork(name, options));
   remote(network.command("delete"))

@@ -56,15 +56,16 @@ export const NODES: View<Node> = {
 export const NETWORKS: View<Network> = {
   kind: ResourceKind.RESOURCE_KIND_NETWORK,
   plural: "networks",
-  header: ["NETWORK", "VNI", "PREFIX", "DEFAULT", "LABELS", "DESCRIPTION"],
+  header: ["NETWORK", "VNI", "PREFIX", "DEFAULT", "EGRESS", "LABELS", "DESCRIPTION"],
   list: (controller, { filter = "" }) => controller.listAllNetworks({ filter }),
   key: ({ name }) => name,
   version: ({ revision }) => String(revision),
-  row: ({ name, vni, prefix, defaultDeny, labels, description }) => [
+  row: ({ name, vni, prefix, defaultDeny, egress, labels, description }) => [
     name,
     vni,
     prefix,
     defaultDeny ? "deny" : "allow",
+    egress.join(",") || "-",
     formatLabels(labels),
     description || "-",
   ],

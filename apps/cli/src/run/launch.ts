@@ -11,7 +11,8 @@ import { CliError } from "../exit-codes.js";
 import { rustProduct } from "../paths.js";
 import type { PublishedPort } from "./publish.js";
 
-export type TierChoice = "auto" | "notify" | "preload";
+/** `plain`: not accelerated. */
+export type TierChoice = "auto" | "notify" | "preload" | "plain";
 
 export interface LaunchOptions {
   readonly network: string;
@@ -86,7 +87,9 @@ async function attach(agent: AgentClient, options: LaunchOptions) {
     network: options.network,
     publishedPorts: options.publishedPorts.map((port) => ({ ...port })),
     labels: {},
-    ephemeral: true,
+    // A plain command has no seccomp listener by whose end the agent could know that it has ended.
+    ephemeral: options.tier !== "plain",
+    plain: options.tier === "plain",
     address: options.address ?? "",
   });
   if (!attached?.endpoint) throw new CliError("failed", "the agent answered without an endpoint");

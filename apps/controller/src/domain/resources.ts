@@ -34,6 +34,8 @@ export interface Network {
   readonly defaultDeny: boolean;
   /** Length of the subnet that every node gets; 0 for none. */
   readonly nodeSubnetLength: number;
+  /** Ranges outside of the overlay that its endpoints may connect to, sorted; none if left out. */
+  readonly egress?: readonly string[];
   readonly createTimeMs: number;
   readonly revision: bigint;
 }
@@ -60,6 +62,8 @@ export interface Endpoint {
   readonly address: string;
   readonly publishedPorts: readonly PublishedPort[];
   readonly labels: Labels;
+  /** Not accelerated; false if left out. */
+  readonly plain?: boolean;
   readonly createTimeMs: number;
   readonly revision: bigint;
 }

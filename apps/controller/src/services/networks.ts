@@ -11,7 +11,7 @@ import { ClusterError, notFound } from "../errors.js";
 import { MAX_VNI } from "../limits.js";
 import type { StoreReader, StoreTransaction } from "../store/store.js";
 
-const MUTABLE = ["description", "labels", "default_deny"];
+const MUTABLE = ["description", "labels", "default_deny", "egress"];
 
 export function networkMask(paths: readonly string[] | undefined) {
   return readUpdateMask(paths, messageType("Network"), MUTABLE);
@@ -62,6 +62,7 @@ export function updateNetwork(
     description: mask.choose("description", wanted.description ?? "", present.description),
     labels: mask.labels(wanted.labels ?? {}, present.labels),
     defaultDeny: mask.choose("default_deny", wanted.defaultDeny ?? false, present.defaultDeny),
+    egress: mask.choose("egress", wanted.egress ?? [], present.egress ?? []),
   });
   const next = { ...present, ...change };
   return isDeepStrictEqual(next, present) ? present : tx.updateNetwork(next);

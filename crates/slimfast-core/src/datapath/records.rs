@@ -38,6 +38,7 @@ records! {
     sf_option: 20,
     sf_policy: 4,
     sf_verdict_key: 18,
+    sf_egress_key: 12,
     sf_cut_order: 24,
 }
 

@@ -9,7 +9,8 @@ use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
 
 use super::loader::Loaded;
 use super::records::{
-    Record, bytes_of, sf_address_key, sf_endpoint, sf_endpoint_key, sf_network, sf_node, sf_peer, sf_published,
+    Record, bytes_of, sf_address_key, sf_egress_key, sf_endpoint, sf_endpoint_key, sf_network, sf_node, sf_peer,
+    sf_published,
 };
 use super::{be32, bpf_error};
 use crate::error::Result;
@@ -22,6 +23,7 @@ pub struct Tables {
     nodes: MapHandle,
     networks: MapHandle,
     published: MapHandle,
+    egress: MapHandle,
     counters: MapHandle,
     counter_names: Vec<String>,
 }
@@ -46,6 +48,7 @@ impl Tables {
             nodes: loaded.map("nodes")?,
             networks: loaded.map("networks")?,
             published: loaded.map("published")?,
+            egress: loaded.map("egress")?,
             counters: loaded.map("counters")?,
             counter_names: loaded.counter_names()?,
         })
@@ -94,6 +97,15 @@ impl Tables {
 
     pub fn remove_network(&self, vni: u32) -> Result<()> {
         remove(&self.networks, &vni.to_ne_bytes())
+    }
+
+    /// Endpoints of the network may connect to this range outside of the overlay.
+    pub fn allow_egress(&self, vni: u32, range: (Ipv4Addr, u8)) -> Result<()> {
+        put_bytes(&self.egress, bytes_of(&egress_key(vni, range)), &[range.1])
+    }
+
+    pub fn withdraw_egress(&self, vni: u32, range: (Ipv4Addr, u8)) -> Result<()> {
+        remove(&self.egress, bytes_of(&egress_key(vni, range)))
     }
 
     /// SYNs to `host_port` of the node go to `port` of the endpoint.
@@ -160,6 +172,10 @@ impl HostAddresses {
 
 fn address_key(vni: u32, address: Ipv4Addr) -> sf_address_key {
     sf_address_key { vni, address: be32(address) }
+}
+
+fn egress_key(vni: u32, (base, length): (Ipv4Addr, u8)) -> sf_egress_key {
+    sf_egress_key { prefix_length: 32 + u32::from(length), vni, address: be32(base) }
 }
 
 fn put<K: Record, V: Record>(map: &MapHandle, key: &K, value: &V) -> Result<()> {

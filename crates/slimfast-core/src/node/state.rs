@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use super::Inner;
+use crate::datapath::listing::Cut;
 use crate::error::{Error, Result};
 use crate::owner::EndpointKey;
 
@@ -24,6 +25,8 @@ pub struct NetworkState {
     /// No host bits are set.
     pub prefix: Ipv4Addr,
     pub prefix_length: u8,
+    /// Ranges (base, prefix length) outside of the overlay that its endpoints may connect to.
+    pub egress: Vec<(Ipv4Addr, u8)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct EndpointState {
     pub address: Ipv4Addr,
     /// Name of its node.
     pub node: String,
+    /// Its TCP sockets are its own namespace's, not the node's.
+    pub is_plain: bool,
 }
 
 /// One increment. Nodes, networks and endpoints are applied in that order, then what is removed, in the reverse one.
@@ -152,9 +157,26 @@ impl Inner {
         if network.vni == 0 || network.vni >= 1 << 24 {
             return Err(Error::invalid("vni", format!("must be 1 to {}: {}", (1 << 24) - 1, network.vni)));
         }
-        self.parts.tables.set_network(network.vni, network.prefix, network.prefix_length)?;
-        self.state.networks.insert(network.vni, network);
-        Ok(())
+        if let Some((_, length)) = network.egress.iter().find(|(_, length)| *length > 32) {
+            return Err(Error::invalid("egress", format!("a prefix length must be 0 to 32: {length}")));
+        }
+        let vni = network.vni;
+        self.parts.tables.set_network(vni, network.prefix, network.prefix_length)?;
+        for range in &network.egress {
+            self.parts.tables.allow_egress(vni, *range)?;
+        }
+        let former = self.state.networks.insert(vni, network).map_or(Vec::new(), |former| former.egress);
+        self.withdraw_egress(vni, &former)
+    }
+
+    /// Takes away those of `former` that the network does not have now, and resets what went there.
+    fn withdraw_egress(&self, vni: u32, former: &[(Ipv4Addr, u8)]) -> Result<()> {
+        let present = self.state.network(vni).map_or(&[][..], |network| &network.egress);
+        let gone: Vec<_> = former.iter().filter(|range| !present.contains(range)).collect();
+        for range in &gone {
+            self.parts.tables.withdraw_egress(vni, **range)?;
+        }
+        if gone.is_empty() { Ok(()) } else { self.cut(Cut::Denied { vni }).map(drop) }
     }
 
     fn remove_network(&mut self, vni: u32) -> Result<()> {
@@ -164,7 +186,8 @@ impl Inner {
                 holder: "an endpoint that is attached on this node".into(),
             });
         }
-        self.state.networks.remove(&vni);
+        let former = self.state.networks.remove(&vni).map_or(Vec::new(), |former| former.egress);
+        self.withdraw_egress(vni, &former)?;
         self.parts.policies.remove(vni)?;
         self.parts.tables.remove_network(vni)
     }
@@ -207,7 +230,7 @@ impl Inner {
     fn write_endpoints(&mut self, endpoints: &[EndpointState]) -> Result<()> {
         let mut remotes: HashMap<u32, Vec<(Ipv4Addr, Ipv4Addr)>> = HashMap::new();
         for endpoint in endpoints {
-            let EndpointState { key, address, node } = endpoint;
+            let EndpointState { key, address, node, is_plain: _ } = endpoint;
             let Some(node) = self.state.nodes.get(node) else { continue };
             if self.state.addresses.get(&(key.vni, *address)) != Some(key) {
                 continue;

@@ -13,6 +13,8 @@ export interface NewEndpoint {
   readonly address: number | undefined;
   readonly publishedPorts: readonly PublishedPort[];
   readonly labels: Labels;
+  /** Not accelerated; false if left out. */
+  readonly plain?: boolean;
 }
 
 /** What is read of the message. */
@@ -37,7 +39,7 @@ function checkPublishedPorts(violations: Violations, ports: readonly PublishedPo
 
 export function validEndpoint(wanted: WantedEndpoint | undefined): NewEndpoint {
   if (!wanted) throw invalidField("endpoint", "must be set");
-  const { name, network, node, publishedPorts, labels } = wanted;
+  const { name, network, node, publishedPorts, labels, plain = false } = wanted;
   const violations = new Violations();
   checkName(violations, "endpoint.name", name);
   checkName(violations, "endpoint.network", network);
@@ -47,6 +49,12 @@ export function validEndpoint(wanted: WantedEndpoint | undefined): NewEndpoint {
     violations.add("endpoint.address", `${shown(wanted.address)} must be an IPv4 dotted quad, or empty`);
   }
   checkPublishedPorts(violations, publishedPorts);
+  if (plain && publishedPorts.length > 0) {
+    violations.add(
+      "endpoint.published_ports",
+      "must be empty for a plain endpoint: ports lead to accelerated listeners",
+    );
+  }
   checkLabels(violations, "endpoint.labels", labels);
   violations.throwIfAny();
   return {
@@ -56,6 +64,7 @@ export function validEndpoint(wanted: WantedEndpoint | undefined): NewEndpoint {
     address,
     publishedPorts: publishedPorts.map(({ hostPort, endpointPort }) => ({ hostPort, endpointPort })),
     labels: { ...labels },
+    plain,
   };
 }
 

@@ -91,6 +91,39 @@ describe("networks of nodes with subnets", () => {
   });
 });
 
+describe("egress ranges", () => {
+  const network =
+    (...egress: string[]) =>
+    () =>
+      validNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16", egress });
+
+  it("are kept sorted", () => {
+    const ranges = ["203.0.113.0/24", "0.0.0.0/0", "169.254.169.254/32"];
+    expect(network(...ranges)().egress).toEqual([...ranges].sort());
+    expect(network()().egress).toEqual([]);
+  });
+
+  it.each([
+    ["10.0.0.0", "CIDR"],
+    ["10.0.0.1/8", "did you mean 10.0.0.0/8"],
+    ["2001:db8::/32", "CIDR"],
+    ["127.0.0.0/8", "loopback"],
+    ["127.0.0.1/32", "loopback"],
+    ["240.0.0.0/4", "reserved"],
+  ])("refuses %s", (range, reason) => {
+    expect(violations(network("192.0.2.0/24", range))).toEqual({
+      "network.egress[1]": expect.stringContaining(reason),
+    });
+  });
+
+  it("refuses what is given twice, and more than 256", () => {
+    expect(Object.keys(violations(network("192.0.2.0/24", "192.0.2.0/24")))).toEqual(["network.egress[1]"]);
+    const many = Array.from({ length: 257 }, (_, index) => `10.${index % 256}.${index >> 8}.0/24`);
+    expect(Object.keys(violations(network(...many)))).toEqual(["network.egress"]);
+    expect(violations(network(...many.slice(1)))).toEqual({});
+  });
+});
+
 describe("policies", () => {
   const ANY = { labels: {}, prefix: "", endpoint: "" };
   const POLICY = {

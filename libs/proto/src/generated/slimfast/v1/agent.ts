@@ -94,7 +94,7 @@ export interface RegisterNodeResponse {
 }
 
 export interface CreateEndpointRequest {
-  /** name, network, node, published_ports, labels and, if a fixed one is wanted, address are read. */
+  /** name, network, node, published_ports, labels, plain and, if a fixed one is wanted, address are read. */
   endpoint:
     | Endpoint
     | undefined;

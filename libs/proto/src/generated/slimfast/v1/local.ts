@@ -43,6 +43,8 @@ export interface AttachEndpointRequest {
   ephemeral: boolean;
   /** A fixed overlay address, if not empty. */
   address: string;
+  /** See Endpoint.plain. */
+  plain: boolean;
 }
 
 export interface AttachEndpointRequest_LabelsEntry {
@@ -505,7 +507,7 @@ export const GetStatusResponse_CountersEntry: MessageFns<GetStatusResponse_Count
 };
 
 function createBaseAttachEndpointRequest(): AttachEndpointRequest {
-  return { name: "", network: "", publishedPorts: [], labels: {}, ephemeral: false, address: "" };
+  return { name: "", network: "", publishedPorts: [], labels: {}, ephemeral: false, address: "", plain: false };
 }
 
 export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
@@ -527,6 +529,9 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
     }
     if (message.address !== "") {
       writer.uint32(50).string(message.address);
+    }
+    if (message.plain !== false) {
+      writer.uint32(56).bool(message.plain);
     }
     return writer;
   },
@@ -595,6 +600,14 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
             message.address = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.plain = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -632,6 +645,7 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
         : {},
       ephemeral: isSet(object.ephemeral) ? globalThis.Boolean(object.ephemeral) : false,
       address: isSet(object.address) ? globalThis.String(object.address) : "",
+      plain: isSet(object.plain) ? globalThis.Boolean(object.plain) : false,
     };
   },
 
@@ -661,6 +675,9 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
     if (message.address !== "") {
       obj.address = message.address;
     }
+    if (message.plain !== false) {
+      obj.plain = message.plain;
+    }
     return obj;
   },
 
@@ -683,6 +700,7 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
     );
     message.ephemeral = object.ephemeral ?? false;
     message.address = object.address ?? "";
+    message.plain = object.plain ?? false;
     return message;
   },
 };

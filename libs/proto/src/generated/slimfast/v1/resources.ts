@@ -432,6 +432,12 @@ export interface Network {
    */
   nodeSubnetLength: number;
   etag: string;
+  /**
+   * Ranges outside of the overlay that TCP connections of its endpoints may leave for, in CIDR notation with no host bits
+   * set; at most 256. None: nothing outside is reached. The node's own and the other nodes' addresses have to be named as
+   * /32, ranges within 169.254.0.0/16 as such; a wider range does not open them.
+   */
+  egress: string[];
 }
 
 export interface Network_LabelsEntry {
@@ -461,6 +467,8 @@ export interface Endpoint {
   /** VNI of the network, for the agent's convenience. Output only. */
   vni: number;
   etag: string;
+  /** Its programs are not accelerated: their TCP sockets are their own namespace's. Fixed at creation. */
+  plain: boolean;
 }
 
 export interface Endpoint_LabelsEntry {
@@ -1078,6 +1086,7 @@ function createBaseNetwork(): Network {
     defaultDeny: false,
     nodeSubnetLength: 0,
     etag: "",
+    egress: [],
   };
 }
 
@@ -1115,6 +1124,9 @@ export const Network: MessageFns<Network> = {
     }
     if (message.etag !== "") {
       writer.uint32(82).string(message.etag);
+    }
+    for (const v of message.egress) {
+      writer.uint32(90).string(v!);
     }
     return writer;
   },
@@ -1215,6 +1227,14 @@ export const Network: MessageFns<Network> = {
             message.etag = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.egress.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1264,6 +1284,9 @@ export const Network: MessageFns<Network> = {
         ? globalThis.Number(object.node_subnet_length)
         : 0,
       etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+      egress: globalThis.Array.isArray(object?.egress)
+        ? object.egress.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -1305,6 +1328,9 @@ export const Network: MessageFns<Network> = {
     if (message.etag !== "") {
       obj.etag = message.etag;
     }
+    if (message.egress?.length) {
+      obj.egress = message.egress;
+    }
     return obj;
   },
 
@@ -1331,6 +1357,7 @@ export const Network: MessageFns<Network> = {
     message.defaultDeny = object.defaultDeny ?? false;
     message.nodeSubnetLength = object.nodeSubnetLength ?? 0;
     message.etag = object.etag ?? "";
+    message.egress = object.egress?.map((e) => e) || [];
     return message;
   },
 };
@@ -1433,6 +1460,7 @@ function createBaseEndpoint(): Endpoint {
     revision: 0n,
     vni: 0,
     etag: "",
+    plain: false,
   };
 }
 
@@ -1473,6 +1501,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     }
     if (message.etag !== "") {
       writer.uint32(90).string(message.etag);
+    }
+    if (message.plain !== false) {
+      writer.uint32(96).bool(message.plain);
     }
     return writer;
   },
@@ -1581,6 +1612,14 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.etag = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.plain = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1627,6 +1666,7 @@ export const Endpoint: MessageFns<Endpoint> = {
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
       vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
       etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+      plain: isSet(object.plain) ? globalThis.Boolean(object.plain) : false,
     };
   },
 
@@ -1671,6 +1711,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     if (message.etag !== "") {
       obj.etag = message.etag;
     }
+    if (message.plain !== false) {
+      obj.plain = message.plain;
+    }
     return obj;
   },
 
@@ -1698,6 +1741,7 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.vni = object.vni ?? 0;
     message.etag = object.etag ?? "";
+    message.plain = object.plain ?? false;
     return message;
   },
 };

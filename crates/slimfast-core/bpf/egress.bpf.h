@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * Who may leave the overlay, and where to: a network's egress ranges, and the addresses that a range opens only if it
+ * is about nothing else.
+ *
+ * Fails closed: a network without ranges reaches nothing outside.
+ */
+#ifndef SLIMFAST_EGRESS_BPF_H
+#define SLIMFAST_EGRESS_BPF_H
+
+#include "maps.bpf.h"
+
+/* Prefix length that a range must have at least to be about the address. More than 32: no range is. */
+static __always_inline __u32 required_length(__be32 address) {
+    __u32 host = bpf_ntohl(address);
+
+    /* 0.0.0.0/8 this host, 127.0.0.0/8 loopback, 224.0.0.0/3 multicast, reserved, broadcast */
+    if ((host >> 24) == 0 || (host >> 24) == 127 || (host >> 29) == 7)
+        return 33;
+    if ((host >> 16) == 0xa9fe) /* 169.254.0.0/16: link-local (RFC 3927), metadata of most clouds */
+        return 16;
+    switch (host) {
+    case 0x646464c8: /* 100.100.100.200: metadata of Alibaba Cloud */
+    case 0xa83f8110: /* 168.63.129.16: the host of an Azure machine */
+    case 0xc00000c0: /* 192.0.0.192: metadata of Oracle Cloud */
+        return 32;
+    }
+    if (bpf_map_lookup_elem(&host_addresses, &address) || bpf_map_lookup_elem(&nodes, &address))
+        return 32;
+    return 0;
+}
+
+/* 0, or the errno with which connect(2) fails. */
+static __always_inline int may_leave(__u32 vni, __be32 address) {
+    struct sf_egress_key key = {.prefix_length = SF_EGRESS_BITS, .vni = vni, .address = address};
+    const __u8 *length = bpf_map_lookup_elem(&egress, &key);
+    __u32 required = required_length(address);
+
+    if (length && *length >= required)
+        return 0;
+    /* What is never outside is not there; what no range names has no route. */
+    return required ? EHOSTUNREACH : ENETUNREACH;
+}
+
+#endif
