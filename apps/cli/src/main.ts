@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 /** The `slimfast` command: parses, runs, and turns what is thrown into a message and an exit code. */
+import { pathToFileURL } from "node:url";
 import { CommanderError } from "commander";
 import { CliError, EXIT, messageOf } from "./exit-codes.js";
 import { toJson } from "./output.js";
+import { AGENT_MAIN } from "./paths.js";
 import { CLI_VERSION, createProgram } from "./program.js";
 import { sendTraces, traced } from "./tracing.js";
 
@@ -16,6 +18,12 @@ const argv = process.argv.slice(2);
 const isRun = argv[0] === "run";
 // The demo's object has its own place for failures.
 const wantsJson = argv.includes("--json") && !isRun && argv[0] !== "demo";
+
+if (argv[0] === "agent") {
+  process.argv.splice(2, 1);
+  // It ends the process itself.
+  await import(pathToFileURL(AGENT_MAIN).href);
+}
 
 try {
   process.exitCode = EXIT.ok;

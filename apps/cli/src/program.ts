@@ -76,6 +76,7 @@ function addClusterCommands(program: Command): void {
     .description("start a cluster on this machine: N nodes, each a network namespace with an agent, and a controller")
     .option("--nodes <N>", "number of nodes, named node-1, node-2, ...", "2")
     .option("--detach", "leave it running and return")
+    .option("--tls", "let the agents join over TLS, each with a token of its own, as on machines of their own")
     .option("--front-ports <FIRST:COUNT>", "host ports that each node reserves for the overlay", "7000:16")
     .option(...JSON_OPTION)
     .addHelpText(
@@ -109,6 +110,14 @@ function addClusterCommands(program: Command): void {
     .option(...JSON_OPTION)
     .addHelpText("after", "\nExits with 1 if something is missing without which no cluster can start.")
     .action(async (options) => (await import("./commands/doctor.js")).doctor(options));
+
+  // Its options are its own: `main.ts` hands them over before they are looked at here.
+  program
+    .command("agent")
+    .description("run the agent of this machine's node; `slimfast node join-command` prints how")
+    .helpOption(false)
+    .allowUnknownOption()
+    .argument("[options...]", "the agent's own, see slimfast agent --help");
 
   // For `down`, which starts it inside the node's network namespace.
   program

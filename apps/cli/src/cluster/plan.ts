@@ -32,6 +32,8 @@ export interface ClusterPlan {
   readonly wireNetns: string;
   readonly nodes: readonly NodePlan[];
   readonly frontPorts: PortBlock;
+  /** HOST:PORT on the wire, where agents join over TLS; absent: they use the controller's unix socket. */
+  readonly tlsAddress?: string;
 }
 
 /** Front ports unless asked for otherwise. */
@@ -44,9 +46,12 @@ export const UNDERLAY_PREFIX_LENGTH = 24;
 export const DEFAULT_NETWORK = { name: "default", prefix: "10.32.0.0/16" } as const;
 
 const UNDERLAY = "10.200.0";
+/** Above those of the nodes. */
+export const WIRE_ADDRESS: string = `${UNDERLAY}.254`;
+const TLS_PORT = 7443;
 const MAX_FRONT_PORTS = 64;
 
-export function planCluster(runDir: string, nodeCount: number, frontPorts: PortBlock): ClusterPlan {
+export function planCluster(runDir: string, nodeCount: number, frontPorts: PortBlock, hasTls = false): ClusterPlan {
   const tag = runDirTag(runDir);
   const nodes = Array.from({ length: nodeCount }, (_, index): NodePlan => {
     const name = `${tag}node-${index + 1}`;
@@ -58,7 +63,8 @@ export function planCluster(runDir: string, nodeCount: number, frontPorts: PortB
       cgroup: `slimfast/${name}`,
     };
   });
-  return { runDir, wireNetns: `sf-${tag}wire`, nodes, frontPorts };
+  const tls = hasTls ? { tlsAddress: `${WIRE_ADDRESS}:${TLS_PORT}` } : {};
+  return { runDir, wireNetns: `sf-${tag}wire`, nodes, frontPorts, ...tls };
 }
 
 /** Empty for the ordinary run directory. */

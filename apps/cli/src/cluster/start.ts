@@ -11,6 +11,8 @@ import { AGENT_MAIN, CONTROLLER_MAIN } from "../paths.js";
 import { type DaemonOptions, startDaemon, waitUntilReady } from "../process/daemon.js";
 import { identityOf } from "../process/identity.js";
 import { runSteps, type Step, sayProgress, type Verbosity } from "../progress.js";
+import { openConsoleSocket } from "./console-socket.js";
+import { prepareJoin } from "./joining.js";
 import { withMissingFeatures } from "./missing-features.js";
 import { type ClusterPlan, controllerAddress, DEFAULT_NETWORK, type NodePlan } from "./plan.js";
 import { type ClusterState, isIntact, logDirectory, readState, withLock, writeState } from "./state-file.js";
@@ -97,43 +99,55 @@ function startSteps(state: ClusterState): Step[] {
 }
 
 /** The same every time, unless somebody else has it: then any. */
-const CONSOLE_ADDRESSES = "127.0.0.1:7080,127.0.0.1:0";
+const CONSOLE_ADDRESSES = ["127.0.0.1:7080", "127.0.0.1:0"];
 
+/** With TLS it is in the wire's namespace, where the nodes reach it; the console's socket is here all the same. */
 async function startController(state: ClusterState): Promise<void> {
-  const { runDir } = state.plan;
+  const { runDir, tlsAddress, wireNetns } = state.plan;
+  const console = tlsAddress === undefined ? undefined : await openConsoleSocket(CONSOLE_ADDRESSES);
+  const args = [
+    ...[CONTROLLER_MAIN, "--listen", controllerAddress(runDir)],
+    ...(tlsAddress === undefined ? [] : [tlsAddress, "--tls"]),
+    ...["--state-dir", join(runDir, "state")],
+    ...["--http", console ? "fd:3" : CONSOLE_ADDRESSES.join()],
+  ];
   const options: DaemonOptions = {
     name: "the controller",
     command: process.execPath,
-    args: [
-      CONTROLLER_MAIN,
-      "--listen",
-      controllerAddress(runDir),
-      "--state-dir",
-      join(runDir, "state"),
-      ...["--http", CONSOLE_ADDRESSES],
-    ],
+    args,
     logPath: join(logDirectory(runDir), "controller.log"),
+    ...(console ? { netns: wireNetns, descriptor: console.descriptor } : {}),
   };
-  const { http } = await startRecorded(state, options, null);
-  if (typeof http !== "string") throw new CliError("failed", "the controller did not say where the console is");
-  state.consoleUrl = `${http}/`;
-  writeState(state);
+  try {
+    const { http } = await startRecorded(state, options, null);
+    if (typeof http !== "string") throw new CliError("failed", "the controller did not say where the console is");
+    state.consoleUrl = `${http}/`;
+    writeState(state);
+  } finally {
+    console?.close();
+  }
 }
 
 async function startAgent(state: ClusterState, node: NodePlan): Promise<void> {
-  const { runDir, frontPorts } = state.plan;
+  const { runDir, frontPorts, tlsAddress } = state.plan;
+  const joining = tlsAddress === undefined ? undefined : await prepareJoin(runDir, node);
   const options: DaemonOptions = {
     name: `the agent of ${node.name}`,
     command: process.execPath,
     args: [
       ...[AGENT_MAIN, "--node", node.name, "--underlay", node.underlayAddress],
-      ...["--controller", controllerAddress(runDir), "--run-dir", node.runDir],
+      ...["--controller", tlsAddress ?? controllerAddress(runDir), "--run-dir", node.runDir],
       ...["--front-ports", `${frontPorts.first}:${frontPorts.count}`, "--cgroup", node.cgroup],
+      ...(joining?.args ?? []),
     ],
     logPath: join(logDirectory(runDir), `agent-${node.name}.log`),
     netns: node.netns,
   };
-  await startRecorded(state, options, node.name);
+  try {
+    await startRecorded(state, options, node.name);
+  } finally {
+    joining?.done();
+  }
 }
 
 /** What the daemon said when it was ready. */

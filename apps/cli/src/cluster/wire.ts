@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { exec } from "../process/exec.js";
-import { type ClusterPlan, type NodePlan, UNDERLAY_PREFIX_LENGTH } from "./plan.js";
+import { type ClusterPlan, type NodePlan, UNDERLAY_PREFIX_LENGTH, WIRE_ADDRESS } from "./plan.js";
 
 const BRIDGE = "wire";
 
@@ -13,6 +13,10 @@ export async function createWire(plan: ClusterPlan): Promise<void> {
   await exec("ip", ["-n", plan.wireNetns, "link", "set", "lo", "up"]);
   await exec("ip", ["-n", plan.wireNetns, "link", "add", BRIDGE, "type", "bridge"]);
   await exec("ip", ["-n", plan.wireNetns, "link", "set", BRIDGE, "up"]);
+  if (plan.tlsAddress === undefined) return;
+  // For the controller, which is in this namespace then.
+  const address = `${WIRE_ADDRESS}/${UNDERLAY_PREFIX_LENGTH}`;
+  await exec("ip", ["-n", plan.wireNetns, "addr", "add", address, "dev", BRIDGE]);
 }
 
 /** A namespace whose `eth0` hangs on the wire. */

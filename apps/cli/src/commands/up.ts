@@ -17,12 +17,18 @@ const WATCH_INTERVAL_MS = 1_000;
 export interface UpOptions {
   readonly nodes: string;
   readonly frontPorts: string;
+  readonly tls?: boolean;
   readonly detach?: boolean;
   readonly json?: boolean;
 }
 
 export async function up(options: UpOptions): Promise<void> {
-  const plan = planCluster(runDirectory(), parseNodeCount(options.nodes), parseFrontPorts(options.frontPorts));
+  const plan = planCluster(
+    runDirectory(),
+    parseNodeCount(options.nodes),
+    parseFrontPorts(options.frontPorts),
+    options.tls,
+  );
   const verbosity = options.json ? "quiet" : "normal";
   const watch = watchInterrupts();
   // A signal during start-up takes effect after it: half a cluster is harder to remove than a whole one.
@@ -50,6 +56,7 @@ function describe(plan: ClusterPlan) {
     nodes: plan.nodes.map(({ name, netns, underlayAddress }) => ({ name, netns, underlayAddress })),
     frontPorts: plan.frontPorts,
     networks: [DEFAULT_NETWORK],
+    ...(plan.tlsAddress === undefined ? {} : { tlsAddress: plan.tlsAddress }),
   };
 }
 
@@ -59,6 +66,7 @@ function printUp(plan: ClusterPlan, detached: boolean): void {
   printLine(
     `The cluster is up: ${plan.nodes.map((node) => node.name).join(", ")}; network ${DEFAULT_NETWORK.name} ${DEFAULT_NETWORK.prefix}`,
   );
+  if (plan.tlsAddress !== undefined) printLine(`The agents have joined over TLS, at ${plan.tlsAddress} on the wire.`);
   printLine();
   printLine("Console: the address, and a token to log in with, are printed by ./slimfast console");
   printLine();

@@ -29,6 +29,16 @@ export function addAccessCommands(program: Command): void {
     .option(...JSON_OPTION)
     .action(async (name, options) => (await import("../commands/token.js")).revokeToken(name, options));
 
+  const authority = program.command("authority").description("the cluster's own certificate authority");
+  remote(authority.command("list"))
+    .description("show which authority signs, which are trusted, and until when")
+    .option(...JSON_OPTION)
+    .action(async (options) => (await import("../commands/authority.js")).listAuthorities(options));
+  remote(authority.command("rotate"))
+    .description("make the next authority; nobody has to join again")
+    .option(...JSON_OPTION)
+    .action(async (options) => (await import("../commands/authority.js")).rotateAuthority(options));
+
   remote(program.command("whoami"))
     .description("show as whom the controller knows the caller")
     .option(...JSON_OPTION)

@@ -52,6 +52,22 @@ export function addNodeCommands(program: Command): void {
     .argument("<name>", "the node; its agent must not be connected")
     .option(...JSON_OPTION)
     .action(async (name, options) => (await import("../commands/node.js")).deleteNode(name, options));
+  remote(node.command("join-command"))
+    .description("make a join token, and print the command that makes a machine a node with it")
+    .argument("<name>", "name of the new node")
+    .requiredOption("--underlay <ADDRESS>", "IPv4 address of that machine that other nodes reach")
+    .option("--expires <DURATION>", "how long the token is valid", "1h")
+    .option(...JSON_OPTION)
+    .addHelpText(
+      "after",
+      "\nThe controllers have to listen with --tls. The token is for one node, and is shown only this once.\n\nExample:\n  $ slimfast node join-command node-7 --underlay 192.0.2.7",
+    )
+    .action(async (name, options) => (await import("../commands/join.js")).joinCommand(name, options));
+  remote(node.command("revoke"))
+    .description("end the rights of a node's certificates at once: its streams end, and it has to join again")
+    .argument("<name>", "the node")
+    .option(...JSON_OPTION)
+    .action(async (name, options) => (await import("../commands/join.js")).revokeNode(name, options));
 }
 
 export function addNetworkCommands(program: Command): void {

@@ -21,6 +21,8 @@ export interface DaemonOptions {
   readonly logPath: string;
   /** Network namespace to start in. */
   readonly netns?: string;
+  /** A descriptor of this process that it gets as number 3. */
+  readonly descriptor?: number;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -38,7 +40,7 @@ export function startDaemon(options: DaemonOptions): ProcessIdentity {
         : ["nsenter", [`--net=/run/netns/${options.netns}`, "--", options.command, ...options.args]];
     const child = spawn(program, [...args], {
       detached: true,
-      stdio: ["ignore", log, log],
+      stdio: ["ignore", log, log, ...(options.descriptor === undefined ? [] : [options.descriptor])],
       cwd: "/",
       env: { ...process.env, ...options.env },
     });

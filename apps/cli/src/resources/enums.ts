@@ -1,5 +1,6 @@
 /** Short names of the contract's enums, as tables, JSON and files have them: `NODE_STATE_DRAINING` is `draining`. */
 import {
+  AuthorityState,
   ConnectionEventKind,
   NodeState,
   PolicyAction,
@@ -48,6 +49,7 @@ class ShortNames<Value extends number> {
 export const NODE_STATE = new ShortNames<NodeState>(NodeState, "NODE_STATE_");
 export const PORT_PURPOSE = new ShortNames<PortPurpose>(PortPurpose, "PORT_PURPOSE_");
 export const POLICY_ACTION = new ShortNames<PolicyAction>(PolicyAction, "POLICY_ACTION_");
+export const AUTHORITY_STATE = new ShortNames<AuthorityState>(AuthorityState, "AUTHORITY_STATE_");
 export const ROLE = new ShortNames<Role>(Role, "ROLE_");
 export const TIER = new ShortNames<Tier>(Tier, "TIER_");
 export const VERDICT = new ShortNames<Verdict>(Verdict, "VERDICT_");
