@@ -17,7 +17,7 @@ it("has the commands that the documentation names", () => {
       "test",
       "network",
       ...["node", "endpoint", "port", "policy", "token", "audit", "connection", "apply", "export", "top"],
-      ...["completion", "bundle", "whoami"],
+      ...["completion", "bundle", "whoami", "agent", "authority"],
     ]),
   );
 });

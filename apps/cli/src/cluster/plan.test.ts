@@ -15,6 +15,13 @@ describe("planCluster", () => {
     });
   });
 
+  it("has an address on the wire for agents that join over TLS, above those of the nodes", () => {
+    const plan = planCluster("/run/slimfast", 64, { first: 7000, count: 16 }, true);
+    expect(plan.tlsAddress).toBe("10.200.0.254:7443");
+    expect(plan.nodes.some(({ underlayAddress }) => underlayAddress === "10.200.0.254")).toBe(false);
+    expect(planCluster("/run/slimfast", 1, { first: 7000, count: 16 })).not.toHaveProperty("tlsAddress");
+  });
+
   it("keeps the names of clusters with other run directories apart, also as prefixes", () => {
     const [ordinary] = planCluster("/run/slimfast", 1, { first: 1, count: 1 }).nodes;
     const [other] = planCluster("/run/other", 1, { first: 1, count: 1 }).nodes;
