@@ -11,6 +11,8 @@ PACKAGES_TEST="musl-tools clang-format-16 bpftool openssl prometheus chromium fo
 PACKAGES_TEST="$PACKAGES_TEST libpython3.11-testsuite"
 # Tests: real servers and clients.
 PACKAGES_TEST="$PACKAGES_TEST redis-server redis-tools postgresql default-jdk-headless wrk"
+# Scenarios of `slimfast bench`; what its tests run is among the tests' packages as well.
+PACKAGES_BENCH="wrk redis-server redis-tools postgresql postgresql-contrib openssl librsvg2-bin"
 # By the names of their init scripts.
 DAEMONS="nginx memcached prometheus etcd redis-server postgresql"
 
@@ -24,6 +26,7 @@ is_installed() { # PACKAGE
 
 missing_packages() { # SET
 	local wanted=$PACKAGES_RUN package
+	[ "$1" != bench ] || wanted="$wanted $PACKAGES_BENCH"
 	if [ "$1" = test ]; then
 		wanted="$wanted $PACKAGES_TEST"
 		command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || wanted="$wanted golang-go"

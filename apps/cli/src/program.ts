@@ -166,7 +166,7 @@ function addDevelopmentCommands(program: Command): void {
     .option("--json", "print one object: ok, checks, setup")
     .action(async (options) => (await import("./commands/demo.js")).demo(options));
 
-  const bench = program.command("bench").description("measure");
+  const bench = addBenchSuite(program);
   bench
     .command("setup")
     .description("time of connection setup: host network, VXLAN, notify and preload, in interleaved rounds")
@@ -198,6 +198,36 @@ function addDevelopmentCommands(program: Command): void {
       '\nThe last line of the output is "N passed, N failed"; exit code 1 if any failed.\n\nExamples:\n  $ slimfast test --list\n  $ slimfast test unit lint',
     )
     .action(async (suites: string[], options) => (await import("./commands/test.js")).test(suites, options));
+}
+
+function addBenchSuite(program: Command): Command {
+  return program
+    .command("bench")
+    .description("compare SlimFast with other networks on real programs, in interleaved rounds")
+    .enablePositionalOptions()
+    .argument("[scenarios...]", "scenarios to run (default: all)")
+    .option("--list", "name the scenarios, their cases and the networks")
+    .option("--against <NETWORKS>", "networks, separated by commas (default: all)")
+    .option("--rounds <N>", "rounds; medians over them are shown (default: 1 for quick, 7 for full)")
+    .option("--profile <PROFILE>", "full, or quick: whether it works, not how fast", "full")
+    .option("--json <FILE>", "write the result with every sample; - for stdout")
+    .option("--report <DIR>", "write a page with plots, the plots as files, and the raw data")
+    .option("--compare <FILE>", "say what has changed since that result, beyond noise")
+    .option("--check", "end with exit code 1 if a target is missed")
+    .addHelpText(
+      "after",
+      `
+Networks: host, vxlan, slim, slimfast-notify, slimfast-preload. Brings up a cluster of its own beside the machine's, and
+removes it. Missing programs of a scenario are installed.
+
+Examples:
+  $ slimfast bench --list
+  $ slimfast bench nginx-proxy memcached --rounds 9 --report out
+  $ slimfast bench crr --against host,slimfast-preload --json new.json --compare old.json`,
+    )
+    .action(async (scenarios: string[], options) =>
+      (await import("./commands/bench-suite.js")).benchSuite(scenarios, options),
+    );
 }
 
 function collect(value: string, earlier: string[]): string[] {

@@ -9,9 +9,11 @@ mod error;
 mod half_open;
 mod hold;
 mod latency;
+mod memcached;
 mod request_response;
 mod serve;
 mod sys;
+mod wait;
 mod watchdog;
 
 use std::io::Write;
@@ -93,6 +95,31 @@ enum Mode {
         #[arg(long)]
         reverse: bool,
     },
+    /// Load for memcached, SET:GET 1:10.
+    Memcached {
+        #[arg(long)]
+        to: SocketAddr,
+        /// How long to ask.
+        #[arg(long, value_parser = parse_seconds)]
+        seconds: Duration,
+        /// Clients that ask at the same time, each one request after the other.
+        #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+        clients: u16,
+        /// Bytes of a value.
+        #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+        size: u32,
+        /// Each request on a connection of its own.
+        #[arg(long)]
+        connection_per_request: bool,
+    },
+    /// Connect until something listens.
+    Wait {
+        #[arg(long)]
+        to: SocketAddr,
+        /// How long to try.
+        #[arg(long, default_value = "15", value_parser = parse_seconds)]
+        seconds: Duration,
+    },
     /// Keep connections open until stdin ends.
     Hold {
         #[arg(long)]
@@ -155,6 +182,16 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         Mode::Connect { to, count, concurrency, warmup } => print(&connect::run(to, count, concurrency, warmup)?),
         Mode::Rr { to, count, size, warmup } => print(&request_response::run(to, count, size, warmup)?),
         Mode::Bulk { to, seconds, flows, reverse } => print(&bulk::run(to, seconds, flows, reverse)?),
+        Mode::Memcached { to, seconds, clients, size, connection_per_request } => {
+            print(&memcached::run(memcached::Load {
+                to,
+                duration: seconds,
+                clients,
+                value_bytes: size,
+                connection_per_request,
+            })?)
+        }
+        Mode::Wait { to, seconds } => print(&wait::run(to, seconds)?),
         Mode::Hold { to, count } => {
             let held = hold::open(to, count)?;
             print(&held.report)?;

@@ -156,3 +156,12 @@ fn a_cpu_that_does_not_exist_is_exit_code_1() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
     }
 }
+
+#[test]
+fn wait_ends_when_something_listens_and_says_what_was_wrong_if_nothing_does() {
+    Server::start(&[]).run("wait", &[]);
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port");
+    let output = bench().args(["wait", "--to", &unused.to_string(), "--seconds", "0.05"]).output().expect("run");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ECONNREFUSED"));
+}

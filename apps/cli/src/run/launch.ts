@@ -53,22 +53,14 @@ export async function launch(
   options: LaunchOptions,
   stdio: SpawnOptions["stdio"],
 ): Promise<Launched> {
-  const launcher = rustProduct("slimfast-launch");
-  const preload = rustProduct("libslimfast_preload.so");
   const { seccompSocket } = await agent.local.getStatus({});
   const attached = await attach(agent, options);
   const { endpoint } = attached;
   const detach = async () => {
     await agent.local.detachEndpoint({ network: endpoint.network, name: endpoint.name });
   };
-  const child = spawn(
-    launcher,
-    [
-      ...["--netns", attached.netnsPath, "--seccomp-socket", seccompSocket, "--metadata", attached.listenerMetadata],
-      ...["--tier", options.tier, "--preload-lib", preload, "--", ...options.command],
-    ],
-    { stdio },
-  );
+  const [launcher = "", ...args] = launcherCommand(attached, seccompSocket, options.tier, options.command);
+  const child = spawn(launcher, args, { stdio });
   const ended = new Promise<Ending>((resolve) => {
     child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }));
   });
@@ -79,6 +71,20 @@ export async function launch(
     throw new CliError("failed", `${launcher} could not be started`, { cause });
   }
   return { endpoint: attached, address: endpoint.address, child, ended, detach };
+}
+
+/** What starts a command in an endpoint that is attached. */
+export function launcherCommand(
+  { netnsPath, listenerMetadata }: AttachedEndpoint,
+  seccompSocket: string,
+  tier: TierChoice,
+  command: readonly string[],
+): string[] {
+  return [
+    ...[rustProduct("slimfast-launch"), "--netns", netnsPath, "--seccomp-socket", seccompSocket],
+    ...["--metadata", listenerMetadata, "--tier", tier, "--preload-lib", rustProduct("libslimfast_preload.so")],
+    ...["--", ...command],
+  ];
 }
 
 async function attach(agent: AgentClient, options: LaunchOptions) {

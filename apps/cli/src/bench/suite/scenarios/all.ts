@@ -1,0 +1,7 @@
+/** Every scenario, in the order in which they run. */
+import { BULK, CONNECT, CRR, RR } from "./connections.js";
+import { MEMCACHED } from "./memcached.js";
+import { NGINX_PROXY, NGINX_STATIC } from "./nginx.js";
+import type { Scenario } from "./scenario.js";
+
+export const SCENARIOS: readonly Scenario[] = [CONNECT, CRR, RR, BULK, NGINX_PROXY, NGINX_STATIC, MEMCACHED];
