@@ -6,7 +6,7 @@ import type { AttachedEndpoint } from "@slimfast/proto";
 import { withAgent } from "../../../cluster/access.js";
 import { CliError } from "../../../exit-codes.js";
 import { exec } from "../../../process/exec.js";
-import { launch, launcherCommand, type TierChoice } from "../../../run/launch.js";
+import { launch, launcherCommand } from "../../../run/launch.js";
 import type { TwoNodes } from "../../configurations.js";
 import type { AgentPids } from "../../leaks.js";
 import { childServer } from "./child-server.js";
@@ -19,7 +19,7 @@ interface ClientPlace {
 
 const NETWORK = "default";
 
-export function openSlimfastNetwork(tier: Exclude<TierChoice, "auto">, nodes: TwoNodes, agents: AgentPids): Network {
+export function openSlimfastNetwork(tier: "notify" | "preload", nodes: TwoNodes, agents: AgentPids): Network {
   const clients = new Map<Side, ClientPlace>();
   const nameOf = (name: string) => `bench-${tier}-${name}`;
   const clientPlace = async (side: Side): Promise<ClientPlace> => {
