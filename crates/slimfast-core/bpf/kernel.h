@@ -21,6 +21,7 @@
 
 /* include/uapi/asm-generic/errno*.h */
 #define EPERM         1
+#define ENOENT        2
 #define ENOPROTOOPT   92
 #define EADDRINUSE    98
 #define EADDRNOTAVAIL 99

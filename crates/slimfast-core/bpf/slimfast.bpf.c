@@ -7,7 +7,7 @@
  *   egress.bpf.h    who may leave the overlay
  *   connect.bpf.h   connect(2): where a connection goes
  *   bind.bpf.h      bind(2), close(2): what is bound to which port of which endpoint
- *   options.bpf.h   setsockopt(2)
+ *   options.bpf.h   setsockopt(2), getsockopt(2)
  *   names.bpf.h     getsockname(2), getpeername(2), accept(2)
  *   sockops.bpf.h   the SYN's option, listeners, accepted sockets, events
  *   dispatch.bpf.h  inbound SYNs to their listener

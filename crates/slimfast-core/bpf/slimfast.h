@@ -353,6 +353,8 @@ struct sf_connection {
     X(opened)                                                                                                          \
     X(closed)                                                                                                          \
     X(failed)                                                                                                          \
+    X(sockopts_denied)                                                                                                 \
+    X(sockopts_hidden)                                                                                                 \
     X(events_lost)
 
 enum sf_counter {

@@ -15,13 +15,14 @@ use super::{be32, bpf_error};
 use crate::error::{Error, Result};
 
 /// Programs that run for the sockets created in the agent's cgroup.
-const CGROUP_PROGRAMS: [&str; 11] = [
+const CGROUP_PROGRAMS: [&str; 12] = [
     "sf_bind4",
     "sf_bind6",
     "sf_release",
     "sf_connect4",
     "sf_connect6",
     "sf_setsockopt",
+    "sf_getsockopt",
     "sf_getsockname4",
     "sf_getsockname6",
     "sf_getpeername4",

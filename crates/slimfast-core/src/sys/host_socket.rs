@@ -18,23 +18,16 @@ pub fn tcp_socket(family: Family) -> Result<OwnedFd> {
     }
     // SAFETY: a fresh descriptor that nothing else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    decline_fast_open(&socket)?;
+    // A Fast Open cookie would take the space of the option that says where the connection goes (bpf/options.bpf.h).
+    prepare(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, 1)?;
+    // Time stamps of packets come without the packets, whose headers show underlay addresses.
+    prepare(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, libc::SOF_TIMESTAMPING_OPT_TSONLY as libc::c_int)?;
     Ok(socket)
 }
 
-/// A Fast Open cookie would take the space of the option that says where the connection goes (bpf/options.bpf.h).
-fn decline_fast_open(socket: &OwnedFd) -> Result<()> {
-    let on: libc::c_int = 1;
-    let length = size_of_val(&on) as libc::socklen_t;
-    // SAFETY: the kernel reads `length` bytes, which is the size of `on`.
-    let returned = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_FASTOPEN_NO_COOKIE,
-            (&raw const on).cast(),
-            length,
-        )
-    };
+fn prepare(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> Result<()> {
+    let length = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel reads `length` bytes, which is the size of `value`.
+    let returned = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
     if returned < 0 { Err(Error::last_os("setsockopt", "prepare a host socket")) } else { Ok(()) }
 }
