@@ -23,6 +23,7 @@ import { clusterService } from "./services/cluster-service.js";
 import { errorMiddleware } from "./services/edge.js";
 import { type Registry, served } from "./services/registry.js";
 import { WatchHub } from "./services/watch.js";
+import type { EtcdAccessOptions } from "./store/etcd/etcd-access.js";
 import { openStore, parseStoreLocation } from "./store/open-store.js";
 import type { Store } from "./store/store.js";
 import { SyncHub } from "./sync/hub.js";
@@ -52,6 +53,8 @@ export interface ControllerOptions {
   readonly stateDirectory: string;
   /** `sqlite:DIRECTORY` or `etcd:HOST:PORT[,HOST:PORT…]`. Default: SQLite in the state directory. */
   readonly store?: string;
+  /** How etcd is reached; for a store in etcd only. */
+  readonly etcd?: EtcdAccessOptions;
   /** Default: nothing is logged. */
   readonly log?: Logger;
 }
@@ -139,7 +142,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const wanted = [options.listen].flat().map((text) => parseListenAddress(text, { tls: tls !== undefined }));
   const names = serverNames([...wanted, ...webListenAddresses(options.http)], options.advertise ?? []);
   const location = parseStoreLocation(options.store ?? `sqlite:${options.stateDirectory}`);
-  const plainStore = await openStore(location);
+  const plainStore = await openStore(location, options.etcd);
   const metrics = new ControllerMetrics();
   timeTransactions(plainStore, metrics.transactionSeconds);
   const security = openSecurity({

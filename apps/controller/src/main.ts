@@ -16,6 +16,7 @@ import {
   MAX_CERTIFICATE_LIFETIME_MS,
   MIN_CERTIFICATE_LIFETIME_MS,
 } from "./security/limits.js";
+import type { EtcdAccessOptions } from "./store/etcd/etcd-access.js";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
@@ -29,6 +30,11 @@ interface Arguments {
   readonly http?: string;
   readonly stateDir: string;
   readonly store?: string;
+  readonly etcdCa?: string;
+  readonly etcdCert?: string;
+  readonly etcdKey?: string;
+  readonly etcdUser?: string;
+  readonly etcdPasswordFile?: string;
   readonly logLevel: string;
 }
 
@@ -78,6 +84,11 @@ function readArguments(): Arguments {
       "--store <store>",
       "sqlite:DIRECTORY, or etcd:HOST:PORT[,HOST:PORT]; default: SQLite in the state directory",
     )
+    .option("--etcd-ca <file>", "authorities of etcd's certificates (PEM); with it the connection to etcd has TLS")
+    .option("--etcd-cert <file>", "certificate to show to etcd (PEM)")
+    .option("--etcd-key <file>", "its private key (PEM)")
+    .option("--etcd-user <name>", "user of etcd, where it has users")
+    .option("--etcd-password-file <file>", "file with the user's password")
     .addOption(new Option("--log-level <level>", "least level to log").choices(LOG_LEVELS).default("info"))
     .exitOverride();
   try {
@@ -101,7 +112,15 @@ async function main(): Promise<void> {
   try {
     const { listen, http, store, stateDir: stateDirectory, advertise = [] } = options;
     const tls = readTlsOptions(options);
+    const etcd: EtcdAccessOptions = {
+      caFile: options.etcdCa,
+      certificateFile: options.etcdCert,
+      keyFile: options.etcdKey,
+      user: options.etcdUser,
+      passwordFile: options.etcdPasswordFile,
+    };
     const controller = await startController({
+      etcd,
       listen,
       stateDirectory,
       log,

@@ -1,5 +1,6 @@
 /** Which store a controller has: reads the option, opens it. */
 import { StartupError } from "../errors.js";
+import { type EtcdAccessOptions, isEmptyAccess, readEtcdAccess } from "./etcd/etcd-access.js";
 import { openEtcdStore } from "./etcd/etcd-store.js";
 import { openSqliteStore } from "./sqlite-store.js";
 import type { Store } from "./store.js";
@@ -26,6 +27,8 @@ export function parseStoreLocation(text: string): StoreLocation {
 }
 
 /** @throws StartupError if it cannot be used. */
-export async function openStore(location: StoreLocation): Promise<Store> {
-  return location.kind === "sqlite" ? openSqliteStore(location.directory) : await openEtcdStore(location.hosts);
+export async function openStore(location: StoreLocation, etcd: EtcdAccessOptions = {}): Promise<Store> {
+  if (location.kind === "etcd") return await openEtcdStore(location.hosts, readEtcdAccess(etcd, location.hosts));
+  if (isEmptyAccess(etcd)) return openSqliteStore(location.directory);
+  throw new StartupError("state_unusable", "the --etcd options need --store etcd:HOST:PORT");
 }

@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Etcd3 } from "etcd3";
+import type { EtcdAccess } from "../store/etcd/etcd-access.js";
 import { EtcdClient } from "../store/etcd/etcd-client.js";
 
 const START_MS = 30_000;
@@ -28,16 +29,27 @@ interface Member {
   process: ChildProcess | undefined;
 }
 
+/** Clients have TLS, and a certificate that the authority has signed. */
+export interface TestEtcdTls {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+}
+
 export class TestEtcd {
+  /** How the tests' own clients reach it. */
+  access: EtcdAccess = {};
   readonly #directory: string;
   readonly #members: readonly Member[];
+  readonly #tls: TestEtcdTls | undefined;
 
-  private constructor(directory: string, members: readonly Member[]) {
+  private constructor(directory: string, members: readonly Member[], tls: TestEtcdTls | undefined) {
     this.#directory = directory;
     this.#members = members;
+    this.#tls = tls;
   }
 
-  static async start(size = 1): Promise<TestEtcd> {
+  static async start(size = 1, more: { tls?: TestEtcdTls; access?: EtcdAccess } = {}): Promise<TestEtcd> {
     const directory = await mkdtemp(join(tmpdir(), "slimfast-etcd-test-"));
     const ports = await freePorts(size * 2);
     const members = Array.from({ length: size }, (_, index) => ({
@@ -46,7 +58,8 @@ export class TestEtcd {
       peerPort: ports[index * 2 + 1] as number,
       process: undefined,
     }));
-    const etcd = new TestEtcd(directory, members);
+    const etcd = new TestEtcd(directory, members, more.tls);
+    etcd.access = more.access ?? {};
     for (const index of members.keys()) etcd.startMember(index);
     await etcd.ready();
     return etcd;
@@ -63,12 +76,14 @@ export class TestEtcd {
   startMember(index: number): void {
     const member = this.#member(index);
     const url = (port: number) => `http://127.0.0.1:${port}`;
+    const tls = this.#tls;
+    const clientUrl = `${tls ? "https" : "http"}://127.0.0.1:${member.clientPort}`;
     const cluster = this.#members.map(({ name, peerPort }) => `${name}=${url(peerPort)}`).join(",");
     const options = {
       "--name": member.name,
       "--data-dir": join(this.#directory, member.name),
-      "--listen-client-urls": url(member.clientPort),
-      "--advertise-client-urls": url(member.clientPort),
+      "--listen-client-urls": clientUrl,
+      "--advertise-client-urls": clientUrl,
       "--listen-peer-urls": url(member.peerPort),
       "--initial-advertise-peer-urls": url(member.peerPort),
       "--initial-cluster": cluster,
@@ -76,7 +91,15 @@ export class TestEtcd {
       "--logger": "zap",
       "--log-level": "error",
     };
-    member.process = spawn("etcd", Object.entries(options).flat(), { stdio: "ignore" });
+    const tlsOptions = tls
+      ? {
+          "--cert-file": tls.certificateFile,
+          "--key-file": tls.keyFile,
+          "--trusted-ca-file": tls.caFile,
+        }
+      : {};
+    const args = [...Object.entries({ ...options, ...tlsOptions }).flat(), ...(tls ? ["--client-cert-auth"] : [])];
+    member.process = spawn("etcd", args, { stdio: "ignore" });
     member.process.on("error", () => {});
   }
 
@@ -90,9 +113,9 @@ export class TestEtcd {
   async ready(): Promise<void> {
     const endMs = performance.now() + START_MS;
     for (;;) {
-      const client = new EtcdClient(this.hosts);
+      const client = new EtcdClient(this.hosts, this.access);
       try {
-        await client.kv.put({ key: Buffer.from("/test/ready"), value: Buffer.from("") });
+        await client.kv.put({ key: Buffer.from("/slimfast/test/ready"), value: Buffer.from("") });
         return;
       } catch (error) {
         if (performance.now() > endMs)

@@ -3,6 +3,7 @@ import type { Etcd3, IKeyValue, IRangeResponse, ITxnRequest, ITxnResponse } from
 import { ConnectionPool } from "etcd3/lib/connection-pool.js";
 import { KVClient, LeaseClient, WatchClient } from "etcd3/lib/rpc.js";
 import { ETCD_CALL_MS } from "../../limits.js";
+import type { EtcdAccess } from "./etcd-access.js";
 import { DOCUMENTS, rangeEnd, STORE_ID_KEY } from "./etcd-keys.js";
 
 const PAGE_KEYS = 2_000;
@@ -19,9 +20,11 @@ export class EtcdClient {
   readonly watch: WatchClient;
 
   /** @param hosts `HOST:PORT` each. */
-  constructor(hosts: readonly string[]) {
+  constructor(hosts: readonly string[], { tls, login }: EtcdAccess = {}) {
     this.#pool = new ConnectionPool({
       hosts: [...hosts],
+      ...(tls ? { credentials: credentialsOf(tls) } : {}),
+      ...(login ? { auth: { username: login.user, password: login.password } } : {}),
       grpcOptions: {
         "grpc.enable_http_proxy": 0,
         "grpc.keepalive_time_ms": 10_000,
@@ -36,6 +39,14 @@ export class EtcdClient {
 
   txn(request: ITxnRequest): Promise<ITxnResponse> {
     return this.kv.txn(request);
+  }
+
+  /**
+   * Asks for next to nothing. Where there are users, a token ends with time or with etcd's process, and only a call of this
+   * kind notices and gets another; a watch is just refused.
+   */
+  async touch(): Promise<void> {
+    await this.kv.range({ key: STORE_ID_KEY, count_only: true });
   }
 
   /** The id of the store, made if it has none. */
@@ -68,6 +79,11 @@ export class EtcdClient {
   close(): void {
     this.#pool.close();
   }
+}
+
+function credentialsOf({ ca, certificate, privateKey }: NonNullable<EtcdAccess["tls"]>) {
+  if (!certificate || !privateKey) return { rootCertificate: ca };
+  return { rootCertificate: ca, certChain: certificate, privateKey };
 }
 
 export type { Etcd3 };

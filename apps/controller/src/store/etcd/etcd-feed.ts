@@ -75,6 +75,7 @@ export class EtcdFeed {
     while (!this.#isClosed) {
       try {
         if (await this.#watch()) await this.#relist();
+        else await this.#client.touch();
       } catch {
         // Out of reach, or the stream was cut: what is known stays known, and the next attempt may be at another member.
       }

@@ -25,8 +25,10 @@ import { StateReader } from "../reader.js";
 import { State } from "../state.js";
 import type { Commit, Store, StoreTransaction } from "../store.js";
 import { collapse, Transaction, type Write } from "../transaction.js";
+import type { EtcdAccess } from "./etcd-access.js";
 import { BatchNotes, noteWrite, operations } from "./etcd-batch.js";
 import { EtcdClient } from "./etcd-client.js";
+import { connectionProblem } from "./etcd-diagnosis.js";
 import { EtcdFeed } from "./etcd-feed.js";
 import { batchKey, batchNumber, documentKey } from "./etcd-keys.js";
 import { BlockNeeded, EtcdNumbers } from "./etcd-numbers.js";
@@ -301,8 +303,8 @@ class EtcdStore extends StateReader implements Store {
  * @param hosts `HOST:PORT` of one or more members.
  * @throws StartupError `state_unusable` if it is out of reach.
  */
-export async function openEtcdStore(hosts: readonly string[]): Promise<Store> {
-  const client = new EtcdClient(hosts);
+export async function openEtcdStore(hosts: readonly string[], access: EtcdAccess = {}): Promise<Store> {
+  const client = new EtcdClient(hosts, access);
   const state = new State();
   const log = new CommitLog(0n);
   const feed = new EtcdFeed(client, state, log);
@@ -316,7 +318,8 @@ export async function openEtcdStore(hosts: readonly string[]): Promise<Store> {
   } catch (error) {
     feed.close();
     client.close();
-    const reason = error instanceof Error ? error.message : String(error);
+    const said = error instanceof Error ? error.message : String(error);
+    const reason = (await connectionProblem(hosts, access)) ?? said;
     throw new StartupError("state_unusable", `etcd at ${hosts.join(", ")} cannot be used: ${reason}`, error);
   }
 }
