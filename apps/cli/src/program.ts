@@ -205,7 +205,7 @@ function addBenchSuite(program: Command): Command {
     .command("bench")
     .description("compare SlimFast with other networks on real programs, in interleaved rounds")
     .enablePositionalOptions()
-    .argument("[scenarios...]", "scenarios to run (default: all)")
+    .argument("[scenarios...]", "scenarios to run, or cases as SCENARIO.CASE (default: all)")
     .option("--list", "name the scenarios, their cases and the networks")
     .option("--against <NETWORKS>", "networks, separated by commas (default: all)")
     .option("--rounds <N>", "rounds; medians over them are shown (default: 1 for quick, 7 for full)")

@@ -20,7 +20,7 @@ import {
 import { sourceRevision } from "../bench/suite/revision.js";
 import { runScenario } from "../bench/suite/run-suite.js";
 import { SCENARIOS } from "../bench/suite/scenarios/all.js";
-import type { Effort, Scenario } from "../bench/suite/scenarios/scenario.js";
+import type { Case, Effort, Scenario } from "../bench/suite/scenarios/scenario.js";
 import { caseTable, comparisonTable, suiteTargetTable } from "../bench/suite/suite-table.js";
 import { suiteTargets } from "../bench/suite/suite-targets.js";
 import { DEFAULT_FRONT_PORTS, planCluster } from "../cluster/plan.js";
@@ -159,16 +159,32 @@ function parse(names: readonly string[], options: BenchSuiteOptions): Plan {
   if (!Number.isInteger(rounds) || rounds < 1) {
     throw new CliError("usage", `--rounds ${options.rounds}: must be a number of at least 1`);
   }
-  const scenarios = names.length === 0 ? SCENARIOS : [...new Set(names)].map(findScenario);
+  const scenarios = selectScenarios(names);
   return { scenarios, networks: parseNetworks(options.against), rounds, profile, before: readBefore(options.compare) };
 }
 
-function findScenario(name: string): Scenario {
-  const found = SCENARIOS.find((scenario) => scenario.name === name);
-  if (found) return found;
-  throw new CliError("usage", `there is no scenario ${name}`, {
-    remedy: `the scenarios are: ${SCENARIOS.map((scenario) => scenario.name).join(", ")}`,
+/** In the order of the suite, each with the cases that are asked for. @param names `SCENARIO` or `SCENARIO.CASE` */
+function selectScenarios(names: readonly string[]): readonly Scenario[] {
+  if (names.length === 0) return SCENARIOS;
+  const isKnown = (name: string) =>
+    SCENARIOS.some(
+      (scenario) => name === scenario.name || scenario.cases.some((one) => name === caseName(scenario, one)),
+    );
+  const unknown = names.find((name) => !isKnown(name));
+  if (unknown !== undefined) {
+    throw new CliError("usage", `there is no scenario ${unknown}`, {
+      remedy: `the scenarios are: ${SCENARIOS.map(({ name }) => name).join(", ")}; their cases: slimfast bench --list`,
+    });
+  }
+  return SCENARIOS.flatMap((scenario) => {
+    const isWhole = names.includes(scenario.name);
+    const cases = scenario.cases.filter((one) => isWhole || names.includes(caseName(scenario, one)));
+    return cases.length === 0 ? [] : [{ ...scenario, cases }];
   });
+}
+
+function caseName(scenario: Scenario, one: Case): string {
+  return `${scenario.name}.${one.name}`;
 }
 
 function parseNetworks(text: string | undefined): NetworkName[] {

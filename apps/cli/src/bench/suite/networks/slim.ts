@@ -2,7 +2,7 @@
  * Slim (NSDI 2019), written from its paper: tools/bench/slim/README.md says what it does and where it is better than the
  * authors' code. Built when it is first needed; it is no part of the product.
  */
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,6 +20,8 @@ const ROUTER_READY_MS = 10_000;
 
 export async function openSlimNetwork(nodes: TwoNodes): Promise<Network> {
   const directory = mkdtempSync(join(tmpdir(), "slimfast-bench-slim-"));
+  // Servers may run as users of their own.
+  chmodSync(directory, 0o755);
   const routers: Partial<Record<Side, Server>> = {};
   const fabric = await openFabric(nodes, "s", VNI);
   const socketOf = (side: Side) => join(directory, `${side}.sock`);
@@ -41,6 +43,7 @@ export async function openSlimNetwork(nodes: TwoNodes): Promise<Network> {
       const router = spawnServer({ netns: node.netns }, node.underlayAddress, command);
       routers[side] = router;
       await untilSocketExists(socketOf(side), router);
+      chmodSync(socketOf(side), 0o666);
     }
   } catch (error) {
     await close();

@@ -2,6 +2,20 @@
 import { BULK, CONNECT, CRR, RR } from "./connections.js";
 import { MEMCACHED } from "./memcached.js";
 import { NGINX_PROXY, NGINX_STATIC } from "./nginx.js";
+import { PGBENCH } from "./pgbench.js";
+import { REDIS } from "./redis.js";
 import type { Scenario } from "./scenario.js";
+import { TLS } from "./tls.js";
 
-export const SCENARIOS: readonly Scenario[] = [CONNECT, CRR, RR, BULK, NGINX_PROXY, NGINX_STATIC, MEMCACHED];
+export const SCENARIOS: readonly Scenario[] = [
+  CONNECT,
+  CRR,
+  RR,
+  BULK,
+  NGINX_PROXY,
+  NGINX_STATIC,
+  MEMCACHED,
+  REDIS,
+  PGBENCH,
+  TLS,
+];
