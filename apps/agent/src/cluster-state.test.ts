@@ -88,7 +88,9 @@ describe("what comes", () => {
     const moved = { underlayAddress: "10.200.0.9" };
     expect(apply({ nodes: [node("node-1", moved)] })).toMatchObject([{ nodes: [moved] }]);
     const wider = { prefix: "10.32.0.0/12" };
-    expect(apply({ networks: [network("blue", 7, wider)] })).toEqual([{ networks: [{ vni: 7, ...wider, egress: [] }] }]);
+    expect(apply({ networks: [network("blue", 7, wider)] })).toEqual([
+      { networks: [{ vni: 7, ...wider, egress: [] }] },
+    ]);
     const open = { ...wider, egress: ["192.0.2.0/24"] };
     expect(apply({ networks: [network("blue", 7, open)] })).toEqual([{ networks: [{ vni: 7, ...open }] }]);
   });
@@ -185,7 +187,10 @@ describe("what changes hands", () => {
   it("is removed and added when a name is deleted and made anew", () => {
     const changes = apply({ endpoints: [endpoint("web", 3)], removed: [removedEndpoint("blue/web")] });
     expect(changes).toEqual([
-      { endpoints: [{ vni: 7, id: 3, address: "10.32.0.4", node: "node-1", isPlain: false }], removedEndpoints: [{ vni: 7, id: 1 }] },
+      {
+        endpoints: [{ vni: 7, id: 3, address: "10.32.0.4", node: "node-1", isPlain: false }],
+        removedEndpoints: [{ vni: 7, id: 1 }],
+      },
     ]);
     expect(state.endpoint("blue", "web")?.id).toBe(3);
     expect(state.endpointById(7, 1)?.id).toBe(1);

@@ -1,5 +1,6 @@
 /** The real controller as a process, with a unix socket for the test and TLS on loopback for agents; for tests. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,13 +17,17 @@ export class RealController {
   /** As an administrator. */
   readonly client: ControllerClient;
   readonly #lifetimeSeconds: number;
+  readonly #store: string;
   #process: ChildProcess | undefined;
   #address = "127.0.0.1:0";
-  #tokens = 0;
 
-  /** @param lifetimeSeconds - of certificates */
-  constructor(lifetimeSeconds = 3_600) {
+  /**
+   * @param lifetimeSeconds - of certificates
+   * @param store - as on the command line; by default its own
+   */
+  constructor(lifetimeSeconds = 3_600, store?: string) {
     this.#lifetimeSeconds = lifetimeSeconds;
+    this.#store = store ?? `sqlite:${join(this.directory, "state")}`;
     this.client = connectController({ address: this.#socket });
   }
 
@@ -37,7 +42,7 @@ export class RealController {
 
   async start(): Promise<void> {
     const args = [
-      ...["--listen", this.#socket, this.#address, "--tls", "--state-dir", join(this.directory, "state")],
+      ...["--listen", this.#socket, this.#address, "--tls", "--store", this.#store],
       ...["--certificate-lifetime", String(this.#lifetimeSeconds / 3_600), "--log-level", "error"],
     ];
     this.#process = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "inherit"] });
@@ -48,7 +53,12 @@ export class RealController {
     this.#address = listening[1] ?? "";
   }
 
-  /** Its state stays. */
+  /** Neither answers nor goes away, as on a host that hangs. */
+  freeze(): void {
+    this.#process?.kill("SIGSTOP");
+  }
+
+  /** At once, also a frozen one; its state stays. */
   async stop(): Promise<void> {
     const child = this.#process;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
@@ -58,10 +68,9 @@ export class RealController {
   }
 
   async joinToken(more: { lifetimeSeconds?: number } = {}): Promise<string> {
-    this.#tokens += 1;
     const { lifetimeSeconds = 600 } = more;
     const { secret } = await this.client.access.createToken({
-      token: { name: `join-${this.#tokens}`, role: Role.ROLE_JOIN, usesLeft: 1 },
+      token: { name: `join-${randomBytes(4).toString("hex")}`, role: Role.ROLE_JOIN, usesLeft: 1 },
       lifetime: { seconds: BigInt(lifetimeSeconds) },
     });
     return secret;
