@@ -163,7 +163,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   store.onCommit(({ revision }) => propagation.committed(revision, performance.now()));
   const hub = new SyncHub(store, log, (revision) => propagation.acknowledged(revision, performance.now()));
   const watches = new WatchHub(store, hub);
-  const peers = new StorePeers(store, () => authority?.peerCredentials());
+  const peers = new StorePeers(store, (host) => authority?.peerCredentials(host));
   const connections = openConnections({ store, isConnected: (node) => hub.isConnected(node), peers, log });
   metrics.observe({
     ...connections,

@@ -1,11 +1,16 @@
 /** The other controllers as the store knows them: one channel to each, for as long as it is a member. */
+import { isIP } from "node:net";
 import type { ChannelCredentials } from "@grpc/grpc-js";
 import { OperationsServiceDefinition } from "@slimfast/proto";
 import { type Channel, createChannel, createClient } from "nice-grpc";
 import { MAX_MESSAGE_BYTES } from "../limits.js";
+import { parseHostPort } from "../listen.js";
 import type { ControllerMember } from "../store/kinds.js";
 import type { Store } from "../store/store.js";
 import type { Peer, Peers } from "./peers.js";
+
+/** No certificate has it (RFC 2606). */
+const NO_NAME = "slimfast.invalid";
 
 interface OpenPeer extends Peer {
   readonly address: string;
@@ -31,12 +36,12 @@ function addressOf({ addresses }: ControllerMember): string | undefined {
 
 export class StorePeers implements Peers {
   readonly #store: Store;
-  readonly #credentials: () => ChannelCredentials | undefined;
+  readonly #credentials: (host: string) => ChannelCredentials | undefined;
   readonly #open = new Map<string, OpenPeer>();
   readonly #stopListening: () => void;
 
-  /** @param credentials For addresses that are no unix sockets; undefined: without TLS. */
-  constructor(store: Store, credentials: () => ChannelCredentials | undefined = () => undefined) {
+  /** @param credentials For a host, where the address is no unix socket; undefined: without TLS. */
+  constructor(store: Store, credentials: (host: string) => ChannelCredentials | undefined = () => undefined) {
     this.#store = store;
     this.#credentials = credentials;
     this.#stopListening = store.onCommit(({ changes }) => {
@@ -61,11 +66,20 @@ export class StorePeers implements Peers {
     for (const [id, member] of members) {
       const address = addressOf(member);
       if (this.#open.has(id) || address === undefined) continue;
-      const target = isUnix(address) ? address.replace(/^unix:(?!\/\/)/, "unix://") : address;
-      const channel = createChannel(target, isUnix(address) ? undefined : this.#credentials(), CHANNEL_OPTIONS);
+      const channel = this.#connect(address);
       const operations = createClient(OperationsServiceDefinition, channel);
       this.#open.set(id, { name: id, address, channel, operations });
     }
+  }
+
+  #connect(address: string): Channel {
+    if (isUnix(address)) {
+      return createChannel(address.replace(/^unix:(?!\/\/)/, "unix://"), undefined, CHANNEL_OPTIONS);
+    }
+    const host = parseHostPort(address).host.replace(/^\[|\]$/g, "");
+    // In the handshake only: an address is no server name (RFC 6066). Whose certificate it is, the credentials check.
+    const naming = isIP(host) === 0 ? {} : { "grpc.ssl_target_name_override": NO_NAME };
+    return createChannel(address, this.#credentials(host), { ...CHANNEL_OPTIONS, ...naming });
   }
 
   close(): void {

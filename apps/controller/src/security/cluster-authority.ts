@@ -3,7 +3,7 @@
  * nodes, and this controller's own certificate, which it renews while the controller runs.
  */
 import { randomBytes } from "node:crypto";
-import { rootCertificates } from "node:tls";
+import { checkServerIdentity, rootCertificates } from "node:tls";
 import { ChannelCredentials } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { ClusterError } from "../errors.js";
@@ -141,14 +141,16 @@ export class ClusterAuthority {
     return () => void this.#listeners.delete(listener);
   }
 
-  /** For calls to other controllers of the cluster; each connection is made with the certificate of its time. */
-  peerCredentials(): ChannelCredentials {
+  /** For calls to another controller of the cluster; each connection is made with the certificate of its time. */
+  peerCredentials(host: string): ChannelCredentials {
     return new PeerCredentials(() => {
       const own = this.#ownCertificate();
       const [ca, key, certificate] = [this.#peerAuthorities(), own.privateKey, own.certificate].map((pem) =>
         Buffer.from(pem),
       );
-      return ChannelCredentials.createSsl(ca, key, certificate);
+      return ChannelCredentials.createSsl(ca, key, certificate, {
+        checkServerIdentity: (_, theirs) => checkServerIdentity(host, theirs),
+      });
     });
   }
 
