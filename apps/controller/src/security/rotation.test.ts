@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as proto from "@slimfast/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { connection, ReportingAgent } from "../testing/connections.js";
+import { TestEtcd } from "../testing/etcd.js";
 import { type NodeIdentity, newNodeKey, SecureController, statusOf } from "../testing/secure-controller.js";
 
 // Only a test that hangs takes this long.
@@ -146,6 +148,36 @@ describe("a certificate from elsewhere", () => {
     expect((await controller.tls({ ca, identity: node }).access.whoAmI({})).actor).toBe("node/node-1");
     // The cluster's own authority has not signed it.
     expect(await statusOf(controller.tls({ ca: node.authorities, token }).access.whoAmI({}))).toBe("UNAVAILABLE");
+  });
+
+  it("is what controllers know each other by, too", async () => {
+    const etcd = await TestEtcd.start();
+    let other: SecureController | undefined;
+    try {
+      const options = {
+        tls: { certificateFile: file("one.pem"), keyFile: file("one.key") },
+        store: `etcd:${etcd.hosts.join()}`,
+      };
+      controller = await SecureController.start(options);
+      other = await SecureController.start(options);
+      const { agent, operations } = controller.local();
+      await agent.registerNode({
+        node: { name: "node-1", underlayAddress: "10.200.0.1", frontPorts: { first: 7_100, count: 16 } },
+      });
+      const reporting = new ReportingAgent({ agent }, "node-1", [connection(1)]);
+      for (const asked of [operations, other.local().operations]) {
+        const { connections } = await until(async () => {
+          const found = await asked.listConnectionRecords({});
+          return found.connections.length > 0 ? found : undefined;
+        });
+        expect(connections.map(({ id }) => id)).toEqual(["node-1/1"]);
+      }
+      await reporting.vanish();
+    } finally {
+      await other?.remove();
+      await controller.remove();
+      await etcd.remove();
+    }
   });
 
   it("is refused where certificate and key are not one pair, or not there", async () => {
