@@ -94,17 +94,41 @@ static __noinline int take_port(struct sf_port_key *key, __u32 class, __u32 flag
     return TAKEN_BUSY;
 }
 
-/* Takes a socket off its port again, and the entry with the last one. Idempotent through the record's flags. */
+struct any_port {
+    struct sf_port_key key;
+    __u32 class;
+    __u32 flags;
+    bool taken;
+};
+
+static int try_any_port(__u32 attempt, struct any_port *wanted) {
+    wanted->key.port = SF_EPHEMERAL_FIRST + bpf_get_prandom_u32() % SF_EPHEMERAL_COUNT;
+    wanted->taken = take_port(&wanted->key, wanted->class, wanted->flags, true) == TAKEN_OK;
+    return wanted->taken;
+}
+
+/* Takes a port that nobody is on, as an ephemeral one; 0 if none was found. A loop that the verifier goes through once.
+ */
+static __always_inline __u16 take_any_port(const struct sf_endpoint_key *endpoint, __u32 class, __u32 flags) {
+    struct any_port wanted = {.key = {.endpoint = *endpoint}, .class = class, .flags = flags};
+
+    bpf_loop(SF_EPHEMERAL_TRIES, try_any_port, &wanted, 0);
+    return wanted.taken ? wanted.key.port : 0;
+}
+
+/*
+ * Takes a socket off its port again, and the entry with the last one. Idempotent through the record's flags: close(2)
+ * of a connection may come at the same time as its reset.
+ */
 static __always_inline void release_port(struct sf_socket *record) {
     struct sf_port_key key = {.endpoint = record->owner, .port = port_of(record->local_port)};
     struct sf_port *port;
     __u32 class = record->bind_class;
-    __u32 flags = record->flags;
+    __u32 flags = __sync_fetch_and_and(&record->flags, ~(SF_BOUND | SF_LISTENING));
     bool last = false;
 
     if (!(flags & SF_BOUND))
         return;
-    record->flags = flags & ~(SF_BOUND | SF_LISTENING);
     port = bpf_map_lookup_elem(&ports, &key);
     if (!port)
         return;
@@ -137,6 +161,60 @@ static __always_inline void release_port(struct sf_socket *record) {
         bpf_map_delete_elem(&ports, &key);
 }
 
+/* A listener listens no longer, and keeps its port. */
+static __always_inline void stop_listening(struct sf_socket *record) {
+    struct sf_port_key key = {.endpoint = record->owner, .port = port_of(record->local_port)};
+    struct sf_port *port;
+    __u32 class = class_index(record->bind_class);
+
+    if (!(__sync_fetch_and_and(&record->flags, ~SF_LISTENING) & SF_LISTENING))
+        return;
+    port = bpf_map_lookup_elem(&ports, &key);
+    if (!port)
+        return;
+    bpf_spin_lock(&port->lock);
+    if (!port->dead) {
+        port->listening[class]--;
+        port->slots[class] &= ~(1ULL << (record->slot & 63));
+    }
+    bpf_spin_unlock(&port->lock);
+}
+
+/*
+ * Whether the calling process may bind to the port, by the rules of its own namespaces: net/ipv4/af_inet.c,
+ * __inet_bind, and security/commoncap.c, cap_capable. The kernel itself sees port 0.
+ */
+static __noinline int may_bind(__u32 port) {
+    const struct task_struct *task = (const struct task_struct *)bpf_get_current_task();
+    const struct net *net = BPF_CORE_READ(task, nsproxy, net_ns);
+    const struct user_namespace *own, *ns, *parent;
+    const struct cred *cred;
+
+    if (port >= (__u32)BPF_CORE_READ(net, ipv4.sysctl_ip_prot_sock))
+        return true;
+    cred = BPF_CORE_READ(task, cred);
+    own = BPF_CORE_READ(cred, user_ns);
+    ns = BPF_CORE_READ(net, user_ns);
+    for (int i = 0; i < SF_MAX_USER_NAMESPACES; i++) {
+        if (ns == own)
+            return BPF_CORE_READ(cred, cap_effective.val) >> CAP_NET_BIND_SERVICE & 1;
+        if (BPF_CORE_READ(ns, level) <= BPF_CORE_READ(own, level))
+            return false;
+        parent = BPF_CORE_READ(ns, parent);
+        if (parent == own && BPF_CORE_READ(ns, owner.val) == BPF_CORE_READ(cred, euid.val))
+            return true;
+        ns = parent;
+    }
+    return false;
+}
+
+/* IP_BIND_ADDRESS_NO_PORT: bind(2) is for the address, and the port comes with connect(2) or listen(2). */
+static __always_inline bool is_without_port(struct bpf_sock *sk) {
+    struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+
+    return tcp && tcp->inet_conn.icsk_inet.inet_flags >> INET_FLAGS_BIND_ADDRESS_NO_PORT & 1;
+}
+
 static __always_inline __u32 reuse_flags(struct bpf_sock_addr *ctx) {
     __u32 flags = 0;
     int value = 0;
@@ -161,6 +239,8 @@ static __always_inline int bind_common(struct bpf_sock_addr *ctx, struct sf_sock
     struct sf_port_key key = {.endpoint = record->owner, .port = port_of(ctx->user_port)};
     __u32 flags = reuse_flags(ctx);
 
+    if (key.port && !may_bind(key.port))
+        return refuse_bind(EACCES, SF_COUNTER_binds_denied);
     /* A second bind(2): the kernel itself answers EINVAL. */
     if (record->flags & SF_BOUND)
         return 1;
@@ -169,21 +249,18 @@ static __always_inline int bind_common(struct bpf_sock_addr *ctx, struct sf_sock
     if (key.port) {
         if (take_port(&key, class, flags, false) != TAKEN_OK)
             return refuse_bind(EADDRINUSE, SF_COUNTER_binds_in_use);
-    } else {
-        bool taken = false;
-
-        for (int attempt = 0; attempt < SF_EPHEMERAL_TRIES && !taken; attempt++) {
-            key.port = SF_EPHEMERAL_FIRST + bpf_get_prandom_u32() % SF_EPHEMERAL_COUNT;
-            taken = take_port(&key, class, flags, true) == TAKEN_OK;
-        }
-        if (!taken)
+        flags |= SF_BOUND | SF_PORT_GIVEN;
+    } else if (!is_without_port(ctx->sk)) {
+        key.port = take_any_port(&key.endpoint, class, flags);
+        if (!key.port)
             return refuse_bind(EADDRINUSE, SF_COUNTER_binds_in_use);
+        flags |= SF_BOUND;
     }
     record->local_port = bpf_htons(key.port);
     record->bind_class = class;
     if (class == SF_BIND_LOOPBACK4)
         record->loopback_address = address;
-    record->flags |= SF_BOUND | flags;
+    record->flags = (record->flags & ~(SF_REUSEADDR | SF_REUSEPORT | SF_PORT_GIVEN)) | SF_ADDRESS | flags;
     ctx->user_port = 0;
     count(SF_COUNTER_binds);
     return 1;
@@ -250,8 +327,12 @@ SEC("cgroup/sock_release")
 int sf_release(struct bpf_sock *ctx) {
     struct sf_socket *record = bpf_sk_storage_get(&sockets, ctx, 0, 0);
 
+    if (!record)
+        return 1;
     /* A listener is taken off when it leaves TCP_LISTEN, which comes after this. */
-    if (record && (record->flags & (SF_BOUND | SF_LISTENING)) == SF_BOUND)
+    if (record->flags & SF_LISTENING)
+        __sync_fetch_and_or(&record->flags, SF_RELEASED);
+    else
         release_port(record);
     return 1;
 }

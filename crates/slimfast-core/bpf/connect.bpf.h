@@ -70,6 +70,9 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     record->peer_address = target->address;
     record->peer_port = target->port;
     record->since_ns = bpf_ktime_get_ns();
+    /* The one of an earlier connection; the kernel chooses another one. */
+    if (!(record->flags & SF_BOUND))
+        record->local_port = 0;
 
     /* Sockets outlive their endpoint in its processes and in its dispenser; its address does not. */
     if (!bpf_map_lookup_elem(&endpoints, &record->owner))

@@ -19,9 +19,13 @@
 /* enum sock_flags (include/net/sock.h): a FIN was received. */
 #define SOCK_DONE 1
 
+/* include/uapi/linux/capability.h */
+#define CAP_NET_BIND_SERVICE 10
+
 /* include/uapi/asm-generic/errno*.h */
 #define EPERM         1
 #define ENOENT        2
+#define EACCES        13
 #define ENOPROTOOPT   92
 #define EADDRINUSE    98
 #define EADDRNOTAVAIL 99
@@ -50,6 +54,12 @@ struct sock {
 
 struct inet_sock {
     struct sock sk;
+    unsigned long inet_flags;
+};
+
+/* Bit numbers of inet_flags (include/net/inet_sock.h). */
+enum {
+    INET_FLAGS_BIND_ADDRESS_NO_PORT = 18,
 };
 
 struct inet_connection_sock {
@@ -92,6 +102,44 @@ struct nf_hook_state;
 struct bpf_nf_ctx {
     const struct nf_hook_state *state;
     struct sk_buff *skb;
+};
+
+typedef struct {
+    __u32 val;
+} kuid_t;
+
+typedef struct {
+    __u64 val;
+} kernel_cap_t;
+
+struct user_namespace {
+    struct user_namespace *parent;
+    int level;
+    kuid_t owner;
+};
+
+struct netns_ipv4 {
+    int sysctl_ip_prot_sock;
+};
+
+struct net {
+    struct user_namespace *user_ns;
+    struct netns_ipv4 ipv4;
+};
+
+struct nsproxy {
+    struct net *net_ns;
+};
+
+struct cred {
+    kuid_t euid;
+    kernel_cap_t cap_effective;
+    struct user_namespace *user_ns;
+};
+
+struct task_struct {
+    const struct cred *cred;
+    struct nsproxy *nsproxy;
 };
 
 struct seq_file;

@@ -26,7 +26,7 @@ static __always_inline __be32 local_address(const struct sf_socket *record, __be
             return record->loopback_address;
         return record->flags & SF_SELF ? record->peer_address : bpf_htonl(0x7f000001);
     }
-    if (!(record->flags & SF_BOUND))
+    if (!(record->flags & SF_ADDRESS))
         return 0;
     switch (record->bind_class) {
     case SF_BIND_ADDRESS4:
@@ -64,7 +64,7 @@ int sf_getsockname6(struct bpf_sock_addr *ctx) {
             write_loopback6(ctx);
         else
             write_v4_mapped(ctx, local_address(record, real[3]));
-    } else if (record->flags & SF_BOUND) {
+    } else if (record->flags & SF_ADDRESS) {
         __be32 address = local_address(record, 0);
 
         if (record->bind_class == SF_BIND_LOOPBACK6)

@@ -35,6 +35,8 @@
 #define SF_MAX_EGRESS 65536
 /* Sockets that share one (address, port) by SO_REUSEPORT: one bit each in sf_port.slots. */
 #define SF_MAX_REUSEPORT 64
+/* User namespaces within each other (include/linux/user_namespace.h: 32), and the first. */
+#define SF_MAX_USER_NAMESPACES 33
 /* Bytes of the ring of events; a power of two, and small enough to stay in the cache: each connection writes twice. */
 #define SF_EVENTS_BYTES (1 << 18)
 /* Unread bytes in the ring from which the reader is woken; below that it comes by itself. */
@@ -178,7 +180,7 @@ struct sf_cut_order {
 
 /* sf_socket.flags */
 enum sf_socket_flags {
-    /* bind(2) or listen(2) happened: bind_class and local_port are set, and `ports` counts this socket. */
+    /* The socket has a port: bind_class and local_port are set, and `ports` counts it. */
     SF_BOUND = 1 << 0,
     SF_LISTENING = 1 << 1,
     /* SO_REUSEADDR and SO_REUSEPORT as they were at bind(2). */
@@ -199,6 +201,12 @@ enum sf_socket_flags {
     SF_STRAY = 1 << 11,
     /* Connects to itself. */
     SF_SELF = 1 << 12,
+    /* bind(2) said for which addresses: bind_class is set. Stays when the port goes. */
+    SF_ADDRESS = 1 << 13,
+    /* bind(2) said which port: it stays until the socket is closed, others until the socket is in TCP_CLOSE again. */
+    SF_PORT_GIVEN = 1 << 14,
+    /* The last descriptor of a listener was closed. */
+    SF_RELEASED = 1 << 15,
 };
 
 /* How an address given to bind(2) covers the container's addresses. */
@@ -346,6 +354,7 @@ struct sf_connection {
     X(binds)                                                                                                           \
     X(binds_in_use)                                                                                                    \
     X(binds_not_available)                                                                                             \
+    X(binds_denied)                                                                                                    \
     X(listeners_added)                                                                                                 \
     X(listeners_failed)                                                                                                \
     X(accepted)                                                                                                        \

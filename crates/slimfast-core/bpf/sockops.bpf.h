@@ -173,12 +173,13 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock 
         return;
     }
     if (!(record->flags & SF_BOUND)) {
-        /* listen(2) without bind(2): the port that the kernel chose, as the container's own. */
-        bool dual = ctx->family == AF_INET6 && !is_v6_only(sk);
-
-        class = ctx->family == AF_INET ? SF_BIND_ANY4 : dual ? SF_BIND_DUAL : SF_BIND_ANY6;
-        port.port = ctx->local_port;
-        if (take_port(&port, class, 0, false) != TAKEN_OK) {
+        /* listen(2) without bind(2), or without a port. */
+        if (record->flags & SF_ADDRESS)
+            class = record->bind_class;
+        else
+            class = ctx->family == AF_INET ? SF_BIND_ANY4 : is_v6_only(sk) ? SF_BIND_ANY6 : SF_BIND_DUAL;
+        port.port = take_any_port(&port.endpoint, class, record->flags & (SF_REUSEADDR | SF_REUSEPORT));
+        if (!port.port) {
             count(SF_COUNTER_listeners_failed);
             return;
         }
@@ -268,8 +269,16 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
         unhide(ctx->local_port, AF_INET);
         if (ctx->family == AF_INET6)
             unhide(ctx->local_port, AF_INET6);
+        if ((record->flags & (SF_RELEASED | SF_PORT_GIVEN)) == SF_PORT_GIVEN)
+            stop_listening(record);
+        else
+            release_port(record);
+        return;
+    }
+    /* As the kernel does with the ports that it has chosen: tcp_set_state. */
+    if (!(record->flags & SF_PORT_GIVEN))
         release_port(record);
-    } else if (record->flags & SF_ESTABLISHED) {
+    if (record->flags & SF_ESTABLISHED) {
         record->flags &= ~SF_ESTABLISHED;
         count(SF_COUNTER_closed);
         event = begin(ctx, record, SF_EVENT_CLOSED, bpf_ktime_get_ns());

@@ -34,6 +34,11 @@ const KNOWN_DIFFERENCES: readonly { readonly case: string; readonly native: unkn
     native: ["EADDRINUSE", "ok", "ok", true, 1, true],
     ours: ["ok", "ok", "ok", true, 1, true],
   },
+  // What SO_REUSEADDR and SO_REUSEPORT mean for others is settled by bind(2).
+  { case: "sharing a port by an option that is set later", native: "ok", ours: "EADDRINUSE" },
+  { case: "giving up sharing a port later", native: "EADDRINUSE", ours: "ok" },
+  // Nothing of ours can refuse a listen(2): the two get connections in turn.
+  { case: "listening on a port that another shares", native: ["ok", "EADDRINUSE", "ok"], ours: ["ok", "ok", "ok"] },
 ];
 
 let cluster: Cluster;
