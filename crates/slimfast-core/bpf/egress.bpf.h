@@ -38,8 +38,8 @@ static __always_inline int may_leave(__u32 vni, __be32 address) {
 
     if (length && *length >= required)
         return 0;
-    /* What is never outside is not there; what no range names has no route. */
-    return required ? EHOSTUNREACH : ENETUNREACH;
+    /* What is never outside is not there; what no range names has no route, as groups have none for TCP. */
+    return required && bpf_ntohl(address) >> 29 != 7 ? EHOSTUNREACH : ENETUNREACH;
 }
 
 #endif
