@@ -7,6 +7,9 @@ import { EXIT, messageOf } from "../exit-codes.js";
 import { formatTable, printJson, printLine } from "../output.js";
 import { isAlive } from "../process/identity.js";
 
+/** Of one agent's answer. Long: a node whose CPUs are all taken is busy, not gone. */
+const ANSWER_TIMEOUT_MS = 10_000;
+
 interface NodeReport {
   readonly name: string;
   readonly netns: string;
@@ -41,7 +44,7 @@ async function askNode(state: ClusterState, node: NodePlan): Promise<NodeReport>
   const record = state.processes.find((process) => process.node === node.name);
   if (!record || !isAlive(record)) return { ...base, ok: false, error: "the agent has ended", agent: null };
   try {
-    const agent = await withAgent(node, (client) => client.local.getStatus({}, { deadline: 3_000 }));
+    const agent = await withAgent(node, (client) => client.local.getStatus({}, { deadline: ANSWER_TIMEOUT_MS }));
     const error = agent.controllerConnected ? null : "not connected to the controller";
     return { ...base, ok: error === null, error, agent };
   } catch (error) {
