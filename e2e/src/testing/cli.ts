@@ -32,7 +32,8 @@ export class Cli {
   /** Runs a command with `--json` that must succeed, and reads what it prints. */
   async json<Value>(...args: readonly string[]): Promise<Value> {
     const result = await this.run([...args, "--json"]);
-    if (result.exitCode !== 0) throw new Error(`slimfast ${args.join(" ")}: ${result.exitCode}: ${result.stderr}${result.stdout}`);
+    if (result.exitCode !== 0)
+      throw new Error(`slimfast ${args.join(" ")}: ${result.exitCode}: ${result.stderr}${result.stdout}`);
     return JSON.parse(result.stdout) as Value;
   }
 
