@@ -12,7 +12,9 @@ export function reference(program: Command): string {
 function sectionsOf(command: Command, parents: readonly string[]): string[] {
   const path = [...parents, command.name()];
   const children = visible(command);
-  if (children.length > 0) return children.flatMap((child) => sectionsOf(child, path));
+  const below = children.flatMap((child) => sectionsOf(child, path));
+  // A command that has others below it may do something by itself: then it takes arguments.
+  if (children.length > 0 && command.registeredArguments.length === 0) return below;
   const help = command.createHelp();
   const lines = [`### \`${path.join(" ")}\``, "", sentence(command.description()), "", "```"];
   lines.push(help.commandUsage(command), "```", "");
@@ -30,7 +32,7 @@ function sectionsOf(command: Command, parents: readonly string[]): string[] {
     for (const [term = "", text = ""] of rows) lines.push(`| ${cell(term)} | ${cell(text)} |`);
     lines.push("");
   }
-  return lines;
+  return [...lines, ...below];
 }
 
 function sentence(text: string): string {
