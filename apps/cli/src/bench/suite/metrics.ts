@@ -20,7 +20,6 @@ export const METRICS = {
   cpuServerMsPerGib: { label: "CPU server", unit: "ms/GiB", better: "lower" },
   cpuNetworkMsPerGib: { label: "CPU agents or routers", unit: "ms/GiB", better: "lower" },
   cpuMachineMsPerGib: { label: "CPU whole machine", unit: "ms/GiB", better: "lower" },
-  bytesPerConnection: { label: "kernel and agents' memory", unit: "B/connection", better: "lower" },
 } as const satisfies Record<string, Metric>;
 
 export type MetricKey = keyof typeof METRICS;

@@ -1,5 +1,6 @@
 /** Every scenario, in the order in which they run. */
 import { BULK, CONNECT, CRR, RR } from "./connections.js";
+import { GRPC } from "./grpc.js";
 import { MEMCACHED } from "./memcached.js";
 import { NGINX_PROXY, NGINX_STATIC } from "./nginx.js";
 import { PGBENCH } from "./pgbench.js";
@@ -17,5 +18,6 @@ export const SCENARIOS: readonly Scenario[] = [
   MEMCACHED,
   REDIS,
   PGBENCH,
+  GRPC,
   TLS,
 ];
