@@ -1,12 +1,17 @@
 """Sending, receiving, and the ways in which a connection ends."""
 
+import fcntl
 import os
 import select
 import socket
 import struct
 import tempfile
+import termios
 
 from harness import OWN, attempt, case, events, listener, pair, port_of, settle, stream
+
+# Not in Python's modules.
+SIOCATMARK = 0x8905
 
 
 @case
@@ -92,3 +97,97 @@ def splicing():
     moved = os.splice(accepted.fileno(), write_end, 100)
     back = os.splice(read_end, accepted.fileno(), moved)
     return moved, back, client.recv(100).decode()
+
+
+@case
+def urgent_data_in_line():
+    _, client, accepted = pair()
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    client.send(b"ab")
+    client.send(b"!", socket.MSG_OOB)
+    events(accepted, select.POLLPRI, 5000)
+
+    def at_mark():
+        return struct.unpack("i", fcntl.ioctl(accepted, SIOCATMARK, b"\0" * 4))[0]
+
+    return at_mark(), accepted.recv(10).decode(), at_mark(), accepted.recv(10).decode()
+
+
+@case
+def counting_what_waits():
+    _, client, accepted = pair()
+    client.sendall(b"12345")
+    events(accepted, select.POLLIN, 5000)
+    return [struct.unpack("i", fcntl.ioctl(accepted, request, b"\0" * 4))[0] for request in (termios.FIONREAD, SIOCATMARK)]
+
+
+@case
+def waking_up_only_for_enough():
+    _, client, accepted = pair()
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 4)
+    client.sendall(b"12")
+    few = events(accepted, select.POLLIN, 200)
+    client.sendall(b"34")
+    return few, events(accepted, select.POLLIN, 5000), accepted.recv(10).decode()
+
+
+@case
+def accepting_when_data_comes():
+    server = listener((socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5))
+    server.setblocking(False)
+    client = stream()
+    client.connect((OWN, port_of(server)))
+    early = attempt(server.accept)
+    client.sendall(b"here")
+    ready = events(server, select.POLLIN, 5000)
+    accepted, peer = server.accept()
+    return early, ready, peer == client.getsockname(), accepted.recv(10).decode()
+
+
+@case
+def sending_without_copying():
+    _, client, accepted = pair((socket.SOL_SOCKET, 60, 1))  # SO_ZEROCOPY
+    sent = client.send(b"z" * 10_000, 0x4000000)  # MSG_ZEROCOPY
+    received = accepted.recv(10_000, socket.MSG_WAITALL)
+    # The notification that the memory is free again.
+    noticed = events(client, 0, 5000)
+    return sent, len(received), noticed, len(client.recvmsg(10, 100, socket.MSG_ERRQUEUE)[1])
+
+
+@case
+def waiting_no_longer_than_said():
+    _, client, accepted = pair()
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 50_000))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 50_000))
+    empty = attempt(accepted.recv, 1)
+    while (full := attempt(client.send, b"x" * 65536)) != "EAGAIN":
+        if isinstance(full, str):
+            return empty, full
+    return empty, full
+
+
+@case
+def lingering_over_what_was_not_read():
+    _, client, accepted = pair()
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 5))
+    client.sendall(b"unread")
+    events(accepted, select.POLLIN, 5000)
+    # Closing with something unread resets.
+    accepted.close()
+    return events(client, timeout=5000), attempt(client.recv, 10)
+
+
+@case
+def shutting_down_while_connecting_and_connected():
+    _, client, accepted = pair()
+    fresh = stream()
+    client.shutdown(socket.SHUT_RD)
+    accepted.sendall(b"nobody reads")
+    return attempt(fresh.shutdown, socket.SHUT_WR), client.recv(100) in (b"", b"nobody reads"), attempt(client.send, b"x")
+
+
+@case
+def kernel_tls():
+    _, client, _ = pair()
+    # TCP_ULP
+    return attempt(client.setsockopt, socket.IPPROTO_TCP, 31, b"tls")

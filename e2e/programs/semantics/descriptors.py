@@ -2,6 +2,7 @@
 
 import array
 import os
+import select
 import socket
 
 from harness import OWN, attempt, case, listener, pair, port_of, stream
@@ -196,3 +197,62 @@ def sockets_that_are_not_ours():
         "TCP by number": make(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP),
         "wrong protocol": make(socket.AF_INET, socket.SOCK_STREAM, 250),
     }
+
+
+@case
+def registering_before_connecting():
+    server, client = listener(), stream()
+    client.setblocking(False)
+    poll = select.epoll()
+    poll.register(client, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+    unconnected = [found for _, found in poll.poll(0)]
+    attempt(client.connect, (OWN, port_of(server)))
+    connected = [found for _, found in poll.poll(5)]
+    accepted, _ = server.accept()
+    accepted.sendall(b"x")
+    return unconnected, connected, [found for _, found in poll.poll(5)], client.recv(1).decode()
+
+
+@case
+def duplicating_before_connecting():
+    server, client = listener(), stream()
+    copy = client.dup()
+    other = os.dup2(client.fileno(), 200)
+    client.connect((OWN, port_of(server)))
+    accepted, peer = server.accept()
+    os.write(other, b"x")
+    os.close(other)
+    return copy.getsockname() == peer, copy.getpeername() == (OWN, port_of(server)), accepted.recv(1).decode()
+
+
+@case
+def setting_options_before_connecting():
+    options = [
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, 65536),
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, 65536),
+        (socket.IPPROTO_TCP, socket.TCP_MAXSEG, 500),
+        (socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 30_000),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+        (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0),
+        (socket.IPPROTO_TCP, socket.TCP_LINGER2, 7),
+        (socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno"),
+        (socket.IPPROTO_IP, socket.IP_TTL, 33),
+    ]
+    server, client = listener(), stream()
+    results = [attempt(client.setsockopt, *option) for option in options]
+    client.connect((OWN, port_of(server)))
+    # These are what the kernel makes of them.
+    made_of = (socket.TCP_CONGESTION, socket.TCP_MAXSEG, socket.TCP_QUICKACK)
+    kept = [client.getsockopt(level, name) for level, name, _ in options if name not in made_of]
+    return results, kept, client.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
+
+
+@case
+def the_state_of_a_connection():
+    server, client, accepted = pair()
+    # tcpi_state: established, listening.
+    states = [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] for one in (client, accepted, server)]
+    client.shutdown(socket.SHUT_WR)
+    accepted.recv(1)
+    return states, [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] for one in (client, accepted)]
