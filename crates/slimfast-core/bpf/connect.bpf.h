@@ -10,6 +10,7 @@
 
 #include "egress.bpf.h"
 #include "events.bpf.h"
+#include "plain.bpf.h"
 #include "policy.bpf.h"
 
 /* An IPv4 destination: what was asked for, then what the kernel is to use. */
@@ -66,7 +67,8 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     __u16 first, ports;
     int error;
 
-    record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF);
+    record->flags &=
+        ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF | SF_PLAIN);
     record->peer_address = target->address;
     record->peer_port = target->port;
     record->since_ns = bpf_ktime_get_ns();
@@ -121,8 +123,15 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
         count(SF_COUNTER_connects_outside);
         return 1;
     }
-    if (!ports)
-        return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
+    if (!ports) {
+        network = bpf_map_lookup_elem(&networks, &key.vni);
+        if (!network || !network->aliases)
+            return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
+        record->flags |= SF_PLAIN;
+        target->address = alias_of(network, key.address);
+        count(SF_COUNTER_connects_plain);
+        return 1;
+    }
     /* Spread: each front port has the whole ephemeral range of source ports to itself. */
     target->port = bpf_htons(first + bpf_get_prandom_u32() % ports);
     return 1;

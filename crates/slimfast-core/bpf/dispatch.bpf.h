@@ -9,6 +9,7 @@
 #define SLIMFAST_DISPATCH_BPF_H
 
 #include "events.bpf.h"
+#include "plain.bpf.h"
 #include "policy.bpf.h"
 
 struct ip_header {
@@ -277,6 +278,37 @@ static __always_inline bool is_from_loopback6(const struct bpf_sk_lookup *ctx) {
     return (ctx->remote_ip6[0] | ctx->remote_ip6[1] | ctx->remote_ip6[2]) == 0 && ctx->remote_ip6[3] == bpf_htonl(1);
 }
 
+/* A SYN from a plain peer, or from the node itself, by way of a network's router. */
+static __always_inline int from_plain(struct bpf_sk_lookup *ctx) {
+    struct sf_address_key key = {};
+    struct sf_flow flow = {.source_port = ctx->remote_port, .destination_port = ctx->local_port};
+    __u32 device = ctx->ingress_ifindex;
+    const __u32 *vni = bpf_map_lookup_elem(&uplinks, &device);
+    const struct sf_network *network;
+    const struct sf_peer *peer;
+
+    /* Aliases are never on a wire: what comes with them over any other device is forged. */
+    if (!vni || !is_plain_peer(ctx->remote_ip4))
+        return refuse_stranger(SF_COUNTER_refused_hidden);
+    key.vni = *vni;
+    network = bpf_map_lookup_elem(&networks, &key.vni);
+    if (!network)
+        return refuse_stranger(SF_COUNTER_refused_unknown_endpoint);
+    key.address = address_of(network, ctx->local_ip4);
+    peer = bpf_map_lookup_elem(&peers, &key);
+    if (!peer)
+        return refuse_stranger(SF_COUNTER_refused_unknown_endpoint);
+    flow.destination.vni = key.vni;
+    flow.destination.id = peer->id;
+    flow.source_address = address_of(network, ctx->remote_ip4);
+    /* Policies are between endpoints; the node's own processes probe whom they like, as its published ports do. */
+    if (flow.source_address != bpf_htonl(SF_NODE_ALIAS) &&
+        !is_allowed_from(key.vni, flow.source_address, 0, peer->id, flow.destination_port))
+        return refuse_inbound(&flow.destination, &flow, EPERM, SF_COUNTER_refused_policy);
+    count(SF_COUNTER_dispatched_plain);
+    return to_endpoint(ctx, &flow.destination, flow.destination_port, 0, &flow);
+}
+
 SEC("sk_lookup")
 int sf_dispatch(struct bpf_sk_lookup *ctx) {
     struct sf_hidden_key hidden = {.port = ctx->local_port, .family = ctx->family};
@@ -299,8 +331,11 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
             key.destination = FLOW_LOOPBACK6;
         }
         flow = bpf_map_lookup_elem(&flows, &key);
-        if (!flow)
+        if (!flow) {
+            if (ctx->family == AF_INET && is_own_alias(ctx->local_ip4))
+                return from_plain(ctx);
             return refuse_stranger(SF_COUNTER_refused_no_flow);
+        }
         endpoint = flow->destination;
         if (flow->flags ||
             is_allowed_from(endpoint.vni, flow->source_address, key.source, endpoint.id, flow->destination_port))
@@ -311,6 +346,8 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
             bpf_map_delete_elem(&flows, &key);
         return verdict;
     }
+    if (ctx->family == AF_INET && is_own_alias(ctx->local_ip4))
+        return from_plain(ctx);
     if (ctx->family == AF_INET && (to = bpf_map_lookup_elem(&published, &port))) {
         struct sf_endpoint_key endpoint = to->endpoint;
 

@@ -74,7 +74,20 @@ struct tcp_sock {
     __u64 bytes_retrans;
 };
 
+struct net {
+    __u64 net_cookie;
+};
+
+typedef struct {
+    struct net *net;
+} possible_net_t;
+
+struct net_device {
+    possible_net_t nd_net;
+};
+
 struct sk_buff {
+    struct net_device *dev;
     unsigned int len;
     unsigned int data_len;
     __u16 transport_header;

@@ -104,6 +104,24 @@ struct {
     __type(value, __u8);
 } egress SEC(".maps");
 
+/* By the cookie of the namespace. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_NETWORKS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, __u64);
+    __type(value, struct sf_router);
+} routers SEC(".maps");
+
+/* Devices of the node's namespace that lead to a router: VNI by index. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_NETWORKS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, __u32);
+    __type(value, __u32);
+} uplinks SEC(".maps");
+
 /* ---- the socket mapping table ---------------------------------------------------------------------------------------
  */
 
@@ -158,6 +176,15 @@ struct {
     __type(key, struct sf_hidden_key);
     __type(value, __u32);
 } hidden_ports SEC(".maps");
+
+/* Value: the host socket's port. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_CROSSINGS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_crossing_key);
+    __type(value, __be16);
+} crossings SEC(".maps");
 
 /* LRU: filled by SYNs of known nodes only, emptied as their handshakes end; what is forgotten meanwhile gets RST. */
 struct {

@@ -5,6 +5,7 @@
  *
  *   policy.bpf.h    who may connect to whom
  *   egress.bpf.h    who may leave the overlay
+ *   plain.bpf.h     TCP with plain peers, over a network's router
  *   connect.bpf.h   connect(2): where a connection goes
  *   bind.bpf.h      bind(2), close(2): what is bound to which port of which endpoint
  *   options.bpf.h   setsockopt(2), getsockopt(2)
@@ -18,6 +19,7 @@
 #include "bind.bpf.h"
 #include "policy.bpf.h"
 #include "egress.bpf.h"
+#include "plain.bpf.h"
 #include "connect.bpf.h"
 #include "options.bpf.h"
 #include "names.bpf.h"

@@ -19,8 +19,8 @@
 #define SF_MAX_ENDPOINTS 4096
 #define SF_MAX_NODES     16384
 #define SF_MAX_NETWORKS  4096
-/* Addresses of the host itself, which containers may not connect to. */
-#define SF_MAX_HOST_ADDRESSES 1024
+/* Addresses of the host itself, and of endpoints that it has a route to: containers may not connect to them. */
+#define SF_MAX_HOST_ADDRESSES 8192
 /* SYNs that wait for the third packet of their handshake; least recently used go first. Small enough for the cache: an
  * LRU map goes through all of its memory in turn, and 16384 are 1.6 seconds of 10,000 handshakes a second. */
 #define SF_MAX_FLOWS 16384
@@ -33,6 +33,8 @@
 #define SF_MAX_VERDICTS 262144
 /* Egress ranges of all networks. */
 #define SF_MAX_EGRESS 65536
+/* Connections from here to plain endpoints. */
+#define SF_MAX_CROSSINGS 65536
 /* Sockets that share one (address, port) by SO_REUSEPORT: one bit each in sf_port.slots. */
 #define SF_MAX_REUSEPORT 64
 /* User namespaces within each other (include/linux/user_namespace.h: 32), and the first. */
@@ -98,7 +100,8 @@ struct sf_address_key {
     __be32 address;
 };
 
-/* A node's front ports: first .. first + count - 1, count at least 1. */
+/* A node's front ports: first .. first + count - 1. count 0: a plain endpoint, whose sockets are its own namespace's.
+ */
 struct sf_node {
     __u16 front_first;
     __u16 front_count;
@@ -116,6 +119,43 @@ struct sf_peer {
 struct sf_network {
     __be32 prefix;
     __be32 mask;
+    /* First address of the block that stands for the network in the node's namespace (plain.bpf.h); 0: it has none
+     * here. */
+    __be32 aliases;
+};
+
+/*
+ * ---- plain peers: what stands for overlay addresses in the node's namespace, where prefixes must not overlap
+ * ----------
+ *
+ * Never on a wire. A network with endpoints on the node has a block of SF_ALIAS_PEER as large as its prefix, in which a
+ * peer has the place that it has in the prefix, and the same block with SF_ALIAS_OWN set for the node's own endpoints.
+ * The first address of a block, which no endpoint has, stands for the node itself among the peers, and is the source of
+ * what the node's own endpoints send to plain ones. Host order.
+ */
+#define SF_ALIAS_PEER 0xf0000000u
+#define SF_ALIAS_OWN  0x04000000u
+#define SF_ALIAS_MASK 0xfc000000u
+
+/* What a plain container, or a listener, sees of the node's own processes: 169.254.1.2, host order. */
+#define SF_NODE_ALIAS 0xa9fe0102u
+
+/* A network's router namespace, by its cookie. */
+struct sf_router {
+    __u32 vni;
+    /* Id of the node's namespace there. */
+    __u32 node_nsid;
+    /* Index there of the device that leads to the node's namespace. */
+    __u32 uplink;
+};
+
+/* A connection from an endpoint of the node to a plain one, as the overlay sees it. */
+struct sf_crossing_key {
+    __u32 vni;
+    __be32 local;
+    __be32 peer;
+    __be16 local_port;
+    __be16 peer_port;
 };
 
 /* Where a published host port leads. */
@@ -207,6 +247,8 @@ enum sf_socket_flags {
     SF_PORT_GIVEN = 1 << 14,
     /* The last descriptor of a listener was closed. */
     SF_RELEASED = 1 << 15,
+    /* The peer is plain: the connection goes over the network's router. */
+    SF_PLAIN = 1 << 16,
 };
 
 /* How an address given to bind(2) covers the container's addresses. */
@@ -334,6 +376,7 @@ struct sf_connection {
     X(connects_overlay)                                                                                                \
     X(connects_loopback)                                                                                               \
     X(connects_outside)                                                                                                \
+    X(connects_plain)                                                                                                  \
     X(connects_no_address)                                                                                             \
     X(connects_denied)                                                                                                 \
     X(connects_denied_policy)                                                                                          \
@@ -344,6 +387,7 @@ struct sf_connection {
     X(syns_no_option)                                                                                                  \
     X(syns_unknown_node)                                                                                               \
     X(dispatched)                                                                                                      \
+    X(dispatched_plain)                                                                                                \
     X(dispatched_published)                                                                                            \
     X(refused_no_flow)                                                                                                 \
     X(refused_unknown_endpoint)                                                                                        \
@@ -351,6 +395,7 @@ struct sf_connection {
     X(refused_hidden)                                                                                                  \
     X(refused_assign)                                                                                                  \
     X(refused_policy)                                                                                                  \
+    X(plain_dropped)                                                                                                   \
     X(binds)                                                                                                           \
     X(binds_in_use)                                                                                                    \
     X(binds_not_available)                                                                                             \

@@ -8,6 +8,7 @@
 
 #include "bind.bpf.h"
 #include "events.bpf.h"
+#include "plain.bpf.h"
 
 /* bpf_sock_ops keeps ports in different forms: local in host order, remote in the upper half in network order. */
 static __always_inline __be16 ops_local_port(struct bpf_sock_ops *ctx) {
@@ -57,7 +58,12 @@ static __always_inline void emit(struct bpf_sock_ops *ctx, struct sf_socket *rec
  * -------------------------------------------------------------------------------------------------------- */
 
 static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct sf_socket *record) {
-    if (record->flags & SF_OVERLAY)
+    if (record->flags & SF_PLAIN) {
+        /* An earlier attempt of the socket may have been to an accelerated peer. */
+        disable(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+        enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+        add_crossing(record, ops_local_port(ctx));
+    } else if (record->flags & SF_OVERLAY)
         enable(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG);
     else if (record->flags & SF_OUTSIDE)
         enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
@@ -245,6 +251,10 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
             flow->flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6) ? bpf_htonl(0x7f000001) : flow->source_address;
         record->peer_port = flow->source_port;
         bpf_map_delete_elem(&flows, &key);
+    } else if (is_plain_peer(key.source) && is_own_alias(key.destination)) {
+        record->flags |= SF_OVERLAY | SF_PLAIN;
+        record->peer_address = address_behind(record->owner.vni, key.source);
+        record->peer_port = key.source_port;
     } else {
         record->peer_address = key.source;
         record->peer_port = key.source_port;
@@ -265,6 +275,8 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
     __u32 before = ctx->args[0];
     struct sf_connection *event;
 
+    if ((record->flags & (SF_PLAIN | SF_ACCEPTED)) == SF_PLAIN)
+        remove_crossing(record, ops_local_port(ctx));
     if (before == BPF_TCP_LISTEN) {
         unhide(ctx->local_port, AF_INET);
         if (ctx->family == AF_INET6)

@@ -5,6 +5,7 @@
 //! node/config   what a node is opened with, checked once
 //! node/state    the cluster's state: remembered, and written into the maps and the routers
 //! node/attach   endpoints of this node: attached and detached as a whole
+//! node/uplinks the wires between this node and the routers of its networks
 //! node/queue    events on their way to the agent: bounded, dropped and counted when nobody reads
 //! ```
 //!
@@ -14,6 +15,7 @@ mod attach;
 mod config;
 mod queue;
 mod state;
+mod uplinks;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,7 @@ use crate::host::journal::Journal;
 use crate::host::netns::NetNs;
 use crate::host::overlay::Router;
 use crate::host::ports::{PortHold, PortRange, Reservation};
+use crate::host::uplink::Uplink;
 use crate::owner::{EndpointKey, SocketSources};
 
 /// File name of the seccomp-agent socket in the run directory.
@@ -69,6 +72,8 @@ struct Inner {
     attached: HashMap<EndpointKey, Attached>,
     /// By VNI; one for each network that has an endpoint attached here.
     routers: HashMap<u32, Router>,
+    /// By VNI; one for each router.
+    uplinks: HashMap<u32, Uplink>,
     parts: Parts,
     host: Host,
     namespace: NetNs,
@@ -112,8 +117,16 @@ impl Node {
         match Parts::open(&config, &host, &namespace, &queue) {
             Ok(parts) => {
                 let state = State::new(config.node_name.clone());
-                let inner =
-                    Inner { config, state, attached: HashMap::new(), routers: HashMap::new(), parts, host, namespace };
+                let inner = Inner {
+                    config,
+                    state,
+                    attached: HashMap::new(),
+                    routers: HashMap::new(),
+                    uplinks: HashMap::new(),
+                    parts,
+                    host,
+                    namespace,
+                };
                 Ok(Self { inner: Mutex::new(Some(inner)), queue, seccomp_socket })
             }
             Err(error) => {
@@ -322,6 +335,10 @@ impl Inner {
         let keys: Vec<_> = self.attached.keys().copied().collect();
         for key in keys {
             outcome = outcome.and(self.detach(key));
+        }
+        let vnis: Vec<_> = self.uplinks.keys().copied().collect();
+        for vni in vnis {
+            outcome = outcome.and(self.close_uplink(vni));
         }
         for (_, router) in self.routers.drain() {
             outcome = outcome.and(router.destroy());

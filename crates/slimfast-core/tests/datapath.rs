@@ -101,7 +101,7 @@ impl Node {
         let mut host_addresses = HostAddresses::new(&loaded).expect("open the map");
         host_addresses.replace(&[NODE.into()].into()).expect("set a host address");
         for (key, address) in [(A, A_ADDRESS), (B, B_ADDRESS), (C, B_ADDRESS)] {
-            tables.set_network(key.vni, Ipv4Addr::new(10, 32, 0, 0), 16).expect("set a network");
+            tables.set_network(key.vni, (Ipv4Addr::new(10, 32, 0, 0), 16), None).expect("set a network");
             tables.set_endpoint(key, address).expect("set an endpoint");
             tables.set_peer(key, address, NODE, (FRONT, 16)).expect("set a peer");
             sockets.admit(key, address);

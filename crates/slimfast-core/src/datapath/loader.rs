@@ -13,6 +13,7 @@ use libbpf_rs::{
 use super::records::{OBJECT, rodata};
 use super::{be32, bpf_error};
 use crate::error::{Error, Result};
+use crate::host::netns::NetNs;
 
 /// Programs that run for the sockets created in the agent's cgroup.
 const CGROUP_PROGRAMS: [&str; 12] = [
@@ -84,6 +85,21 @@ impl Loaded {
         self.program(program)?
             .attach_iter_with_opts(libbpf_rs::IterOpts::None)
             .map_err(|error| bpf_error(format!("attach the iterator {program}"), &error))
+    }
+
+    /// Runs the program `name` on what a device of `namespace` sends. It stays there as long as the device, whatever becomes
+    /// of this process.
+    pub fn attach_egress(&self, name: &str, namespace: &NetNs, device: u32) -> Result<()> {
+        let failed = |error| bpf_error(format!("attach {name} to device {device}"), &error);
+        let index = i32::try_from(device).map_err(|_| Error::invalid("device", format!("{device} is no index")))?;
+        let program = self.program(name)?;
+        let descriptor = program.as_fd();
+        namespace.run(|| {
+            let mut hook = libbpf_rs::TcHook::new(descriptor);
+            hook.ifindex(index).attach_point(libbpf_rs::TC_EGRESS).handle(1).priority(1).replace(true);
+            hook.create().map_err(failed)?;
+            hook.attach().map(drop).map_err(failed)
+        })
     }
 
     fn program(&self, name: &str) -> Result<libbpf_rs::ProgramMut<'_>> {

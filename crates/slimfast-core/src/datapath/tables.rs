@@ -10,7 +10,7 @@ use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
 use super::loader::Loaded;
 use super::records::{
     Record, bytes_of, sf_address_key, sf_egress_key, sf_endpoint, sf_endpoint_key, sf_network, sf_node, sf_peer,
-    sf_published,
+    sf_published, sf_router,
 };
 use super::{be32, bpf_error};
 use crate::error::Result;
@@ -24,6 +24,9 @@ pub struct Tables {
     networks: MapHandle,
     published: MapHandle,
     egress: MapHandle,
+    guarded: MapHandle,
+    routers: MapHandle,
+    uplinks: MapHandle,
     counters: MapHandle,
     counter_names: Vec<String>,
 }
@@ -49,6 +52,9 @@ impl Tables {
             networks: loaded.map("networks")?,
             published: loaded.map("published")?,
             egress: loaded.map("egress")?,
+            guarded: loaded.map("host_addresses")?,
+            routers: loaded.map("routers")?,
+            uplinks: loaded.map("uplinks")?,
             counters: loaded.map("counters")?,
             counter_names: loaded.counter_names()?,
         })
@@ -89,14 +95,43 @@ impl Tables {
         remove(&self.nodes, &be32(address).to_ne_bytes())
     }
 
-    pub fn set_network(&self, vni: u32, prefix: Ipv4Addr, prefix_length: u8) -> Result<()> {
+    /// `aliases`: the first address of its block in the node's namespace, while it has a router here.
+    pub fn set_network(
+        &self,
+        vni: u32,
+        (prefix, prefix_length): (Ipv4Addr, u8),
+        aliases: Option<Ipv4Addr>,
+    ) -> Result<()> {
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix_length)).unwrap_or(0);
-        let value = sf_network { prefix: be32(prefix), mask: mask.to_be() };
+        let aliases = aliases.map_or(0, be32);
+        let value = sf_network { prefix: be32(prefix), mask: mask.to_be(), aliases };
         put_bytes(&self.networks, &vni.to_ne_bytes(), bytes_of(&value))
     }
 
     pub fn remove_network(&self, vni: u32) -> Result<()> {
         remove(&self.networks, &vni.to_ne_bytes())
+    }
+
+    /// A network's router namespace, by its cookie: its uplink has index `router_index` there and `node_index` in the
+    /// node's namespace, which is `node_nsid` there.
+    pub fn set_router(&self, vni: u32, cookie: u64, node_nsid: u32, router_index: u32, node_index: u32) -> Result<()> {
+        let value = sf_router { vni, node_nsid, uplink: router_index };
+        put_bytes(&self.routers, &cookie.to_ne_bytes(), bytes_of(&value))?;
+        put_bytes(&self.uplinks, &node_index.to_ne_bytes(), &vni.to_ne_bytes())
+    }
+
+    pub fn remove_router(&self, cookie: u64, node_index: u32) -> Result<()> {
+        let removed = remove(&self.routers, &cookie.to_ne_bytes());
+        removed.and(remove(&self.uplinks, &node_index.to_ne_bytes()))
+    }
+
+    /// Containers may not connect to the address although the host itself does not have it: it has a route there.
+    pub fn guard_address(&self, address: Ipv4Addr) -> Result<()> {
+        put_bytes(&self.guarded, &be32(address).to_ne_bytes(), &[1])
+    }
+
+    pub fn unguard_address(&self, address: Ipv4Addr) -> Result<()> {
+        remove(&self.guarded, &be32(address).to_ne_bytes())
     }
 
     /// Endpoints of the network may connect to this range outside of the overlay.

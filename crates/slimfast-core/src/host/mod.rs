@@ -15,6 +15,7 @@ pub mod ports;
 mod steps;
 pub mod sysctl;
 mod undo;
+pub mod uplink;
 
 pub use self::journal::{Recovered, recover};
 

@@ -10,7 +10,7 @@
 
 pub(crate) mod messages;
 mod remotes;
-mod setup;
+pub(crate) mod setup;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -248,6 +248,11 @@ impl Router {
             Some(message) => self.netlink.request("restoring a remote endpoint's route", message, Mode::Put),
             None => Ok(()),
         }
+    }
+
+    /// Index, in the router's namespace, of the device that leads to an attached endpoint.
+    pub fn device_of(&self, id: u32) -> Option<u32> {
+        self.endpoints.get(&id).map(|attached| attached.device_index)
     }
 
     /// Ids of the endpoints attached here.

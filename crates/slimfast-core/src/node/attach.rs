@@ -30,6 +30,9 @@ pub struct AttachRequest {
 pub(super) struct Attached {
     /// Keep other programs off the host ports.
     published: Vec<(PublishedPort, PortHold)>,
+    address: Ipv4Addr,
+    /// Whether the node's own processes reach it: the first to have an address of several networks is reached.
+    is_routed: bool,
 }
 
 impl Inner {
@@ -83,13 +86,14 @@ impl Inner {
             return Err(error);
         }
         self.routers.insert(vni, router);
-        Ok(())
+        self.ensure_uplink(vni).inspect_err(|_| drop(self.drop_unused_router(vni)))
     }
 
     fn drop_unused_router(&mut self, vni: u32) -> Result<()> {
         match self.routers.get(&vni) {
             Some(router) if router.attached().next().is_none() => {
-                self.routers.remove(&vni).map_or(Ok(()), Router::destroy)
+                let closed = self.close_uplink(vni);
+                closed.and(self.routers.remove(&vni).map_or(Ok(()), Router::destroy))
             }
             _ => Ok(()),
         }
@@ -99,14 +103,20 @@ impl Inner {
         let AttachRequest { key, address, netns_name, .. } = request;
         let endpoint = LocalEndpoint { id: key.id, address: *address, netns: netns_name.clone() };
         self.routers.get_mut(&key.vni).ok_or(Error::Closed)?.attach(&endpoint)?;
-        self.attached.insert(*key, Attached { published: Vec::new() });
+        self.attached.insert(*key, Attached { published: Vec::new(), address: *address, is_routed: false });
         Ok(())
     }
 
     fn open_datapath(&mut self, request: &AttachRequest) -> Result<()> {
         let AttachRequest { key, address, published, .. } = request;
         self.parts.tables.set_endpoint(*key, *address)?;
-        self.parts.sockets.admit(*key, *address);
+        // A plain endpoint's runtime is refused when it brings a seccomp listener.
+        if !self.state.endpoint(*key).is_some_and(|endpoint| endpoint.is_plain) {
+            self.lead_to_node(key.vni, key.id)?;
+            self.parts.sockets.admit(*key, *address);
+        }
+        let is_routed = self.route_from_node(key.vni, *address)?;
+        self.attached.get_mut(key).ok_or(Error::Closed)?.is_routed = is_routed;
         for port in published {
             let hold = PortHold::acquire_in(&self.namespace, PortRange::block(port.host_port, 1)?)?;
             self.parts.tables.set_published(port.host_port, *key, port.endpoint_port)?;
@@ -129,6 +139,9 @@ impl Inner {
         }
         outcome = outcome.and(self.parts.tables.remove_endpoint(key));
         outcome = outcome.and(self.cut(Cut::Endpoint(key)).map(drop));
+        if attached.is_routed {
+            outcome = outcome.and(self.withdraw_from_node(key.vni, attached.address));
+        }
         let detached = self.routers.get_mut(&key.vni).map_or(Ok(()), |router| router.detach(key.id));
         outcome.and(detached).and(self.drop_unused_router(key.vni))
     }

@@ -161,7 +161,8 @@ impl Inner {
             return Err(Error::invalid("egress", format!("a prefix length must be 0 to 32: {length}")));
         }
         let vni = network.vni;
-        self.parts.tables.set_network(vni, network.prefix, network.prefix_length)?;
+        let aliases = self.uplinks.get(&vni).map(|uplink| uplink.aliases().first());
+        self.parts.tables.set_network(vni, (network.prefix, network.prefix_length), aliases)?;
         for range in &network.egress {
             self.parts.tables.allow_egress(vni, *range)?;
         }
@@ -230,12 +231,13 @@ impl Inner {
     fn write_endpoints(&mut self, endpoints: &[EndpointState]) -> Result<()> {
         let mut remotes: HashMap<u32, Vec<(Ipv4Addr, Ipv4Addr)>> = HashMap::new();
         for endpoint in endpoints {
-            let EndpointState { key, address, node, is_plain: _ } = endpoint;
+            let EndpointState { key, address, node, is_plain } = endpoint;
             let Some(node) = self.state.nodes.get(node) else { continue };
             if self.state.addresses.get(&(key.vni, *address)) != Some(key) {
                 continue;
             }
-            let ports = (node.front_first, node.front_count);
+            // No front port leads to a plain endpoint.
+            let ports = if *is_plain { (0, 0) } else { (node.front_first, node.front_count) };
             self.parts.tables.set_peer(*key, *address, node.underlay, ports)?;
             if !self.state.is_own(endpoint) {
                 remotes.entry(key.vni).or_default().push((*address, node.underlay));

@@ -19,7 +19,7 @@ use netlink_packet_route::{AddressFamily, route};
 use super::super::netns::NetNs;
 
 /// The first address of every node's loopback interface has this index in every namespace.
-pub(super) const LOOPBACK_INDEX: u32 = 1;
+pub(crate) const LOOPBACK_INDEX: u32 = 1;
 
 /// The link-layer address that stands for an IPv4 address on the overlay's own wires. Computed alike on every node, so
 /// nobody ever has to ask for it.
@@ -75,18 +75,18 @@ pub(crate) fn new_veth(
 }
 
 /// Asks for the device with this name.
-pub(super) fn get_link_named(name: &str) -> Message {
+pub(crate) fn get_link_named(name: &str) -> Message {
     Message::GetLink(link(vec![LinkAttribute::IfName(name.to_owned())]))
 }
 
 /// Asks for the device with this index.
-pub(super) fn get_link(index: u32) -> Message {
+pub(crate) fn get_link(index: u32) -> Message {
     let mut message = LinkMessage::default();
     message.header.index = index;
     Message::GetLink(message)
 }
 
-pub(super) fn link_up(index: u32) -> Message {
+pub(crate) fn link_up(index: u32) -> Message {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.header.flags = LinkFlags::Up;
@@ -94,14 +94,14 @@ pub(super) fn link_up(index: u32) -> Message {
     Message::SetLink(message)
 }
 
-pub(super) fn delete_link(index: u32) -> Message {
+pub(crate) fn delete_link(index: u32) -> Message {
     let mut message = LinkMessage::default();
     message.header.index = index;
     Message::DelLink(message)
 }
 
 /// A single address on a device, with no subnet around it. Of universal scope, or the kernel would not speak from it.
-pub(super) fn new_address(index: u32, address: Ipv4Addr) -> Message {
+pub(crate) fn new_address(index: u32, address: Ipv4Addr) -> Message {
     let mut message = AddressMessage::default();
     message.header.family = AddressFamily::Inet;
     message.header.prefix_len = 32;
@@ -112,7 +112,7 @@ pub(super) fn new_address(index: u32, address: Ipv4Addr) -> Message {
 }
 
 /// `address` is on the other side of `device`, directly.
-pub(super) fn direct_route(address: Ipv4Addr, device: u32) -> RouteMessage {
+pub(crate) fn direct_route(address: Ipv4Addr, device: u32) -> RouteMessage {
     let mut message = route_to(Some(address));
     message.header.scope = RouteScope::Link;
     message.attributes.push(RouteAttribute::Oif(device));
@@ -120,7 +120,7 @@ pub(super) fn direct_route(address: Ipv4Addr, device: u32) -> RouteMessage {
 }
 
 /// `destination` (everything, if `None`) is behind `gateway`, which is on `device` whatever the addresses look like.
-pub(super) fn route_via(destination: Option<Ipv4Addr>, gateway: Ipv4Addr, device: u32) -> RouteMessage {
+pub(crate) fn route_via(destination: Option<Ipv4Addr>, gateway: Ipv4Addr, device: u32) -> RouteMessage {
     let mut message = route_to(destination);
     message.header.flags = RouteFlags::Onlink;
     message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
@@ -129,7 +129,7 @@ pub(super) fn route_via(destination: Option<Ipv4Addr>, gateway: Ipv4Addr, device
 }
 
 /// What has no route of its own gets "host unreachable", at once.
-pub(super) fn unreachable_default() -> RouteMessage {
+pub(crate) fn unreachable_default() -> RouteMessage {
     let mut message = route_to(None);
     message.header.kind = RouteType::Unreachable;
     message
@@ -150,7 +150,7 @@ fn route_to(destination: Option<Ipv4Addr>) -> RouteMessage {
 }
 
 /// `address` on `device` has the link-layer address that [`mac_of`] `owner` gives; never asked for, never expires.
-pub(super) fn neighbour(address: Ipv4Addr, owner: Ipv4Addr, device: u32) -> NeighbourMessage {
+pub(crate) fn neighbour(address: Ipv4Addr, owner: Ipv4Addr, device: u32) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Inet;
     message.header.ifindex = device;
@@ -163,7 +163,7 @@ pub(super) fn neighbour(address: Ipv4Addr, owner: Ipv4Addr, device: u32) -> Neig
 }
 
 /// VXLAN frames for `node`'s link-layer address go to `node`'s underlay address.
-pub(super) fn forwarding(node: Ipv4Addr, device: u32) -> NeighbourMessage {
+pub(crate) fn forwarding(node: Ipv4Addr, device: u32) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Bridge;
     message.header.ifindex = device;

@@ -48,7 +48,7 @@ pub(super) fn inner_device_sysctls(device: &str) -> Vec<Setting> {
 }
 
 /// Sends the requests one by one; each is a step with its own name.
-pub(super) fn apply(
+pub(crate) fn apply(
     netlink: &mut Netlink,
     requests: impl IntoIterator<Item = (&'static str, Message, Mode)>,
 ) -> Result<()> {
@@ -60,14 +60,14 @@ pub(super) fn apply(
 }
 
 /// Removes a device by its name, for undoing: its index may never have been learnt, and the router's socket is in use.
-pub(super) fn remove_device(namespace: &NetNs, name: &str) -> Result<()> {
+pub(crate) fn remove_device(namespace: &NetNs, name: &str) -> Result<()> {
     let mut netlink = Netlink::open(namespace)?;
     let index = index_of(&mut netlink, name)?;
     netlink.request(&format!("removing device {name}"), messages::delete_link(index), Mode::Plain)
 }
 
 /// Index of the device called `name` in the socket's namespace.
-pub(super) fn index_of(netlink: &mut Netlink, name: &str) -> Result<u32> {
+pub(crate) fn index_of(netlink: &mut Netlink, name: &str) -> Result<u32> {
     match netlink.get(&format!("looking for device {name}"), messages::get_link_named(name)) {
         Ok(Message::NewLink(link)) => Ok(link.header.index),
         Err(error) if error.errno() != Some(libc::ENODEV) => Err(error),
@@ -77,7 +77,7 @@ pub(super) fn index_of(netlink: &mut Netlink, name: &str) -> Result<u32> {
 
 /// Waits until the device takes packets. A veth end whose other end was brought up just now drops them until the kernel's
 /// link watch has run; asking for the device makes that happen at once (Linux 6.8), and before it takes a moment.
-pub(super) fn await_carrier(netlink: &mut Netlink, index: u32) -> Result<()> {
+pub(crate) fn await_carrier(netlink: &mut Netlink, index: u32) -> Result<()> {
     const TIMEOUT: Duration = Duration::from_secs(2);
     const POLL: Duration = Duration::from_millis(2);
     const CONTEXT: &str = "waiting for a veth end to come up";

@@ -1,0 +1,77 @@
+//! The wires between this node's namespace and its networks' routers, and the programs that translate at their ends.
+
+use std::net::Ipv4Addr;
+
+use super::Inner;
+use crate::error::{Error, Result};
+use crate::host::netns::NetNs;
+use crate::host::uplink::{Aliases, Uplink};
+
+impl Inner {
+    /// Joins the node to the network's router, which is there.
+    pub(super) fn ensure_uplink(&mut self, vni: u32) -> Result<()> {
+        if self.uplinks.contains_key(&vni) {
+            return Ok(());
+        }
+        let router = self.routers.get(&vni).ok_or(Error::Closed)?;
+        let network = self.state.network(vni).ok_or_else(|| Error::NotFound { what: format!("network {vni}") })?;
+        let taken: Vec<_> = self.uplinks.values().map(Uplink::aliases).collect();
+        let aliases = Aliases::choose(network.prefix_length, &taken)?;
+        let uplink = Uplink::open(&self.namespace, router.namespace(), vni, aliases, router.mtu())?;
+        let attached = self.attach_uplink(vni, &uplink, router.namespace());
+        self.uplinks.insert(vni, uplink);
+        attached.inspect_err(|_| {
+            // The error that led here is the one to report.
+            let _ = self.close_uplink(vni);
+        })
+    }
+
+    fn attach_uplink(&self, vni: u32, uplink: &Uplink, router: &NetNs) -> Result<()> {
+        let network = self.state.network(vni).ok_or_else(|| Error::NotFound { what: format!("network {vni}") })?;
+        let (node_index, router_index) = (uplink.index(), uplink.router_index());
+        self.parts.tables.set_router(vni, router.cookie()?, uplink.node_nsid(), router_index, node_index)?;
+        // The guard of the node before anything leads there.
+        self.parts.loaded.attach_egress("sf_to_node", router, router_index)?;
+        self.parts.loaded.attach_egress("sf_from_node", &self.namespace, node_index)?;
+        let prefix = (network.prefix, network.prefix_length);
+        self.parts.tables.set_network(vni, prefix, Some(uplink.aliases().first()))
+    }
+
+    /// Idempotent. Goes on past failures and returns the first.
+    pub(super) fn close_uplink(&mut self, vni: u32) -> Result<()> {
+        let Some(uplink) = self.uplinks.remove(&vni) else { return Ok(()) };
+        let mut outcome = match self.state.network(vni) {
+            Some(network) => self.parts.tables.set_network(vni, (network.prefix, network.prefix_length), None),
+            None => Ok(()),
+        };
+        if let Some(router) = self.routers.get(&vni) {
+            let removed =
+                router.namespace().cookie().and_then(|it| self.parts.tables.remove_router(it, uplink.index()));
+            outcome = outcome.and(removed);
+        }
+        outcome.and(uplink.close())
+    }
+
+    /// TCP for the endpoint's accelerated listeners and connections goes to the node's namespace.
+    pub(super) fn lead_to_node(&self, vni: u32, id: u32) -> Result<()> {
+        let router = self.routers.get(&vni).ok_or(Error::Closed)?;
+        let device =
+            router.device_of(id).ok_or_else(|| Error::NotFound { what: format!("the device of endpoint {id}") })?;
+        self.parts.loaded.attach_egress("sf_to_endpoint", router.namespace(), device)
+    }
+
+    /// The node's own processes reach the endpoint; says whether they do.
+    pub(super) fn route_from_node(&mut self, vni: u32, address: Ipv4Addr) -> Result<bool> {
+        let is_routed = self.uplinks.get_mut(&vni).map_or(Ok(false), |uplink| uplink.route_to(address))?;
+        if is_routed {
+            self.parts.tables.guard_address(address)?;
+        }
+        Ok(is_routed)
+    }
+
+    /// Undoes [`Self::route_from_node`] where that answered true.
+    pub(super) fn withdraw_from_node(&mut self, vni: u32, address: Ipv4Addr) -> Result<()> {
+        let removed = self.uplinks.get_mut(&vni).map_or(Ok(()), |uplink| uplink.remove_route_to(address));
+        removed.and(self.parts.tables.unguard_address(address))
+    }
+}
