@@ -2,6 +2,7 @@
  * TCP between accelerated endpoints and those that are not: plain endpoints, processes that entered an endpoint's
  * namespace, and the node's own. In two networks with the same prefix at once, so that a mix-up would show.
  */
+import { spawn } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Background } from "./fixture/background.js";
 import { Cluster, type TierChoice } from "./fixture/cluster.js";
@@ -132,7 +133,6 @@ describe("a process that entered an accelerated endpoint's namespace", () => {
     const server = ["python3", "-m", "http.server", "--bind", "0.0.0.0", "8000"];
     const surroundings = await namespaceOf(place);
     const program = `${[...surroundings, ...server].join(" ")} >/dev/null 2>&1 & pid=$!; read line; kill $pid`;
-    const { spawn } = await import("node:child_process");
     const child = spawn("sh", ["-c", program], { stdio: ["pipe", "ignore", "ignore"] });
     try {
       const client = await namespaceOf({ network: "default", node: "node-2", tier: "plain" });
@@ -175,7 +175,6 @@ describe("the node's own processes", () => {
 
   it("are not reached by containers", async () => {
     const node = inside(`/run/netns/${cluster.netnsOf("node-1")}`);
-    const { spawn } = await import("node:child_process");
     const [program = "", ...args] = [...node, "python3", "-m", "http.server", "9123"];
     const server = spawn(program, args, { stdio: "ignore" });
     try {
@@ -193,16 +192,10 @@ describe("the node's own processes", () => {
       const targets = [NODE_ALIAS, "10.200.0.1", "240.0.0.0", "244.0.0.0", "244.0.0.1"].map(
         (address) => `${address}:9123`,
       );
-      const plain = await ask(await namespaceOf({ network: "default", node: "node-1", tier: "plain" }), targets, {
-        SYN_RETRIES: "1",
-      });
-      expect(plain.map(({ error }) => error)).toEqual([
-        "ETIMEDOUT",
-        "EHOSTUNREACH",
-        "EHOSTUNREACH",
-        "EHOSTUNREACH",
-        "EHOSTUNREACH",
-      ]);
+      const namespace = await namespaceOf({ network: "default", node: "node-1", tier: "plain" });
+      // Routers limit how often they say so: one address is enough.
+      const plain = await ask(namespace, [`${NODE_ALIAS}:9123`, "10.200.0.1:9123"], { SYN_RETRIES: "1" });
+      expect(plain.map(({ error }) => error)).toEqual(["ETIMEDOUT", "EHOSTUNREACH"]);
       const fast = readReports(await cluster.output({ tier: "notify" }, peerClient(targets)));
       expect(fast.map(({ error }) => error)).toEqual(targets.map(() => "EHOSTUNREACH"));
     } finally {
@@ -247,7 +240,7 @@ print(json.dumps({"seen": about["peer"], "local": "%s:%d" % again.getsockname(),
   it.each([
     ["accelerated", "plain"],
     ["plain", "accelerated"],
-  ] as const)("an %s client gets a large file of a %s nginx whole, across nodes", async (client, server) => {
+  ] as const)("a large file gets whole to a client (%s) from nginx (%s) on another node", async (client, server) => {
     const tierOf = (kind: "accelerated" | "plain"): TierChoice => (kind === "plain" ? "plain" : "auto");
     const script = `d=$(mktemp -d); head -c 30000000 /dev/urandom > $d/file; sha256sum < $d/file; chmod -R a+rX $d
 cat > $d/c <<END
