@@ -74,17 +74,7 @@ struct tcp_sock {
     __u64 bytes_retrans;
 };
 
-struct net {
-    __u64 net_cookie;
-};
-
-typedef struct {
-    struct net *net;
-} possible_net_t;
-
-struct net_device {
-    possible_net_t nd_net;
-};
+struct net_device;
 
 struct sk_buff {
     struct net_device *dev;
@@ -138,6 +128,15 @@ struct netns_ipv4 {
 struct net {
     struct user_namespace *user_ns;
     struct netns_ipv4 ipv4;
+    __u64 net_cookie;
+};
+
+typedef struct {
+    struct net *net;
+} possible_net_t;
+
+struct net_device {
+    possible_net_t nd_net;
 };
 
 struct nsproxy {

@@ -694,8 +694,12 @@ fn leaves_the_overlay_for_allowed_ranges_only() {
     node.host_addresses.lock().expect("a lock").replace(&[NODE.into(), outside.into()].into()).expect("set");
     assert_eq!(errors(A, outside), [Some(libc::EHOSTUNREACH); 2], "the node's own address, by a range of many");
     assert_eq!(errors(A, metadata), [Some(libc::EHOSTUNREACH); 2]);
-    for never in [Ipv4Addr::new(0, 1, 2, 3), Ipv4Addr::new(224, 0, 0, 1), Ipv4Addr::new(240, 0, 0, 1)] {
-        assert_eq!(errors(A, never), [Some(libc::EHOSTUNREACH); 2], "{never}");
+    for (never, error) in [
+        (Ipv4Addr::new(0, 1, 2, 3), libc::EHOSTUNREACH),
+        (Ipv4Addr::new(224, 0, 0, 1), libc::ENETUNREACH),
+        (Ipv4Addr::new(240, 0, 0, 1), libc::ENETUNREACH),
+    ] {
+        assert_eq!(errors(A, never), [Some(error); 2], "{never}");
     }
     assert_eq!(errors(A, NODE), [Some(libc::ECONNREFUSED); 2], "nobody listens on the container's own loopback");
     // Only what lies within ::ffff:0:0/96 is IPv4: IPv4-compatible, NAT64 and link-local addresses are a family without a route.
