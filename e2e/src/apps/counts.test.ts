@@ -1,6 +1,6 @@
 /**
- * Many connections between two nodes: at the same time, until there are no ports left, and in a row over ports that are
- * in TIME_WAIT.
+ * Many connections between two nodes: at the same time, until there are no ports left, in a row over ports that are in
+ * TIME_WAIT, and by SYN cookies.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -19,6 +19,7 @@ const SHORT = IS_FULL ? 40_000 : 6_000;
 const TIMEOUT_MS = 300_000;
 const PORT = 7_000;
 const HTTP_PORT = 80;
+const COOKIES = "net.ipv4.tcp_syncookies";
 const RANGE = "net.ipv4.ip_local_port_range";
 
 let cluster: Cluster;
@@ -29,15 +30,18 @@ let usual: string;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "slimfast-e2e-counts-"));
   cluster = await Cluster.start();
-  usual = onClientsNode("sysctl", "-n", RANGE).trim();
+  usual = onNode("node-2", "sysctl", "-n", RANGE).trim();
   server = await Box.endpoint(cluster, "node-1", "server", "auto");
   await server.start([...appProgram("connections.py"), "serve", String(PORT)], { prints: /ready/ });
   // It closes each connection itself: TIME_WAIT is on its side.
-  const http = `server { listen ${HTTP_PORT} backlog=4096; return 200 "hello"; }`;
+  const http = `server { listen ${HTTP_PORT} backlog=4096; return 200 "$remote_addr:$remote_port\\n"; }`;
   await server.start(nginx(directory, "server", http, 1), { port: HTTP_PORT });
 });
 
-afterEach(() => setPorts(usual));
+afterEach(() => {
+  setPorts(usual);
+  onNode("node-1", "sysctl", "-q", "-w", `${COOKIES}=1`);
+});
 
 afterAll(async () => {
   await server?.close();
@@ -45,15 +49,14 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-function onClientsNode(...command: string[]): string {
-  return execFileSync("nsenter", [`--net=/run/netns/${cluster.netnsOf("node-2")}`, "--", ...command], {
-    encoding: "utf8",
-  });
+function onNode(node: string, ...command: string[]): string {
+  const netns = `--net=/run/netns/${cluster.netnsOf(node)}`;
+  return execFileSync("nsenter", [netns, "--", ...command], { encoding: "utf8", maxBuffer: 1 << 26 });
 }
 
 /** Which ports connections of the client's node may have. */
 function setPorts(range: string): void {
-  onClientsNode("sysctl", "-q", "-w", `${RANGE}=${range}`);
+  onNode("node-2", "sysctl", "-q", "-w", `${RANGE}=${range}`);
 }
 
 /** What a client on the other node prints. */
@@ -92,11 +95,34 @@ describe.each(TIERS)("from another node, %s", (tier) => {
     // Fewer combinations of ports than requests.
     setPorts("40000 40099");
     expect(await client(tier, "http", HTTP_PORT, SHORT)).toBe("done\n");
-    const waiting = execFileSync(
-      "nsenter",
-      [`--net=/run/netns/${cluster.netnsOf("node-1")}`, "--", "ss", "-tanH", "state", "time-wait"],
-      { encoding: "utf8", maxBuffer: 1 << 26 },
-    );
+    const waiting = onNode("node-1", "ss", "-tanH", "state", "time-wait");
     expect(waiting.split("\n").length).toBeGreaterThan(500);
   });
+
+  it("SYN cookies, under which no end forgets who the other is", async () => {
+    // For every connection, as if the queue was always full.
+    onNode("node-1", "sysctl", "-q", "-w", `${COOKIES}=2`);
+    const before = cookiesSent();
+    const box = await Box.endpoint(cluster, "node-2", `curl-${tier}`, tier);
+    try {
+      const url = `http://${server.address}:${HTTP_PORT}/?[1-20]`;
+      const options = ["-sS", "-f", "-H", "Connection: close", "-w", "%{local_ip}:%{local_port}\n"];
+      const lines = (await box.output(["curl", ...options, url])).trim().split("\n");
+      expect(lines).toHaveLength(40);
+      const seen = lines.filter((_, index) => index % 2 === 0);
+      expect(seen).toEqual(lines.filter((_, index) => index % 2 === 1));
+      for (const name of seen) expect(name.split(":")[0]).toBe(box.address);
+    } finally {
+      await box.close();
+    }
+    expect(cookiesSent() - before).toBeGreaterThanOrEqual(20);
+  });
 });
+
+/** By the server's node, ever. */
+function cookiesSent(): number {
+  const [names = [], values = []] = onNode("node-1", "cat", "/proc/net/netstat")
+    .split("\n")
+    .map((line) => line.split(" "));
+  return Number(values[names.indexOf("SyncookiesSent")]);
+}
