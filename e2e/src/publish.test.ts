@@ -42,6 +42,9 @@ describe("a published port", () => {
 
     const fromLoopback = await askFromHost("node-1", "127.0.0.1:8080");
     expect(fromLoopback).toMatchObject({ error: null, answer: { label: `web-${tier}`, peer: fromLoopback?.local } });
+    const fromItself = await askFromHost("node-1", `${NODE_1}:8080`);
+    expect(fromItself).toMatchObject({ error: null, answer: { label: `web-${tier}`, peer: fromItself?.local } });
+    expect(fromItself?.local).toMatch(new RegExp(`^${NODE_1}:`));
 
     // It is still where it was for the other endpoints.
     const [overlay] = readReports(await cluster.output({ node: "node-2" }, peerClient([`${server.address}:${PORT}`])));

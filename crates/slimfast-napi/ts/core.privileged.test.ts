@@ -189,11 +189,12 @@ describe("an open node refuses", () => {
         "frontPortCount",
         { nodes: [{ name: "n", underlayAddress: "10.200.0.2", frontPortFirst: 1, frontPortCount: 0 }] },
       ],
-      ["vni", { networks: [{ vni: 0, prefix: "10.33.0.0/16" }] }],
-      ["vni", { networks: [{ vni: 2 ** 24, prefix: "10.33.0.0/16" }] }],
-      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0" }] }],
-      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0/33" }] }],
-      ["address", { endpoints: [{ vni: 7, id: 2, address: "fe80::1", node: "n" }] }],
+      ["vni", { networks: [{ vni: 0, prefix: "10.33.0.0/16", egress: [] }] }],
+      ["vni", { networks: [{ vni: 2 ** 24, prefix: "10.33.0.0/16", egress: [] }] }],
+      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0", egress: [] }] }],
+      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0/33", egress: [] }] }],
+      ["egress", { networks: [{ vni: 8, prefix: "10.33.0.0/16", egress: ["192.0.2.0/24", "x"] }] }],
+      ["address", { endpoints: [{ vni: 7, id: 2, address: "fe80::1", node: "n", isPlain: false }] }],
     ] as const) {
       const failure = await node.failure("applyState", { ...NO_CHANGE, ...change });
       expect(failure, field).toMatchObject({ kind: "invalid", field });
@@ -234,7 +235,7 @@ describe("an open node refuses", () => {
     await node.call("attachEndpoint", attachRequest());
     expect(await node.failure("attachEndpoint", attachRequest())).toMatchObject({ kind: "conflict" });
     const second = { vni: 7, id: 2, address: "10.32.0.3" };
-    await node.call("applyState", { ...NO_CHANGE, endpoints: [{ ...second, node: node.name }] });
+    await node.call("applyState", { ...NO_CHANGE, endpoints: [{ ...second, node: node.name, isPlain: false }] });
     const before = node.traces();
     const failure = await node.failure("attachEndpoint", { ...attachRequest(), ...second });
     expect(failure).toMatchObject({ kind: "conflict" });
