@@ -132,7 +132,16 @@ describe("a quick run", () => {
   it(
     "compares with an earlier result, and does not call one round a change",
     async () => {
-      const args = ["bench", "crr.16-clients", "--against", "host,slimfast-preload", "--profile", "quick", "--compare", file];
+      const args = [
+        "bench",
+        "crr.16-clients",
+        "--against",
+        "host,slimfast-preload",
+        "--profile",
+        "quick",
+        "--compare",
+        file,
+      ];
       const { stdout, stderr, exitCode } = await cli.run([...args, "--json", "-"]);
       expect(exitCode, stderr).toBe(0);
       const { comparison } = JSON.parse(stdout) as Result;
