@@ -9,42 +9,9 @@
 #define SLIMFAST_DISPATCH_BPF_H
 
 #include "events.bpf.h"
+#include "packet.bpf.h"
 #include "plain.bpf.h"
 #include "policy.bpf.h"
-
-struct ip_header {
-    __u8 version_length;
-    __u8 tos;
-    __be16 total_length;
-    __be16 id;
-    __be16 fragment;
-    __u8 ttl;
-    __u8 protocol;
-    __u16 checksum;
-    __be32 source;
-    __be32 destination;
-};
-
-struct ip6_header {
-    __be32 version_class_label;
-    __be16 payload_length;
-    __u8 next_header;
-    __u8 hop_limit;
-    __u32 source[4];
-    __u32 destination[4];
-};
-
-struct tcp_header {
-    __be16 source;
-    __be16 destination;
-    __be32 sequence;
-    __be32 acknowledgement;
-    __u8 length;
-    __u8 flags;
-    __be16 window;
-    __u16 checksum;
-    __be16 urgent;
-};
 
 /* A SYN to a front port whose option is `option` (0: it has none). Leaves no entry of an earlier SYN behind. */
 static __always_inline void record_syn(const struct sf_flow_key *key, bool from_here, const struct sf_option *option) {
@@ -103,7 +70,7 @@ static __always_inline void read_syn(const struct bpf_dynptr *packet, __u32 ip_b
     const struct tcp_header *tcp = bpf_dynptr_slice(packet, ip_bytes, &tcp_buffer, sizeof(tcp_buffer));
     __u32 tcp_bytes;
 
-    if (!tcp || (tcp->flags & (0x02 | 0x10)) != 0x02 || !is_front_port(port_of(tcp->destination)))
+    if (!tcp || !is_syn(tcp->flags) || !is_front_port(port_of(tcp->destination)))
         return;
     key->source_port = tcp->source;
     key->destination_port = tcp->destination;

@@ -13,7 +13,7 @@
 #define SLIMFAST_PLAIN_BPF_H
 
 #include <linux/pkt_cls.h>
-#include "maps.bpf.h"
+#include "packet.bpf.h"
 
 #define ETHERTYPE_IPV4  0x0800
 #define IPPROTO_ICMP    1
@@ -25,8 +25,6 @@
 #define TCP_SOURCE      TCP_OFFSET
 #define TCP_DESTINATION (TCP_OFFSET + 2)
 #define TCP_CHECKSUM    (TCP_OFFSET + 16)
-#define TCP_SYN         0x02
-#define TCP_ACK         0x10
 
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
 
@@ -88,26 +86,8 @@ static __always_inline void remove_crossing(const struct sf_socket *record, __be
 /* ---- packets ----------------------------------------------------------------------------------------------------- */
 
 struct plain_packet {
-    struct {
-        __u8 version_length;
-        __u8 tos;
-        __be16 total_length;
-        __be16 id;
-        __be16 fragment;
-        __u8 ttl;
-        __u8 protocol;
-        __u16 checksum;
-        __be32 source;
-        __be32 destination;
-    } ip;
-    struct {
-        __be16 source;
-        __be16 destination;
-        __be32 sequence;
-        __be32 acknowledgement;
-        __u8 length;
-        __u8 flags;
-    } tcp;
+    struct ip_header ip;
+    struct tcp_header tcp;
 };
 
 /* Whole TCP segments in IPv4 without options. Fragments have no ports, and Linux sends no TCP in them. */
@@ -244,7 +224,7 @@ int sf_to_endpoint(struct __sk_buff *ctx) {
             bool is_listening;
 
             /* A connection outlives its listener. */
-            if ((packet.tcp.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+            if (is_syn(packet.tcp.flags))
                 return TC_ACT_OK;
             sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), router->node_nsid, 0);
             if (!sk)
@@ -273,7 +253,7 @@ int sf_to_node(struct __sk_buff *ctx) {
     __u8 icmp_type;
 
     if (read_tcp(ctx, &packet)) {
-        if (is_own_alias(packet.ip.destination) || (packet.tcp.flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+        if (is_own_alias(packet.ip.destination) || !is_syn(packet.tcp.flags))
             return TC_ACT_OK;
         return drop_plain();
     }

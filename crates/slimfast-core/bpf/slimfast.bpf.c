@@ -5,6 +5,7 @@
  *
  *   policy.bpf.h    who may connect to whom
  *   egress.bpf.h    who may leave the overlay
+ *   packet.bpf.h    headers as they are on the wire
  *   plain.bpf.h     TCP with plain peers, over a network's router
  *   connect.bpf.h   connect(2): where a connection goes
  *   bind.bpf.h      bind(2), close(2): what is bound to which port of which endpoint

@@ -8,6 +8,7 @@
 
 #include "bind.bpf.h"
 #include "events.bpf.h"
+#include "packet.bpf.h"
 #include "plain.bpf.h"
 
 /* bpf_sock_ops keeps ports in different forms: local in host order, remote in the upper half in network order. */
@@ -69,12 +70,8 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct sf_socke
         enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-#define TCP_FLAG_SYN 0x02
-#define TCP_FLAG_ACK 0x10
-
 static __always_inline void on_option_length(struct bpf_sock_ops *ctx) {
-    if ((ctx->skb_tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN &&
-        bpf_reserve_hdr_opt(ctx, sizeof(struct sf_option), 0))
+    if (is_syn(ctx->skb_tcp_flags) && bpf_reserve_hdr_opt(ctx, sizeof(struct sf_option), 0))
         count(SF_COUNTER_options_no_space);
 }
 
@@ -92,7 +89,7 @@ static __always_inline void on_write_option(struct bpf_sock_ops *ctx, struct sf_
         .source_port = record->local_port ? record->local_port : ops_local_port(ctx),
     };
 
-    if ((ctx->skb_tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) != TCP_FLAG_SYN)
+    if (!is_syn(ctx->skb_tcp_flags))
         return;
     if (record->flags & SF_LOOPBACK) {
         option.version_flags |= SF_OPTION_LOOPBACK;
