@@ -218,6 +218,7 @@ const enum sf_socket_flags sf_unused_socket_flags = 0;
 const enum sf_bind_class sf_unused_bind_class = 0;
 const enum sf_counter sf_unused_counter = 0;
 const enum sf_cut_what sf_unused_cut_what = 0;
+const enum sf_alias sf_unused_alias = 0;
 
 /* ---- inline functions
  * --------------------------------------------------------------------------------------------------- */

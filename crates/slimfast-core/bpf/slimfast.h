@@ -133,12 +133,14 @@ struct sf_network {
  * The first address of a block, which no endpoint has, stands for the node itself among the peers, and is the source of
  * what the node's own endpoints send to plain ones. Host order.
  */
-#define SF_ALIAS_PEER 0xf0000000u
-#define SF_ALIAS_OWN  0x04000000u
-#define SF_ALIAS_MASK 0xfc000000u
-
-/* What a plain container, or a listener, sees of the node's own processes: 169.254.1.2, host order. */
-#define SF_NODE_ALIAS 0xa9fe0102u
+enum sf_alias {
+    SF_ALIAS_PEER = 0xf0000000u,
+    SF_ALIAS_OWN = 0x04000000u,
+    /* The bits that tell the two kinds apart from each other and from everything else. */
+    SF_ALIAS_MASK = 0xfc000000u,
+    /* What a plain container, or a listener, sees of the node's own processes: 169.254.1.2. */
+    SF_NODE_ALIAS = 0xa9fe0102u,
+};
 
 /* A network's router namespace, by its cookie. */
 struct sf_router {

@@ -16,13 +16,13 @@ use super::netns::NetNs;
 use super::overlay::{GATEWAY, messages, setup};
 use super::sysctl::{self, Setting};
 use super::undo::Undo;
+use crate::datapath::records::sf_alias;
 use crate::error::{Error, Result};
 
-/// What containers see of the node itself. As `SF_NODE_ALIAS` in bpf/slimfast.h.
-pub const NODE_ALIAS: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 2);
-/// As `SF_ALIAS_PEER` and `SF_ALIAS_OWN` in bpf/slimfast.h.
-const PEERS: u32 = 0xf000_0000;
-const OWN: u32 = 0x0400_0000;
+/// What containers see of the node itself.
+pub const NODE_ALIAS: Ipv4Addr = Ipv4Addr::from_bits(sf_alias::SF_NODE_ALIAS.0);
+const PEERS: u32 = sf_alias::SF_ALIAS_PEER.0;
+const OWN: u32 = sf_alias::SF_ALIAS_OWN.0;
 /// Addresses in each of the two ranges.
 const RANGE: u32 = OWN;
 /// As in linux/rtnetlink.h.
