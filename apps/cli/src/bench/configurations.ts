@@ -8,12 +8,11 @@
  */
 import { withAgent } from "../cluster/access.js";
 import type { ClusterPlan, NodePlan } from "../cluster/plan.js";
-import { deleteNetns } from "../cluster/wire.js";
 import { CliError } from "../exit-codes.js";
 import { rustProduct } from "../paths.js";
-import { exec } from "../process/exec.js";
 import { capture } from "../run/capture.js";
 import { launch, type TierChoice } from "../run/launch.js";
+import { openFabric } from "./fabric.js";
 import { benchInNetns, serveInNetns, serverReady, stopServer } from "./run-bench.js";
 
 export const CONFIGURATIONS = ["host", "vxlan", "notify", "preload"] as const;
@@ -42,12 +41,8 @@ export interface TwoNodes {
 export type Placement = { readonly client: number; readonly server: number } | null;
 
 const PORT = 9100;
-/** Not a port that an agent uses for its own VXLAN. */
-const VXLAN_PORT = 14_789;
 const VXLAN_VNI = 4242;
 const CLIENT_TIMEOUT_MS = 120_000;
-/** Addresses of the two VXLAN containers; in namespaces of their own, so they meet nothing else. */
-const VXLAN_ADDRESSES = ["10.99.0.1", "10.99.0.2"] as const;
 
 /** @throws CliError if there are fewer */
 export function twoNodes(plan: ClusterPlan): TwoNodes {
@@ -95,56 +90,24 @@ async function openHost(nodes: TwoNodes, placement: Placement): Promise<Configur
 }
 
 async function openVxlan(nodes: TwoNodes, placement: Placement): Promise<Configuration> {
-  const ends = [
-    { node: nodes.client, peer: nodes.server, address: VXLAN_ADDRESSES[0] },
-    { node: nodes.server, peer: nodes.client, address: VXLAN_ADDRESSES[1] },
-  ];
-  const containers = ends.map(({ node }) => vxlanContainer(node));
-  const removeAll = async () => {
-    for (const { node } of ends) {
-      await deleteNetns(vxlanContainer(node));
-      for (const device of ["bench-vx", "bench-br"]) await exec("ip", ["-n", node.netns, "link", "delete", device]);
-    }
-  };
-  for (const { node, peer, address } of ends) await createVxlanEnd(node, peer, address);
-  const server = serveInNetns(containers[1] ?? "", PORT, onCpu(placement?.server));
-  await serverReady(server, "vxlan");
-  return {
-    name: "vxlan",
-    target: `${VXLAN_ADDRESSES[1]}:${PORT}`,
-    client: (args) => benchInNetns(containers[0] ?? "", [...args, ...onCpu(placement?.client)]),
-    close: async () => {
-      await stopServer(server);
-      await removeAll();
-    },
-  };
-}
-
-/** Named like an endpoint of the node, so that `down` removes it if this process is killed. */
-function vxlanContainer(node: NodePlan): string {
-  return `${node.netns}-bench-vxlan`;
-}
-
-async function createVxlanEnd(node: NodePlan, peer: NodePlan, address: string): Promise<void> {
-  const container = vxlanContainer(node);
-  const inNode = (...args: string[]) => exec("ip", ["-n", node.netns, ...args]);
-  const inContainer = (...args: string[]) => exec("ip", ["-n", container, ...args]);
-  await exec("ip", ["netns", "add", container]);
-  await inNode("link", "add", "bench-br", "type", "bridge");
-  await inNode("link", "set", "bench-br", "up");
-  await inNode(
-    ...["link", "add", "bench-vx", "type", "vxlan", "id", String(VXLAN_VNI), "dstport", String(VXLAN_PORT)],
-    ...["local", node.underlayAddress, "remote", peer.underlayAddress, "dev", "eth0"],
-  );
-  await inNode("link", "set", "bench-vx", "master", "bench-br", "up");
-  await exec("ip", [
-    ...["link", "add", "eth0", "netns", container, "type", "veth"],
-    ...["peer", "name", "bench-veth", "netns", node.netns],
-  ]);
-  await inNode("link", "set", "bench-veth", "master", "bench-br", "up");
-  await inContainer("addr", "add", `${address}/24`, "dev", "eth0");
-  await inContainer("link", "set", "eth0", "mtu", "1450", "up");
-  await inContainer("link", "set", "lo", "up");
+  const fabric = await openFabric(nodes, "b", VXLAN_VNI);
+  try {
+    const [at, from] = [await fabric.container("server", "vxlan"), await fabric.container("client", "vxlan")];
+    const server = serveInNetns(at.netns, PORT, onCpu(placement?.server));
+    await serverReady(server, "vxlan");
+    return {
+      name: "vxlan",
+      target: `${at.address}:${PORT}`,
+      client: (args) => benchInNetns(from.netns, [...args, ...onCpu(placement?.client)]),
+      close: async () => {
+        await stopServer(server);
+        await fabric.close();
+      },
+    };
+  } catch (error) {
+    await fabric.close();
+    throw error;
+  }
 }
 
 /** A server in an endpoint of the tier. */

@@ -10,8 +10,8 @@ import { CliError } from "../../../exit-codes.js";
 import { ROOT } from "../../../paths.js";
 import { exec } from "../../../process/exec.js";
 import type { TwoNodes } from "../../configurations.js";
+import { FABRIC_PREFIX, openFabric } from "../../fabric.js";
 import { spawnServer } from "./child-server.js";
-import { FABRIC_PREFIX, openFabric } from "./fabric.js";
 import { CLIENT_TIMEOUT_MS, type Network, type Server, type Side } from "./network.js";
 
 const VNI = 4244;

@@ -1,8 +1,8 @@
 /** Containers on bridge, veth and the kernel's VXLAN: what Docker's overlay and Flannel do. */
 import { exec } from "../../../process/exec.js";
 import type { TwoNodes } from "../../configurations.js";
+import { openFabric } from "../../fabric.js";
 import { spawnServer } from "./child-server.js";
-import { openFabric } from "./fabric.js";
 import { CLIENT_TIMEOUT_MS, type Network } from "./network.js";
 
 const VNI = 4243;

@@ -68,12 +68,11 @@ export const NGINX_PROXY: Scenario = {
       const upstream = await network.start("client", "upstream", nginx(directory, "upstream", staticServer(files)));
       servers.push(upstream);
       await untilListening(network, upstream, STATIC_PORT);
-      const proxy = nginx(directory, "proxy", proxyServers(upstream.address));
-      servers.push(await network.start("server", "proxy", proxy));
-      const [, last] = servers;
-      if (!last) throw new RangeError("no proxy");
-      await untilListening(network, last, KEEPING_PROXY_PORT);
-      return measuring(network, servers, PROXY_CASES, last);
+      const proxying = nginx(directory, "proxy", proxyServers(upstream.address));
+      const proxy = await network.start("server", "proxy", proxying);
+      servers.push(proxy);
+      await untilListening(network, proxy, KEEPING_PROXY_PORT);
+      return measuring(network, servers, PROXY_CASES, proxy);
     } catch (error) {
       for (const server of servers) await server.stop();
       throw error;

@@ -1,12 +1,11 @@
 /**
  * A VXLAN overlay as container overlays make it: on each node a bridge with the kernel's VXLAN device, and containers on
- * it by veth. The baseline `vxlan` runs on it, and Slim sends its first connections over it.
+ * it by veth. The baselines `vxlan` run on it, and Slim sends its first connections over it.
  */
-import type { NodePlan } from "../../../cluster/plan.js";
-import { deleteNetns } from "../../../cluster/wire.js";
-import { exec, tryExec } from "../../../process/exec.js";
-import type { TwoNodes } from "../../configurations.js";
-import type { Side } from "./network.js";
+import type { NodePlan } from "../cluster/plan.js";
+import { deleteNetns } from "../cluster/wire.js";
+import { exec, tryExec } from "../process/exec.js";
+import type { TwoNodes } from "./configurations.js";
 
 /** In namespaces of their own, so they meet nothing else. */
 export const FABRIC_PREFIX = "10.98.0.0/16";
@@ -21,7 +20,7 @@ export interface FabricContainer {
 
 export interface Fabric {
   /** The container of that name on the node; made when it is first asked for. */
-  container(side: Side, name: string): Promise<FabricContainer>;
+  container(side: keyof TwoNodes, name: string): Promise<FabricContainer>;
   /** Idempotent. */
   close(): Promise<void>;
 }
