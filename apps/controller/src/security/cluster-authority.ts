@@ -126,13 +126,19 @@ export class ClusterAuthority {
 
   /** Of the listeners with TLS; they follow every renewal. */
   serverCredentials(): RenewableServerCredentials {
-    this.#credentials ??= new RenewableServerCredentials(this.#serverTls());
+    this.#credentials ??= new RenewableServerCredentials(this.serverTls);
     return this.#credentials;
   }
 
   /** The certificate of the listeners with TLS, for a server that is none of gRPC's. */
   get serverTls(): ServerTls {
-    return this.#serverTls();
+    const { ownCertificate } = this.#options;
+    const clientAuthorities = this.bundle;
+    if (ownCertificate) return { ...ownCertificate, clientAuthorities };
+    const { certificate, privateKey } = this.#ownCertificate();
+    // The authority itself is sent along: a joining node picks it by its fingerprint.
+    const chain = `${certificate.trim()}\n${this.#plan().signing.certificate.trim()}\n`;
+    return { chain, privateKey, clientAuthorities };
   }
 
   /** @returns What ends it. */
@@ -195,16 +201,6 @@ export class ClusterAuthority {
     return this.#own;
   }
 
-  #serverTls(): ServerTls {
-    const { ownCertificate } = this.#options;
-    const clientAuthorities = this.bundle;
-    if (ownCertificate) return { ...ownCertificate, clientAuthorities };
-    const { certificate, privateKey } = this.#ownCertificate();
-    // The authority itself is sent along: a joining node picks it by its fingerprint.
-    const chain = `${certificate.trim()}\n${this.#plan().signing.certificate.trim()}\n`;
-    return { chain, privateKey, clientAuthorities };
-  }
-
   #refreshSoon(): void {
     this.#refreshing ??= this.#refresh()
       .catch((error: unknown) => {
@@ -236,8 +232,9 @@ export class ClusterAuthority {
       { nowMs, lifetimeMs: certificateLifetimeMs },
     );
     this.#own = own;
-    this.#credentials?.renew(this.#serverTls());
-    for (const listener of this.#listeners) listener(this.#serverTls());
+    const tls = this.serverTls;
+    this.#credentials?.renew(tls);
+    for (const listener of this.#listeners) listener(tls);
     log.debug({ expireTime: new Date(own.expireTimeMs).toISOString() }, "certificate of the controller renewed");
     const renewMs = (own.expireTimeMs - nowMs) * CERTIFICATE_RENEWAL_PART;
     this.#schedule(Math.min(renewMs, (plan.nextChangeMs ?? Number.POSITIVE_INFINITY) - nowMs));

@@ -6,6 +6,7 @@ import { Etcd3, Range } from "etcd3";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { createAuthority, issueControllerCertificate } from "../../security/x509.js";
 import { TestEtcd } from "../../testing/etcd.js";
+import { eventually } from "../../testing/operations.js";
 import { NETWORK } from "../../testing/stored.js";
 import { openStore } from "../open-store.js";
 import type { Store } from "../store.js";
@@ -91,19 +92,11 @@ async function open(change: Partial<EtcdAccessOptions> = {}): Promise<Store> {
   return store;
 }
 
-async function until(check: () => boolean): Promise<void> {
-  const endMs = performance.now() + 60_000;
-  while (!check()) {
-    if (performance.now() > endMs) throw new Error("it did not happen within a minute");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
 describe("an etcd with TLS and users", () => {
   it("keeps the state of several controllers, also after it has forgotten their logins", async () => {
     const [one, other] = [await open(), await open()];
     await one.transaction((tx) => tx.put("network", { ...NETWORK, name: "first" }));
-    await until(() => other.get("network", "first") !== undefined);
+    await eventually("the other has seen the first", () => other.get("network", "first") !== undefined);
     // Tokens are in etcd's memory: a watch that comes with a former one is refused.
     await etcd.killMember(0);
     etcd.startMember(0);
@@ -119,7 +112,7 @@ describe("an etcd with TLS and users", () => {
         );
     }
     // It has nothing to write, and follows all the same.
-    await until(() => other.get("network", "second") !== undefined);
+    await eventually("the other has seen the second", () => other.get("network", "second") !== undefined);
     await one.transaction((tx) => {
       tx.delete("network", "first");
       tx.delete("network", "second");
