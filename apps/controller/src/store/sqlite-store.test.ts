@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { StartupError } from "../errors.js";
 import { insertEndpoint, NETWORK, NODE } from "../testing/stored.js";
 import { openSqliteStore } from "./sqlite-store.js";
-import type { Store } from "./store.js";
+import type { Change, Store } from "./store.js";
 
 let directory: string;
 let store: Store;
