@@ -67,7 +67,12 @@ export class SecureController {
 
   static async start(options: Partial<ControllerOptions> = {}): Promise<SecureController> {
     const made = new SecureController(await mkdtemp(join(tmpdir(), "slimfast-security-test-")), options);
-    await made.restart();
+    try {
+      await made.restart();
+    } catch (error) {
+      await made.remove();
+      throw error;
+    }
     return made;
   }
 
