@@ -264,7 +264,7 @@ struct option {
 #define SO_ORIGINAL_DST_     80
 #define IPV6_2292PKTOPTIONS_ 6
 
-static const int one = 1, seven = 7, control_class = 0xc0, in_network_order = 0x01000000;
+static const int one = 1, seven = 7, control_class = 0xc0, hidden_class = 0x1c0, in_network_order = 0x01000000;
 static const unsigned char control_byte = 0xe0;
 static const uint32_t port_range = 40000 << 16 | 40000;
 static const unsigned char no_operations[4] = {1, 1, 1, 0};
@@ -289,6 +289,7 @@ static const struct option set_options[] = {
     {"IP_FREEBIND", EVERY_FAMILY, SOL_IP, IP_FREEBIND, VALUE(one)},
     {"IP_OPTIONS", EVERY_FAMILY, SOL_IP, IP_OPTIONS, VALUE(no_operations)},
     {"IP_TOS 0xc0", EVERY_FAMILY, SOL_IP, IP_TOS, VALUE(control_class)},
+    {"IP_TOS 0x1c0, of which 0xc0 is kept", EVERY_FAMILY, SOL_IP, IP_TOS, VALUE(hidden_class)},
     {"IP_TOS 0xe0 in one byte", EVERY_FAMILY, SOL_IP, IP_TOS, VALUE(control_byte)},
     {"IP_UNICAST_IF", EVERY_FAMILY, SOL_IP, IP_UNICAST_IF, VALUE(in_network_order)},
     {"IP_LOCAL_PORT_RANGE", EVERY_FAMILY, SOL_IP, IP_LOCAL_RANGE_, VALUE(port_range)},

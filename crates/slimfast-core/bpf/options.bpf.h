@@ -303,8 +303,12 @@ static __always_inline int set_by_value(struct bpf_sockopt *ctx, enum rule rule)
     if (length < (int)sizeof(*value) || (void *)(value + 1) > end)
         return 1;
     switch (rule) {
-    case RULE_TOS:
-        return *value <= 0xff && *value >= FIRST_CONTROL_TOS ? refuse_option(EPERM) : 1;
+    case RULE_TOS: {
+        /* Of IP_TOS the kernel keeps the lowest byte; of IPV6_TCLASS it takes no more than that. */
+        __u32 class = ctx->level == SOL_IP ? (__u8)*value : *value;
+
+        return class <= 0xff && class >= FIRST_CONTROL_TOS ? refuse_option(EPERM) : 1;
+    }
     case RULE_PRIORITY:
         return *value > MAX_PRIORITY ? refuse_option(EPERM) : 1;
     case RULE_TIMESTAMPING:
