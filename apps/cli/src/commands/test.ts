@@ -3,7 +3,7 @@ import { CliError, EXIT, messageOf } from "../exit-codes.js";
 import { watchInterrupts } from "../interrupts.js";
 import { printJson, printLine } from "../output.js";
 import { sayProgress } from "../progress.js";
-import { failedReport, type SuiteResult, summaryLine } from "../suites/result.js";
+import { type Failure, failedReport, type SuiteResult, summaryLine } from "../suites/result.js";
 import { SUITES, type Suite } from "../suites/suites.js";
 
 const DETAIL_LINES = 40;
@@ -57,14 +57,18 @@ async function runSuite(suite: Suite, signal: AbortSignal): Promise<SuiteResult>
   return { suite: suite.name, ...report, durationMs: Date.now() - started };
 }
 
+function printFailure(verdict: string, { test: name, detail }: Failure): void {
+  printLine(`${verdict} ${name}`);
+  const lines = detail.split("\n");
+  if (lines.length > DETAIL_LINES) printLine("    ... (all of it is in .slimfast/logs)");
+  for (const line of lines.slice(-DETAIL_LINES)) printLine(`    ${line}`);
+}
+
 function printResult(result: SuiteResult): void {
-  for (const { test: name, detail } of result.failures) {
-    printLine(`FAILED ${name}`);
-    const lines = detail.split("\n");
-    if (lines.length > DETAIL_LINES) printLine("    ... (all of it is in .slimfast/logs)");
-    for (const line of lines.slice(-DETAIL_LINES)) printLine(`    ${line}`);
-  }
+  for (const failure of result.failures) printFailure("FAILED", failure);
+  for (const failure of result.flaky) printFailure("FLAKY (failed, then passed when tried again)", failure);
   const skipped = result.skipped > 0 ? `, ${result.skipped} skipped` : "";
+  const flaky = result.flaky.length > 0 ? `, ${result.flaky.length} flaky` : "";
   const seconds = Math.round(result.durationMs / 1_000);
-  printLine(`${result.suite}: ${result.passed} passed, ${result.failed} failed${skipped} (${seconds} s)`);
+  printLine(`${result.suite}: ${result.passed} passed, ${result.failed} failed${skipped}${flaky} (${seconds} s)`);
 }

@@ -50,5 +50,5 @@ export function readCargoOutput(output: string): Report {
     else section?.lines.push(line);
   }
   closeSection();
-  return { passed, failed, skipped, failures };
+  return { passed, failed, skipped, failures, flaky: [] };
 }

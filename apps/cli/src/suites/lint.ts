@@ -24,6 +24,7 @@ export async function runLint(signal: AbortSignal): Promise<Report> {
     passed: projects.length - failed.length,
     failed: failed.length,
     skipped: 0,
+    flaky: [],
     failures: failed.map((project) => ({ test: `lint ${project}`, detail: lastLines(taskOutput(output, project)) })),
   };
 }

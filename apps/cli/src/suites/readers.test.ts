@@ -41,6 +41,7 @@ test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
           detail: "thread 'host::ports' panicked at src/host/ports.rs:9:5:\nassertion failed",
         },
       ],
+      flaky: [],
     });
   });
 });
@@ -58,12 +59,14 @@ describe("vitest", () => {
               { fullName: "works", status: "passed" },
               { fullName: "breaks", status: "failed", failureMessages: ["expected 1"] },
               { fullName: "later", status: "pending" },
+              { fullName: "wavers", status: "passed", failureMessages: ["not yet"] },
             ],
           },
         ],
       }),
     );
-    expect(report).toMatchObject({ passed: 1, failed: 2, skipped: 1 });
+    expect(report).toMatchObject({ passed: 2, failed: 2, skipped: 1 });
+    expect(report.flaky).toEqual([{ test: expect.stringContaining("b.test.ts: wavers"), detail: "not yet" }]);
     expect(report.failures.map((failure) => failure.detail)).toEqual(["no such module", "expected 1"]);
   });
 });
@@ -110,6 +113,6 @@ describe("demo", () => {
 });
 
 it("ends with the line that scripts look for", () => {
-  const report = { passed: 2, failed: 1, skipped: 4, failures: [] };
+  const report = { passed: 2, failed: 1, skipped: 4, failures: [], flaky: [] };
   expect(summaryLine([report, report])).toBe("4 passed, 2 failed");
 });

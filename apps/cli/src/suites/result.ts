@@ -14,11 +14,13 @@ export interface SuiteResult {
   /** Not run, by the test's own decision; always shown, so that nothing is skipped silently. */
   readonly skipped: number;
   readonly failures: readonly Failure[];
+  /** Failed first and passed when tried again: among the passed ones, and always shown, with what they said first. */
+  readonly flaky: readonly Failure[];
   readonly durationMs: number;
 }
 
 /** What one tool of a suite (vitest, cargo, nx) reports. */
-export type Report = Pick<SuiteResult, "passed" | "failed" | "skipped" | "failures">;
+export type Report = Pick<SuiteResult, "passed" | "failed" | "skipped" | "failures" | "flaky">;
 
 export function mergeReports(reports: readonly Report[]): Report {
   return {
@@ -26,12 +28,13 @@ export function mergeReports(reports: readonly Report[]): Report {
     failed: reports.reduce((sum, report) => sum + report.failed, 0),
     skipped: reports.reduce((sum, report) => sum + report.skipped, 0),
     failures: reports.flatMap((report) => report.failures),
+    flaky: reports.flatMap((report) => report.flaky),
   };
 }
 
 /** A tool that did not get as far as running tests. */
 export function failedReport(test: string, detail: string): Report {
-  return { passed: 0, failed: 1, skipped: 0, failures: [{ test, detail }] };
+  return { passed: 0, failed: 1, skipped: 0, failures: [{ test, detail }], flaky: [] };
 }
 
 /** The last line of `slimfast test`. */

@@ -19,12 +19,26 @@ interface VitestReport {
   }[];
 }
 
+/**
+ * How often a failed test is tried again. These tests share a machine with whatever else runs on it; a failure that does
+ * not repeat is reported as flaky, with its message, and does not stop a release.
+ */
+const RETRIES = 1;
+
 export async function runVitest(logName: string, args: readonly string[], signal: AbortSignal): Promise<Report> {
   const reportFile = scratchFile(`${logName}.json`);
   const { exitCode, output } = await runTool(
     logName,
     "node_modules/.bin/vitest",
-    ["run", "--passWithNoTests", "--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`, ...args],
+    [
+      "run",
+      "--passWithNoTests",
+      `--retry=${RETRIES}`,
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${reportFile}`,
+      ...args,
+    ],
     signal,
   );
   let text: string;
@@ -47,17 +61,22 @@ export function readVitestReport(text: string): Report {
   let passed = 0;
   let skipped = 0;
   const failures: Failure[] = [];
+  const flaky: Failure[] = [];
   for (const file of testResults) {
     const fileName = relative(ROOT, file.name);
     for (const test of file.assertionResults) {
-      if (test.status === "passed") passed += 1;
-      else if (test.status === "failed") {
-        failures.push({ test: `${fileName}: ${test.fullName}`, detail: test.failureMessages?.[0] ?? "" });
-      } else skipped += 1;
+      const name = `${fileName}: ${test.fullName}`;
+      // Messages of earlier attempts stay in the report of a test that passed in the end.
+      const message = test.failureMessages?.[0];
+      if (test.status === "passed") {
+        passed += 1;
+        if (message !== undefined) flaky.push({ test: name, detail: message });
+      } else if (test.status === "failed") failures.push({ test: name, detail: message ?? "" });
+      else skipped += 1;
     }
     // A file that could not be loaded has no tests to show for it, and must not count as nothing.
     const hasFailedTest = file.assertionResults.some((test) => test.status === "failed");
     if (file.status === "failed" && !hasFailedTest) failures.push({ test: fileName, detail: file.message ?? "" });
   }
-  return { passed, failed: failures.length, skipped, failures };
+  return { passed, failed: failures.length, skipped, failures, flaky };
 }
