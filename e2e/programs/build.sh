@@ -28,10 +28,10 @@ go=$(command -v go || echo /usr/local/go/bin/go)
 GOTOOLCHAIN=local CGO_ENABLED=0 compile echo-go echo.go "$go" build
 GOTOOLCHAIN=local CGO_ENABLED=0 compile http-go apps/http.go "$go" build
 
-# javac names its products itself, and writes several.
+# javac names its products itself, and writes several; without the option it leaves a directory in /tmp, too.
 if outdated Servers.class apps/Servers.java; then
 	rm -rf bin/java.new
-	javac -d bin/java.new apps/Servers.java
+	javac -J-XX:-UsePerfData -d bin/java.new apps/Servers.java
 	mv -f bin/java.new/*.class bin/
 	rmdir bin/java.new
 fi

@@ -3,7 +3,7 @@
 Outcomes are "ok", "skipped", "failed" (an assertion) and "error"; the last two come with their traceback on the standard
 error. Expected failures count as ok, unexpected successes as failed. The order is the modules' own.
 
-python-suite.py FILE MODULE...    without the prefix "test."
+python-suite.py FILE MODULE...    FILE as an absolute path; modules without the prefix "test."
 """
 
 import json
@@ -85,7 +85,8 @@ def tests_of(suite):
 def main(file, modules):
     # All but those that want a screen or much memory; what wants the internet skips itself where there is none.
     support.use_resources = ["cpu", "network", "subprocess", "walltime"]
-    os.chdir(tempfile.mkdtemp(prefix="python-suite-"))
+    # Beside the outcomes, for whoever removes those: this process may be ended at its time limit.
+    os.chdir(tempfile.mkdtemp(dir=os.path.dirname(file)))
     loaded = unittest.defaultTestLoader.loadTestsFromNames(f"test.{module}" for module in modules)
     runner = unittest.TextTestRunner(stream=sys.stderr, verbosity=2, resultclass=Outcomes)
     # The modules print, too: the standard output is theirs.

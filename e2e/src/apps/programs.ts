@@ -16,11 +16,12 @@ export function appProgram(
 /** Command of the Go program, which build.sh makes. */
 export const HTTP_GO: readonly string[] = [resolve(BUILT, "http-go")];
 
-/** Command of the Java program. It is small: neither a second compiler nor many threads would be of use. */
+/** Command of the Java program. It is small: neither a second compiler nor many threads would be of use. Without /tmp/hsperfdata_USER. */
 export const SERVERS_JAVA: readonly string[] = [
   "java",
   "-XX:TieredStopAtLevel=1",
   "-Xshare:auto",
+  "-XX:-UsePerfData",
   "-cp",
   BUILT,
   "Servers",
