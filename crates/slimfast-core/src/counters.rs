@@ -52,6 +52,8 @@ counters! {
     notify_target_gone,
     /// A socket had to be created while its target waited, because none was prepared.
     notify_pool_empty,
+    /// ioctl(2) about interfaces that was refused, or failed: on a host socket, or what changes something.
+    interface_refused,
     /// Sockets that were put into a dispenser.
     preload_dispensed,
     /// Times that a dispenser had to wait because a socket could not be created or sent.

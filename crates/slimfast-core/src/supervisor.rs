@@ -23,9 +23,11 @@ use crate::sys::seccomp::{Answered, Notification, SeccompListener};
 use crate::sys::unix::set_nonblocking;
 use crate::sys::wake::{Wake, raise_priority, spawn};
 
+mod interface;
 mod pool;
 mod request;
 
+use interface::Interfaces;
 use pool::Pool;
 use request::Request;
 
@@ -105,7 +107,9 @@ impl Supervisor {
             move || {
                 raise_priority();
                 let source = sources.for_endpoint(endpoint, Tier::Notify);
-                let mut worker = Worker { listener, control, counters, source, pool: Pool::default() };
+                let listener = Arc::new(listener);
+                let (pool, interfaces) = (Pool::default(), Interfaces::default());
+                let mut worker = Worker { listener, control, counters, source, pool, interfaces };
                 let ended = worker.run();
                 // The listener goes before the report: whoever hears of the end finds nothing of it left.
                 drop(worker);
@@ -137,11 +141,12 @@ impl Supervisor {
 }
 
 struct Worker {
-    listener: SeccompListener,
+    listener: Arc<SeccompListener>,
     control: Arc<Control>,
     counters: Arc<HandoutCounters>,
     source: Result<Box<dyn SocketSource>>,
     pool: Pool,
+    interfaces: Interfaces,
 }
 
 impl Worker {
@@ -186,6 +191,12 @@ impl Worker {
         self.counters.notify_notifications.add_one();
         let (errno, counter) = match Request::of(notification) {
             Request::Refuse(errno) => (errno, &self.counters.notify_refused),
+            Request::Interface(call) => {
+                match self.interfaces.answer(&self.listener, notification, call, &self.counters) {
+                    Ok(()) => return,
+                    Err(errno) => (errno, &self.counters.interface_refused),
+                }
+            }
             Request::Create { .. } if !self.control.is_serving() => (libc::ENETDOWN, &self.counters.notify_detached),
             Request::Create { family, nonblocking, cloexec } => {
                 let created = match &self.source {

@@ -1,7 +1,7 @@
 //! The seccomp filter of an endpoint's processes, as a list of classic BPF instructions. Pure: installing it is
 //! [`crate::install`]'s job.
 //!
-//! The filter decides one thing: which calls the supervisor answers. It is no sandbox, and no decision about where a
+//! The filter decides which calls the supervisor answers. It is no sandbox, and no decision about where a
 //! connection may go depends on it; the BPF hooks take those on the kernel's own copy of the arguments.
 //!
 //! | call | verdict |
@@ -9,7 +9,9 @@
 //! | `socket(AF_INET or AF_INET6, SOCK_STREAM, 0 or IPPROTO_TCP)` | `USER_NOTIF`: the supervisor injects a host socket |
 //! | the same with IPPROTO_MPTCP | `EPROTONOSUPPORT`, on which runtimes that prefer MPTCP (Go) fall back to TCP |
 //! | `io_uring_setup`, `_enter`, `_register`, in every ABI | `EPERM`: seccomp does not see IORING_OP_SOCKET |
-//! | anything through a foreign ABI (i386, x32, 32-bit Arm) | allowed: it makes sockets of the container's own namespace |
+//! | `ioctl` about interfaces, routes and namespaces (0x89..) | `USER_NOTIF`: refused on host sockets, done for the others |
+//! | the same through a foreign ABI | `EPERM` |
+//! | anything else through a foreign ABI (i386, x32, 32-bit Arm) | allowed: it makes sockets of the container's own namespace |
 //! | everything else | allowed |
 //!
 //! Only the low halves of the arguments are looked at, since the kernel itself takes them as `int`.
@@ -31,10 +33,26 @@ pub struct NativeAbi {
     pub audit_arch: u32,
     /// Number of socket(2).
     pub nr_socket: u32,
+    /// Number of ioctl(2).
+    pub nr_ioctl: u32,
 }
 
-pub const X86_64: NativeAbi = NativeAbi { audit_arch: 0xc000_003e, nr_socket: 41 };
-pub const AARCH64: NativeAbi = NativeAbi { audit_arch: 0xc000_00b7, nr_socket: 198 };
+pub const X86_64: NativeAbi = NativeAbi { audit_arch: 0xc000_003e, nr_socket: 41, nr_ioctl: 16 };
+pub const AARCH64: NativeAbi = NativeAbi { audit_arch: 0xc000_00b7, nr_socket: 198, nr_ioctl: 29 };
+/// Number of ioctl(2) on i386 and 32-bit Arm, and on x32.
+pub const NR_IOCTL_32: u32 = 54;
+pub const NR_IOCTL_X32: u32 = 514 | X32_SYSCALL_BIT;
+
+/// Second byte of the ioctls of sockets (include/uapi/linux/sockios.h).
+const IOCTL_OF_SOCKETS: u32 = 0x8900;
+const IOCTL_TYPE_MASK: u32 = 0xff00;
+/// FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP, SIOCATMARK, SIOCGSTAMP, SIOCGSTAMPNS: about the socket itself.
+const IOCTL_FIRST_ALLOWED: u32 = 0x8901;
+const IOCTL_LAST_ALLOWED: u32 = 0x8907;
+/// SIOCOUTQNSD, and the time stamps of 64 bits.
+const IOCTL_OUTQ_NOT_SENT: u32 = 0x894b;
+const IOCTL_STAMP: u32 = 0x8010_8906;
+const IOCTL_STAMP_NS: u32 = 0x8010_8907;
 
 /// The ABI that this program was built for.
 #[cfg(target_arch = "x86_64")]
@@ -81,42 +99,89 @@ const fn branch(here: usize, code: u16, k: u32, yes: usize, no: usize) -> Instru
 }
 
 /// Number of instructions of [`program`].
-pub const LENGTH: usize = 23;
+pub const LENGTH: usize = 45;
+
+/// Instructions of [`ioctl`].
+const IOCTL_LENGTH: usize = 9;
+
+/// Looks at ioctl(2)'s command, from instruction `here` on.
+const fn ioctl(here: usize, caught: usize, allow: usize) -> [Instruction; IOCTL_LENGTH] {
+    [
+        statement(LOAD, at_argument(1)),
+        branch(here + 1, JUMP_EQUAL, IOCTL_OUTQ_NOT_SENT, allow, here + 2),
+        branch(here + 2, JUMP_EQUAL, IOCTL_STAMP, allow, here + 3),
+        branch(here + 3, JUMP_EQUAL, IOCTL_STAMP_NS, allow, here + 4),
+        statement(AND, IOCTL_TYPE_MASK),
+        branch(here + 5, JUMP_EQUAL, IOCTL_OF_SOCKETS, here + 6, allow),
+        statement(LOAD, at_argument(1)),
+        branch(here + 7, JUMP_AT_LEAST, IOCTL_FIRST_ALLOWED, here + 8, caught),
+        branch(here + 8, JUMP_GREATER, IOCTL_LAST_ALLOWED, caught, allow),
+    ]
+}
 
 /// The filter for machines of one kind.
 ///
 /// Calls whose verdict depends on nothing but number and ABI end before any argument is loaded, so that the kernel
 /// (5.11 and newer) answers them from its bitmap and never runs the program.
 pub const fn program(native: NativeAbi) -> [Instruction; LENGTH] {
-    // Where the verdicts stand.
-    const DENY_IO_URING: usize = 19;
-    const NOTIFY: usize = 20;
-    const NO_MPTCP: usize = 21;
-    const ALLOW: usize = 22;
+    // Where the parts and the verdicts stand.
+    const SOCKET: usize = 9;
+    const FOREIGN: usize = 20;
+    const IOCTL: usize = 23;
+    const FOREIGN_IOCTL: usize = 32;
+    const DENY: usize = 41;
+    const NOTIFY: usize = 42;
+    const NO_MPTCP: usize = 43;
+    const ALLOW: usize = 44;
+    let ioctl_native = ioctl(IOCTL, NOTIFY, ALLOW);
+    let ioctl_foreign = ioctl(FOREIGN_IOCTL, DENY, ALLOW);
     [
         // io_uring, in every ABI.
         statement(LOAD, AT_NR),
         statement(AND, !X32_SYSCALL_BIT),
         branch(2, JUMP_AT_LEAST, NR_IO_URING_SETUP, 3, 4),
-        branch(3, JUMP_GREATER, NR_IO_URING_REGISTER, 4, DENY_IO_URING),
-        // Foreign ABIs: another `arch`, or the x32 bit, with which the number is not socket(2)'s.
+        branch(3, JUMP_GREATER, NR_IO_URING_REGISTER, 4, DENY),
+        // Foreign ABIs: another `arch`, or the x32 bit, with which the number is neither socket(2)'s nor ioctl(2)'s.
         statement(LOAD, AT_ARCH),
-        branch(5, JUMP_EQUAL, native.audit_arch, 6, ALLOW),
+        branch(5, JUMP_EQUAL, native.audit_arch, 6, FOREIGN),
         statement(LOAD, AT_NR),
-        branch(7, JUMP_EQUAL, native.nr_socket, 8, ALLOW),
+        branch(7, JUMP_EQUAL, native.nr_socket, SOCKET, 8),
+        branch(8, JUMP_EQUAL, native.nr_ioctl, IOCTL, FOREIGN + 2),
         // socket(2): family, type, protocol.
         statement(LOAD, at_argument(0)),
-        branch(9, JUMP_EQUAL, libc::AF_INET as u32, 11, 10),
-        branch(10, JUMP_EQUAL, libc::AF_INET6 as u32, 11, ALLOW),
+        branch(10, JUMP_EQUAL, libc::AF_INET as u32, 12, 11),
+        branch(11, JUMP_EQUAL, libc::AF_INET6 as u32, 12, ALLOW),
         statement(LOAD, at_argument(1)),
         statement(AND, SOCK_TYPE_MASK),
-        branch(13, JUMP_EQUAL, libc::SOCK_STREAM as u32, 14, ALLOW),
+        branch(14, JUMP_EQUAL, libc::SOCK_STREAM as u32, 15, ALLOW),
         statement(LOAD, at_argument(2)),
-        branch(15, JUMP_EQUAL, 0, NOTIFY, 16),
-        branch(16, JUMP_EQUAL, libc::IPPROTO_TCP as u32, NOTIFY, 17),
-        branch(17, JUMP_EQUAL, IPPROTO_MPTCP, NO_MPTCP, 18),
+        branch(16, JUMP_EQUAL, 0, NOTIFY, 17),
+        branch(17, JUMP_EQUAL, libc::IPPROTO_TCP as u32, NOTIFY, 18),
         // SCTP and other protocols belong to the container's own namespace.
+        branch(18, JUMP_EQUAL, IPPROTO_MPTCP, NO_MPTCP, 19),
         statement(RETURN, RET_ALLOW),
+        // Other ABIs.
+        statement(LOAD, AT_NR),
+        branch(21, JUMP_EQUAL, NR_IOCTL_32, FOREIGN_IOCTL, ALLOW),
+        branch(22, JUMP_EQUAL, NR_IOCTL_X32, FOREIGN_IOCTL, ALLOW),
+        ioctl_native[0],
+        ioctl_native[1],
+        ioctl_native[2],
+        ioctl_native[3],
+        ioctl_native[4],
+        ioctl_native[5],
+        ioctl_native[6],
+        ioctl_native[7],
+        ioctl_native[8],
+        ioctl_foreign[0],
+        ioctl_foreign[1],
+        ioctl_foreign[2],
+        ioctl_foreign[3],
+        ioctl_foreign[4],
+        ioctl_foreign[5],
+        ioctl_foreign[6],
+        ioctl_foreign[7],
+        ioctl_foreign[8],
         statement(RETURN, RET_ERRNO | libc::EPERM as u32),
         statement(RETURN, RET_USER_NOTIF),
         statement(RETURN, RET_ERRNO | libc::EPROTONOSUPPORT as u32),

@@ -70,4 +70,21 @@ describe("mergeProfile", () => {
     const rules = rulesFor(mergeProfile(none, "p", "m"), "socket");
     expect(rules.some((rule) => rule.action === "SCMP_ACT_ALLOW")).toBe(false);
   });
+
+  it("has exactly one rule for each ioctl, and sends those about interfaces to the agent", () => {
+    const base = { ...LISTED, syscalls: [...LISTED.syscalls, { names: ["ioctl"], action: "SCMP_ACT_ALLOW" }] };
+    const rules = rulesFor(mergeProfile(base, "p", "m"), "ioctl");
+    const itself = new Set([0x8901, 0x8902, 0x8903, 0x8904, 0x8905, 0x8906, 0x8907, 0x894b]);
+    for (let command = 0; command <= 0xffff; command += 1) {
+      const fitting = rules.filter(({ args: [test] = [] }) => test && (command & test.value) === test.valueTwo);
+      const expected = command >> 8 === 0x89 && !itself.has(command) ? "SCMP_ACT_NOTIFY" : "SCMP_ACT_ALLOW";
+      const actions = fitting.map(({ action }) => action);
+      if (actions.length !== 1 || actions[0] !== expected) expect({ command, actions }).toEqual({ command, expected });
+    }
+    expect(rulesFor(mergeProfile(OPEN, "p", "m"), "ioctl").every(({ action }) => action === "SCMP_ACT_NOTIFY")).toBe(
+      true,
+    );
+    const denied = rulesFor(mergeProfile(LISTED, "p", "m"), "ioctl");
+    expect(denied.some(({ action }) => action === "SCMP_ACT_ALLOW")).toBe(false);
+  });
 });

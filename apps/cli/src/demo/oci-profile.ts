@@ -4,7 +4,8 @@
  *
  * - socket(AF_INET or AF_INET6, SOCK_STREAM, 0 or IPPROTO_TCP) goes to the agent (SCMP_ACT_NOTIFY);
  * - the same with IPPROTO_MPTCP fails with EPROTONOSUPPORT, on which runtimes that prefer MPTCP fall back to TCP;
- * - io_uring fails with EPERM, because seccomp does not see its way of making sockets.
+ * - io_uring fails with EPERM, because seccomp does not see its way of making sockets;
+ * - ioctl(2) about interfaces, routes and namespaces (0x89..) goes to the agent, which refuses it on host sockets.
  *
  * Rules for one call must not overlap: libseccomp lets an unconditional one swallow all others. So the base profile's
  * rules for socket(2) are taken out, and what they allow besides TCP is allowed again, family by family.
@@ -64,7 +65,7 @@ const OTHER_TYPES = [2, 3, 4, 5, 6, 10] as const;
 const MAX_FAMILY = 45;
 const IO_URING = ["io_uring_setup", "io_uring_enter", "io_uring_register"] as const;
 const WITH_SOCKETCALL: ReadonlySet<string> = new Set(["SCMP_ARCH_X86"]);
-const OURS: ReadonlySet<string> = new Set(["socket", ...IO_URING]);
+const OURS: ReadonlySet<string> = new Set(["socket", "ioctl", ...IO_URING]);
 
 /**
  * `base` with our rules.
@@ -81,7 +82,7 @@ export function mergeProfile(base: SeccompProfile, listenerPath: string, listene
     ...(base.architectures && { architectures: base.architectures.filter((name) => !WITH_SOCKETCALL.has(name)) }),
     listenerPath,
     listenerMetadata,
-    syscalls: [...others, ...ourRules(), ...otherSockets(base)],
+    syscalls: [...others, ...ourRules(), ...otherSockets(base), ...ioctlRules(base)],
   };
 }
 
@@ -123,6 +124,56 @@ function otherSockets(base: SeccompProfile): CallRule[] {
     allow([family, SOCK_STREAM, IPPROTO_SCTP], stream(family, IPPROTO_SCTP));
   }
   return allowed;
+}
+
+/** The second byte of the ioctls of sockets. */
+const IOCTL_OF_SOCKETS = 0x8900;
+/** FIOSETOWN to SIOCGSTAMPNS, with and without 64 bits, and SIOCOUTQNSD: about the socket itself. */
+const IOCTL_ABOUT_ITSELF: readonly Masked[] = [
+  { mask: 0xffff, value: 0x8901 },
+  { mask: 0xfffe, value: 0x8902 },
+  { mask: 0xfffc, value: 0x8904 },
+  { mask: 0xffff, value: 0x894b },
+];
+/** What else begins with 0x89. */
+const IOCTL_OF_INTERFACES: readonly Masked[] = [
+  { mask: 0xffff, value: 0x8900 },
+  { mask: 0xfff8, value: 0x8908 },
+  ...[1, 2, 3, 5, 6, 7].map((digit) => ({ mask: 0xfff0, value: IOCTL_OF_SOCKETS + 16 * digit })),
+  { mask: 0xfff8, value: 0x8940 },
+  { mask: 0xfffe, value: 0x8948 },
+  { mask: 0xffff, value: 0x894a },
+  { mask: 0xfffc, value: 0x894c },
+  { mask: 0xff80, value: 0x8980 },
+];
+
+interface Masked {
+  readonly mask: number;
+  readonly value: number;
+}
+
+/** Every command is in one rule and no more, since rules must not overlap. Only the lower 16 bits tell them apart. */
+function ioctlRules(base: SeccompProfile): CallRule[] {
+  const rule = (action: string, { mask, value }: Masked): CallRule => ({
+    names: ["ioctl"],
+    action,
+    args: [{ index: 1, value: mask, valueTwo: value, op: "SCMP_CMP_MASKED_EQ" }],
+  });
+  const notified = IOCTL_OF_INTERFACES.map((masked) => rule("SCMP_ACT_NOTIFY", masked));
+  const rules = base.syscalls.filter((call) => call.names.includes("ioctl"));
+  if (base.defaultAction === "SCMP_ACT_ALLOW" && rules.length === 0) return notified;
+  const others = [...IOCTL_ABOUT_ITSELF, ...otherSecondBytes()];
+  const isAllowed = ({ value }: Masked) => verdict(base.defaultAction, rules, [0, value]) === "SCMP_ACT_ALLOW";
+  return [...notified, ...others.filter(isAllowed).map((masked) => rule("SCMP_ACT_ALLOW", masked))];
+}
+
+/** All second bytes but 0x89: by the first bit that is different. */
+function otherSecondBytes(): Masked[] {
+  return Array.from({ length: 8 }, (_, index) => {
+    const bit = 0x8000 >> index;
+    const above = 0xffff & ~(2 * bit - 1);
+    return { mask: above | bit, value: (IOCTL_OF_SOCKETS & above) | (~IOCTL_OF_SOCKETS & bit) };
+  });
 }
 
 function stream(family: number, protocol: number): ArgumentRule[] {

@@ -2,12 +2,14 @@
 
 use slimfast_seccomp::filter::{IPPROTO_MPTCP, NATIVE, SOCK_TYPE_MASK};
 
+use super::interface::InterfaceCall;
 use crate::owner::Family;
 use crate::sys::seccomp::Notification;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request {
     Create { family: Family, nonblocking: bool, cloexec: bool },
+    Interface(InterfaceCall),
     Refuse(i32),
 }
 
@@ -15,6 +17,12 @@ impl Request {
     /// The errnos are those that the kernel's own socket(2) gives, in its order of checks.
     pub(super) fn of(notification: &Notification) -> Self {
         let Notification { nr, arch, args, .. } = *notification;
+        if arch == NATIVE.audit_arch && nr as u32 == NATIVE.nr_ioctl {
+            // The kernel takes the first two as unsigned int.
+            let [descriptor, command, argument, ..] = args;
+            let (descriptor, command) = (descriptor as i32, command as u32);
+            return Request::Interface(InterfaceCall { descriptor, command, argument });
+        }
         // Our filter sends nothing else, but a runtime's profile may be wider than it.
         if arch != NATIVE.audit_arch || nr as u32 != NATIVE.nr_socket {
             return Request::Refuse(libc::EAFNOSUPPORT);

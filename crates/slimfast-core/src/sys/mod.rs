@@ -6,6 +6,7 @@ pub mod host_socket;
 pub mod limits;
 pub mod netns;
 pub mod seccomp;
+pub mod target;
 pub mod tcp;
 pub mod unix;
 pub mod wake;

@@ -122,3 +122,24 @@ fn every_jump_stays_in_the_program() {
         }
     }
 }
+
+#[test]
+fn ioctl_about_interfaces_is_answered_and_the_rest_is_the_kernels() {
+    let denied = RET_ERRNO | libc::EPERM as u32;
+    for (native, arch32) in [(X86_64, AUDIT_ARCH_I386), (AARCH64, AUDIT_ARCH_ARM)] {
+        let program = program(native);
+        let on = |command: u32| [3, 0xdead_beef_0000_0000 | u64::from(command), 0];
+        // FIONREAD, FIONBIO, TCGETS; SIOCATMARK, FIOSETOWN, SIOCGSTAMPNS, SIOCOUTQNSD, SIOCGSTAMP_NEW.
+        for command in [0x541b, 0x5421, 0x5401, 0x8905, 0x8901, 0x8907, 0x894b, 0x8010_8906, 0, u32::MAX] {
+            assert_eq!(run(&program, native.nr_ioctl, native.audit_arch, on(command)), RET_ALLOW, "{command:#x}");
+            assert_eq!(run(&program, NR_IOCTL_32, arch32, on(command)), RET_ALLOW, "{command:#x}");
+        }
+        // SIOCGIFCONF, SIOCSIFFLAGS, SIOCADDRT, SIOCGSKNS, SIOCETHTOOL, and what is between the allowed ones.
+        for command in [0x8912, 0x8914, 0x890b, 0x894c, 0x8946, 0x8900, 0x8908, 0x894a, 0x89ff, 0x1234_8903] {
+            assert_eq!(run(&program, native.nr_ioctl, native.audit_arch, on(command)), RET_USER_NOTIF, "{command:#x}");
+            assert_eq!(run(&program, NR_IOCTL_32, arch32, on(command)), denied, "{command:#x}");
+        }
+    }
+    let x32 = |command| run(&program(X86_64), NR_IOCTL_X32, X86_64.audit_arch, [3, command, 0]);
+    assert_eq!((x32(0x8912), x32(0x541b)), (denied, RET_ALLOW));
+}
