@@ -1,7 +1,8 @@
 //! The load for memcached against a real one, which counts what it is asked.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -13,27 +14,35 @@ struct Memcached {
 }
 
 impl Memcached {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+    /// On a port that it chooses itself, so that no other test has it.
+    fn start(test: &str) -> Self {
+        let port_file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("memcached-{}-{test}", std::process::id()));
         let child = Command::new("memcached")
-            .args(["-u", "root", "-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()])
+            .args(["-u", "root", "-l", "127.0.0.1", "-U", "0", "-p", "-1"])
+            .env("MEMCACHED_PORT_FILENAME", &port_file)
             .spawn()
             .expect("memcached, which the set-up installs");
+        let mut memcached = Self { child, port: 0 };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while memcached.port == 0 {
             assert!(Instant::now() < deadline, "memcached does not listen");
             std::thread::sleep(Duration::from_millis(20));
+            // It gets its name when it is complete.
+            let text = std::fs::read_to_string(&port_file).unwrap_or_default();
+            let port = text.lines().find_map(|line| line.strip_prefix("TCP INET: "));
+            memcached.port = port.map_or(0, |port| port.parse().expect("a port"));
         }
-        Self { child, port }
+        std::fs::remove_file(&port_file).expect("remove the file with the port");
+        memcached
     }
 
     fn statistic(&self, name: &str) -> u64 {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connect");
-        stream.write_all(b"stats\r\nquit\r\n").expect("write");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("read");
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("STAT {name} ")));
-        line.expect(name).parse().expect(name)
+        stream.write_all(b"stats\r\n").expect("write");
+        let lines = BufReader::new(stream).lines().map(|line| line.expect("read"));
+        let text: Vec<_> = lines.take_while(|line| line != "END").collect();
+        let value = text.iter().find_map(|line| line.strip_prefix(&format!("STAT {name} ")));
+        value.expect(name).parse().expect(name)
     }
 
     /// What the load reports, and what memcached counted meanwhile: sets, gets, connections.
@@ -67,7 +76,8 @@ const OWN_CONNECTIONS: u64 = 3;
 
 #[test]
 fn a_connection_per_request_is_what_memcached_counts() {
-    let (report, [sets, gets, connections]) = Memcached::start().load(&["--clients", "3", "--connection-per-request"]);
+    let (report, [sets, gets, connections]) =
+        Memcached::start("fresh").load(&["--clients", "3", "--connection-per-request"]);
     let (reported_sets, reported_gets) =
         (report["sets"].as_u64().expect("sets"), report["gets"].as_u64().expect("gets"));
     assert_eq!((sets, gets), (reported_sets + CLIENTS * KEYS, reported_gets));
@@ -78,7 +88,7 @@ fn a_connection_per_request_is_what_memcached_counts() {
 
 #[test]
 fn persistent_connections_are_made_once() {
-    let (report, [sets, gets, connections]) = Memcached::start().load(&["--clients", "3"]);
+    let (report, [sets, gets, connections]) = Memcached::start("kept").load(&["--clients", "3"]);
     let (reported_sets, reported_gets) =
         (report["sets"].as_u64().expect("sets"), report["gets"].as_u64().expect("gets"));
     assert_eq!((sets, gets), (reported_sets + CLIENTS * KEYS, reported_gets));
