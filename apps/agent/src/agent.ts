@@ -121,7 +121,7 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   // Counts every event: only for somebody who reads it.
   const metrics = metricsAddress === undefined ? undefined : new AgentMetrics({ core, link, endpoints, version });
   core.onEvents((batch) => {
-    metrics?.note(batch.events, batch.dropped);
+    metrics?.note(batch);
     deliver(batch, { endpoints, events, reporter, convert, log });
   });
 
@@ -214,11 +214,10 @@ function deliver(
     else if (event.kind === "admissionRefused") to.log.warn({ reason: event.reason }, "a container was refused");
     else about.push(event);
   }
-  const reported = to.reporter.admit(about.length);
-  const wanted = to.events.isWatched ? about : about.slice(0, reported);
-  const converted = wanted.map((event) => to.convert.event(event));
-  if (to.events.isWatched) to.events.publish(converted, dropped);
-  to.reporter.publish(converted.slice(0, reported), dropped);
+  const isWanted = to.events.isWatched || to.reporter.isReporting;
+  const converted = isWanted ? about.map((event) => to.convert.event(event)) : [];
+  to.events.publish(converted, dropped);
+  to.reporter.publish(converted, dropped);
 }
 
 function nodeOf(config: CoreConfig): Node {

@@ -29,9 +29,6 @@ export interface Limits {
   watcherBufferEvents: number;
   /** Most events in one message to a reader. */
   watcherBatchEvents: number;
-  /** Events that are reported in a second, and at most in a burst; the rest is dropped unread, so that a flood of
-   * connections leaves the agent time for its callers. */
-  reportEventsPerSecond: number;
   /** Events that wait to be reported to the controller; the oldest are dropped. */
   reportBufferEvents: number;
   /** Most events in one message to the controller. */
@@ -70,7 +67,6 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   ephemeralJoinMs: 30_000,
   watcherBufferEvents: 4_096,
   watcherBatchEvents: 256,
-  reportEventsPerSecond: 8_000,
   reportBufferEvents: 20_000,
   reportBatchEvents: 2_000,
   reportIntervalMs: 100,

@@ -77,18 +77,6 @@ describe("a report", () => {
     await eventually(() => expect(requests().reduce((sum, { dropped }) => sum + dropped, 0n)).toBe(9n));
   });
 
-  it("drops what is beyond a node's rate unread", async () => {
-    await bed.startAgent();
-    await isReported();
-    bed.core.emit(
-      Array.from({ length: 1_500 }, () => connectionEvent({ connection: connectionState({}) })),
-      0n,
-    );
-    const dropped = () => requests().reduce((sum, request) => sum + request.dropped, 0n);
-    await eventually(() => expect(dropped() + BigInt(events().length)).toBe(1_500n));
-    expect(dropped()).toBeGreaterThanOrEqual(500n);
-  });
-
   it("begins anew after its stream was lost, whatever the reason, and Sync goes on", async () => {
     bed.controller.faults.failNext("report", new ServerError(Status.UNIMPLEMENTED, "of an older version"));
     await bed.startAgent();

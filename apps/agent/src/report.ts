@@ -67,25 +67,15 @@ export class Reporter {
   /** Of the stream that is open, if one is. */
   #outbox: Outbox | undefined;
   #droppedBefore = 0n;
-  /** Events that may still be reported, as of `#budgetMs`. */
-  #budget = 0;
-  #budgetMs = Number.NEGATIVE_INFINITY;
   #running: Promise<void> | undefined;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
   }
 
-  /** How many of `count` events that came now are to be converted and published; the others count as dropped. */
-  admit(count: number, nowMs: number = performance.now()): number {
-    if (!this.#outbox) return 0;
-    const rate = this.#options.limits.reportEventsPerSecond;
-    this.#budget = Math.min(rate, this.#budget + ((nowMs - this.#budgetMs) * rate) / 1_000);
-    this.#budgetMs = nowMs;
-    const admitted = Math.min(count, Math.floor(this.#budget));
-    this.#budget -= admitted;
-    if (admitted < count) this.#outbox.lose(BigInt(count - admitted));
-    return admitted;
+  /** Whether the controller listens: nothing needs to be converted otherwise. */
+  get isReporting(): boolean {
+    return this.#outbox !== undefined;
   }
 
   /** @param droppedBefore - events lost on their way here, since the agent started */

@@ -15,6 +15,7 @@ mod attach;
 mod config;
 mod queue;
 mod state;
+mod thinning;
 mod uplinks;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ pub use self::attach::{AttachRequest, PublishedPort};
 pub use self::config::NodeConfig;
 pub use self::queue::{Batch, EventQueue, NodeEvent};
 pub use self::state::{EndpointState, NetworkState, NodeState, StateChange};
+pub use self::thinning::EventClass;
 
 use self::attach::Attached;
 use self::state::State;
@@ -299,12 +301,7 @@ impl Parts {
         let sockets = Arc::new(HostSockets::new(loaded.map("sockets")?));
         let listing = Listing::new(&loaded)?;
         let sink = Arc::clone(queue);
-        let reader = EventReader::start(
-            loaded.map("events")?,
-            Box::new(move |events| {
-                sink.push_all(events.into_iter().map(|event| NodeEvent::Connection(Box::new(event))));
-            }),
-        )?;
+        let reader = EventReader::start(loaded.map("events")?, Box::new(move |events| sink.push_connections(events)))?;
         let (sender, admitted) = channel();
         let admitted_sockets = Arc::clone(&sockets);
         let lookup = move |metadata: &str| parse_metadata(metadata).filter(|&key| admitted_sockets.is_admitted(key));

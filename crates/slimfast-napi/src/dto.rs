@@ -174,6 +174,16 @@ pub struct AdmissionRefusedEvent {
 pub struct EventBatch {
     pub events: Vec<CoreEvent>,
     pub dropped: BigInt,
+    pub passed_over: Vec<PassedOver>,
+}
+
+#[napi(object, use_nullable = true)]
+pub struct PassedOver {
+    pub kind: String,
+    pub direction: String,
+    pub tier: String,
+    pub error: Option<String>,
+    pub count: f64,
 }
 
 pub type CoreEvent = Either3<ConnectionEventState, IdleEvent, AdmissionRefusedEvent>;
@@ -335,22 +345,37 @@ impl From<SocketAddr> for AddressPort {
     }
 }
 
+fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Outbound => "outbound",
+        Direction::Inbound => "inbound",
+    }
+}
+
+fn tier_name(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Notify => "notify",
+        Tier::Preload => "preload",
+    }
+}
+
+fn kind_name(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Opened => "opened",
+        EventKind::Accepted => "accepted",
+        EventKind::Closed => "closed",
+        EventKind::Refused => "refused",
+    }
+}
+
 impl From<&Connection> for ConnectionState {
     fn from(connection: &Connection) -> Self {
         Self {
             cookie: connection.cookie.into(),
             vni: connection.owner.vni,
             endpoint_id: connection.owner.id,
-            direction: match connection.direction {
-                Direction::Outbound => "outbound",
-                Direction::Inbound => "inbound",
-            }
-            .into(),
-            tier: match connection.tier {
-                Tier::Notify => "notify",
-                Tier::Preload => "preload",
-            }
-            .into(),
+            direction: direction_name(connection.direction).into(),
+            tier: tier_name(connection.tier).into(),
             state: connection.state.into(),
             local: connection.local.into(),
             peer: connection.peer.into(),
@@ -392,13 +417,7 @@ impl From<&node::AttachedState> for AttachedState {
 impl From<&ConnectionEvent> for ConnectionEventState {
     fn from(event: &ConnectionEvent) -> Self {
         Self {
-            kind: match event.kind {
-                EventKind::Opened => "opened",
-                EventKind::Accepted => "accepted",
-                EventKind::Closed => "closed",
-                EventKind::Refused => "refused",
-            }
-            .into(),
+            kind: kind_name(event.kind).into(),
             time_ns: event.time_ns.into(),
             connection: (&event.connection).into(),
             error: event.errno.map(slimfast_core::error::errno_name),
@@ -420,7 +439,23 @@ fn core_event(event: node::NodeEvent) -> CoreEvent {
 
 impl From<node::Batch> for EventBatch {
     fn from(batch: node::Batch) -> Self {
-        Self { events: batch.events.into_iter().map(core_event).collect(), dropped: batch.dropped.into() }
+        Self {
+            events: batch.events.into_iter().map(core_event).collect(),
+            dropped: batch.dropped.into(),
+            passed_over: batch.passed_over.into_iter().map(PassedOver::from).collect(),
+        }
+    }
+}
+
+impl From<(node::EventClass, u64)> for PassedOver {
+    fn from((class, count): (node::EventClass, u64)) -> Self {
+        Self {
+            kind: kind_name(class.kind).into(),
+            direction: direction_name(class.direction).into(),
+            tier: tier_name(class.tier).into(),
+            error: class.errno.map(slimfast_core::error::errno_name),
+            count: count as f64,
+        }
     }
 }
 

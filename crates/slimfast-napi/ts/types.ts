@@ -165,10 +165,22 @@ export type CoreEvent =
       reason: string;
     };
 
+/** Events that were not told one by one, because connections came faster than the core tells of them. */
+export interface PassedOver {
+  kind: "opened" | "accepted" | "closed" | "refused";
+  direction: Direction;
+  tier: Tier;
+  /** Of "refused": errno as the application saw it; else null. */
+  error: string | null;
+  count: number;
+}
+
 export interface EventBatch {
   events: CoreEvent[];
-  /** Events lost since the core was opened, in the kernel's ring or in the queue to JavaScript. */
+  /** Events passed over, or lost in the queue to JavaScript, since the core was opened. */
   dropped: bigint;
+  /** Of those, what was passed over since the last batch. */
+  passedOver: PassedOver[];
 }
 
 export interface Check {

@@ -37,17 +37,23 @@ it("counts connections, verdicts, the kernel's counters and what is attached", a
         { kind: "admissionRefused", reason: "unknown endpoint" },
       ],
       4n,
+      [
+        { kind: "opened", direction: "outbound", tier: "preload", error: null, count: 3 },
+        { kind: "refused", direction: "outbound", tier: "notify", error: "EPERM", count: 5 },
+      ],
     );
   });
   expect(text.split("\n")).toEqual(
     expect.arrayContaining([
       'slimfast_agent_connections_total{direction="outbound",tier="notify",result="opened"} 1',
       'slimfast_agent_connections_total{direction="inbound",tier="preload",result="accepted"} 1',
-      'slimfast_agent_connections_total{direction="outbound",tier="notify",result="refused"} 2',
+      'slimfast_agent_connections_total{direction="outbound",tier="notify",result="refused"} 7',
+      'slimfast_agent_connections_total{direction="outbound",tier="preload",result="opened"} 3',
       'slimfast_agent_connection_setup_seconds_count{tier="notify"} 1',
       'slimfast_agent_connection_setup_seconds_bucket{le="0.00007",tier="notify"} 1',
       'slimfast_agent_connection_setup_seconds_bucket{le="0.00005",tier="notify"} 0',
-      'slimfast_agent_policy_verdicts_total{direction="outbound",verdict="denied"} 1',
+      'slimfast_agent_policy_verdicts_total{direction="outbound",verdict="denied"} 6',
+      'slimfast_agent_policy_verdicts_total{direction="outbound",verdict="allowed"} 4',
       'slimfast_agent_policy_verdicts_total{direction="inbound",verdict="allowed"} 1',
       'slimfast_agent_data_path_events_total{counter="syn_seen"} 3',
       "slimfast_agent_events_dropped_total 4",

@@ -1,8 +1,9 @@
 /**
  * The agent's Prometheus metrics. Names follow the convention: base units, `_total` for counters; labels have only the
- * values that code and core define. Counters of the core are read at each scrape, connections are counted as they happen.
+ * values that code and core define. Counters of the core are read at each scrape. Connections are counted as they happen, all of
+ * them; setup times are those of the connections that the core tells of one by one.
  */
-import type { Core, CoreEvent } from "@slimfast/core";
+import type { Core, EventBatch, PassedOver } from "@slimfast/core";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
 export interface AgentMetricSources {
@@ -39,7 +40,7 @@ export class AgentMetrics {
     });
     this.#setupSeconds = new Histogram({
       name: "slimfast_agent_connection_setup_seconds",
-      help: "Time that the handshake of outbound connections took, by tier.",
+      help: "Time that the handshake of outbound connections took, by tier; a sample at high rates.",
       labelNames: ["tier"],
       buckets: SETUP_SECONDS,
       registers,
@@ -63,7 +64,7 @@ export class AgentMetrics {
     );
     this.#counters(
       "slimfast_agent_events_dropped_total",
-      "Events of connections that were lost between the kernel and the agent.",
+      "Events of connections that were not told one by one.",
       undefined,
       () => [["", this.#dropped]],
     );
@@ -86,8 +87,7 @@ export class AgentMetrics {
     new Gauge({ name: "slimfast_agent_info", help, labelNames: ["version"], registers }).set({ version }, 1);
   }
 
-  /** @param dropped Events lost since the core was opened. */
-  note(events: readonly CoreEvent[], dropped: bigint): void {
+  note({ events, dropped, passedOver }: EventBatch): void {
     this.#dropped = dropped;
     for (const event of events) {
       if (event.kind === "idle") continue;
@@ -96,13 +96,17 @@ export class AgentMetrics {
         continue;
       }
       const { direction, tier, setupUs } = event.connection;
-      this.#connections.inc({ direction, tier, result: event.kind });
+      this.#count({ kind: event.kind, direction, tier, error: event.error, count: 1 });
       if (event.kind === "opened" && setupUs > 0) this.#setupSeconds.observe({ tier }, setupUs / MICROSECONDS);
-      const isDenied = event.kind === "refused" && event.error === "EPERM";
-      if (isDenied) this.#verdicts.inc({ direction, verdict: "denied" });
-      else if (event.kind === "opened" || event.kind === "accepted")
-        this.#verdicts.inc({ direction, verdict: "allowed" });
     }
+    for (const alike of passedOver) this.#count(alike);
+  }
+
+  #count({ kind, direction, tier, error, count }: PassedOver): void {
+    this.#connections.inc({ direction, tier, result: kind }, count);
+    const isDenied = kind === "refused" && error === "EPERM";
+    if (isDenied) this.#verdicts.inc({ direction, verdict: "denied" }, count);
+    else if (kind === "opened" || kind === "accepted") this.#verdicts.inc({ direction, verdict: "allowed" }, count);
   }
 
   #gauge(name: string, help: string, read: () => number): void {

@@ -28,7 +28,6 @@ export const TEST_LIMITS: Readonly<Limits> = {
   ephemeralJoinMs: 60_000,
   watcherBufferEvents: 8,
   watcherBatchEvents: 4,
-  reportEventsPerSecond: 1_000,
   reportBufferEvents: 8,
   reportBatchEvents: 4,
   reportIntervalMs: 5,

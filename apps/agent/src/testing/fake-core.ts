@@ -14,6 +14,7 @@ import {
   type EventBatch,
   type ListenerState,
   type NetworkPolicy,
+  type PassedOver,
   type StateChange,
 } from "@slimfast/core";
 import { Faults } from "./faults.js";
@@ -136,8 +137,8 @@ export class FakeCore implements Core {
   }
 
   /** Delivers events as the core's threads do. */
-  emit(events: CoreEvent[], dropped = 0n): void {
-    this.#deliver?.({ events, dropped });
+  emit(events: CoreEvent[], dropped = 0n, passedOver: PassedOver[] = []): void {
+    this.#deliver?.({ events, dropped, passedOver });
   }
 
   /** A process has joined the endpoint, or the last one has left it (0). */

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 const POLL: Duration = Duration::from_millis(20);
 
 /// What happened to a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
     Opened,
     Accepted,

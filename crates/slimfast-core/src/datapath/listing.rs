@@ -35,7 +35,7 @@ const TCP_STATES: [&str; 13] = [
 ];
 
 /// Which end of a connection the container holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     Outbound,
     Inbound,

@@ -1,10 +1,13 @@
 //! Events on their way to the agent.
 //!
-//! Bounded: when the agent does not keep up, the newest are dropped and counted. Pushing never waits for a reader.
+//! Bounded: connections beyond a rate are passed over ([`super::thinning`]), and when the agent does not keep up, the newest
+//! events are dropped. Both are counted. Pushing never waits for a reader.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
+use super::thinning::{EventClass, Thinning};
 use crate::datapath::events::ConnectionEvent;
 use crate::owner::EndpointKey;
 
@@ -26,27 +29,56 @@ pub enum NodeEvent {
 #[derive(Debug, Default)]
 pub struct Batch {
     pub events: Vec<NodeEvent>,
-    /// Events dropped since the node was opened.
+    /// Events passed over or dropped since the node was opened.
     pub dropped: u64,
+    /// Of those, what was passed over since the last batch.
+    pub passed_over: Vec<(EventClass, u64)>,
 }
 
 type Waker = Box<dyn Fn() + Send>;
 
-#[derive(Default)]
 pub struct EventQueue(Mutex<Queue>);
 
-#[derive(Default)]
 struct Queue {
     events: VecDeque<NodeEvent>,
     dropped: u64,
+    thinning: Thinning,
     waker: Option<Waker>,
 }
 
+impl Default for EventQueue {
+    fn default() -> Self {
+        let thinning = Thinning::new(Instant::now());
+        Self(Mutex::new(Queue { events: VecDeque::new(), dropped: 0, thinning, waker: None }))
+    }
+}
+
 impl Queue {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && !self.thinning.has_counts()
+    }
+
     /// Tells the reader, if there is something to read.
     fn wake(&self) {
-        if let Some(waker) = self.waker.as_ref().filter(|_| !self.events.is_empty()) {
+        if let Some(waker) = self.waker.as_ref().filter(|_| !self.is_empty()) {
             waker();
+        }
+    }
+
+    fn push(&mut self, event: NodeEvent) {
+        if self.events.len() < CAPACITY {
+            self.events.push_back(event);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// Wakes the reader if what `push` does makes the queue stop being empty.
+    fn pushing(&mut self, push: impl FnOnce(&mut Self)) {
+        let was_empty = self.is_empty();
+        push(self);
+        if was_empty {
+            self.wake();
         }
     }
 }
@@ -64,19 +96,23 @@ impl EventQueue {
         self.lock().waker = None;
     }
 
+    /// All of them, as far as there is room.
     pub(super) fn push_all(&self, events: impl IntoIterator<Item = NodeEvent>) {
-        let mut queue = self.lock();
-        let was_empty = queue.events.is_empty();
-        for event in events {
-            if queue.events.len() < CAPACITY {
-                queue.events.push_back(event);
-            } else {
-                queue.dropped += 1;
+        self.lock().pushing(|queue| events.into_iter().for_each(|event| queue.push(event)));
+    }
+
+    /// Those that are to be told.
+    pub(super) fn push_connections(&self, events: Vec<ConnectionEvent>) {
+        self.lock().pushing(|queue| {
+            queue.thinning.fill(Instant::now());
+            for event in events {
+                if queue.thinning.admits(&event) {
+                    queue.push(NodeEvent::Connection(Box::new(event)));
+                } else {
+                    queue.dropped += 1;
+                }
             }
-        }
-        if was_empty {
-            queue.wake();
-        }
+        });
     }
 
     /// Takes up to `most` events, oldest first.
@@ -84,8 +120,9 @@ impl EventQueue {
         let mut queue = self.lock();
         let count = queue.events.len().min(most);
         let events = queue.events.drain(..count).collect();
+        let passed_over = queue.thinning.take_counts();
         queue.wake();
-        Batch { events, dropped: queue.dropped }
+        Batch { events, dropped: queue.dropped, passed_over }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
