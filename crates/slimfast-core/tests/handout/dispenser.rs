@@ -83,7 +83,9 @@ fn the_queue_is_about_64_deep_and_refilled_when_a_quarter_is_left() {
     for _ in 0..depth / 2 - 4 {
         take(&d.container).unwrap();
     }
-    eventually("it is full again", || d.counters.preload_dispensed.get() >= 2 * depth - 8);
+    // It may have been refilled while these were taken, and then has no reason to be refilled again.
+    let refilled = depth + depth * 5 / 8;
+    eventually("it is refilled", || d.counters.preload_dispensed.get() >= refilled);
     d.dispenser.stop();
     d.dispenser.join();
 }
