@@ -87,6 +87,7 @@ export class AgentMetrics {
     new Gauge({ name: "slimfast_agent_info", help, labelNames: ["version"], registers }).set({ version }, 1);
   }
 
+  /** Counts what a batch tells of. */
   note({ events, dropped, passedOver }: EventBatch): void {
     this.#dropped = dropped;
     for (const event of events) {

@@ -135,7 +135,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::super::thinning::BURST;
+    use super::super::thinning::tests::event;
     use super::*;
+    use crate::datapath::events::EventKind;
 
     fn idle(id: u32) -> NodeEvent {
         NodeEvent::Idle(EndpointKey { vni: 1, id })
@@ -149,6 +152,36 @@ mod tests {
         assert_eq!((batch.events.len(), batch.dropped), (CAPACITY, 3));
         assert_eq!(batch.events[0], idle(0));
         assert!(queue.take(1).events.is_empty());
+    }
+
+    #[test]
+    fn connections_passed_over_are_dropped_ones_and_come_as_counts_even_alone() {
+        let queue = EventQueue::default();
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&woken);
+        queue.set_waker(Box::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        }));
+        let told = u64::from(BURST) / 2;
+        let of = |kind, cookies: std::ops::Range<u64>| cookies.map(|cookie| event(kind, cookie)).collect();
+        queue.push_connections(of(EventKind::Opened, 0..3 * told));
+        let batch = queue.take(usize::MAX);
+        let begun = batch.events.len() as u64;
+        assert_eq!(begun, told);
+        let counted = |batch: &Batch, kind| {
+            let [(class, count)] = batch.passed_over[..] else { panic!("{:?}", batch.passed_over) };
+            assert_eq!(class.kind, kind);
+            count
+        };
+        assert_eq!((counted(&batch, EventKind::Opened), batch.dropped), (3 * told - begun, 3 * told - begun));
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        queue.push_connections(of(EventKind::Closed, begun..3 * told));
+        assert_eq!(woken.load(Ordering::SeqCst), 2, "though there is no event");
+        let batch = queue.take(usize::MAX);
+        assert!(batch.events.is_empty());
+        assert_eq!((counted(&batch, EventKind::Closed), batch.dropped), (3 * told - begun, 2 * (3 * told - begun)));
+        assert!(queue.take(1).passed_over.is_empty());
+        assert_eq!(woken.load(Ordering::SeqCst), 2);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::datapath::listing::Direction;
 use crate::owner::Tier;
 
 /// Events per second, in the long run: those of 1,000 connections.
-pub(super) const EVENTS_PER_SECOND: u32 = 2_000;
+const EVENTS_PER_SECOND: u32 = 2_000;
 
 /// Events in a burst after a quiet time.
 pub(super) const BURST: u32 = 8_000;
@@ -103,14 +103,14 @@ impl Thinning {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
     use super::*;
     use crate::datapath::listing::Connection;
     use crate::owner::EndpointKey;
 
-    fn event(kind: EventKind, cookie: u64) -> ConnectionEvent {
+    pub(in crate::node) fn event(kind: EventKind, cookie: u64) -> ConnectionEvent {
         let nowhere = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
         ConnectionEvent {
             kind,

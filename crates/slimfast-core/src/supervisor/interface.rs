@@ -6,13 +6,13 @@
 //! FUSE): that holds up nothing but the target, and a few at a time of them at most.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use crate::counters::HandoutCounters;
+use crate::sys::netns;
 use crate::sys::seccomp::{Notification, SeccompListener};
-use crate::sys::target::{Target, interface_list, interface_request, namespace_cookie};
+use crate::sys::target::{SIOCGIFCONF, Target, interface_list, interface_request};
 use crate::sys::wake::spawn;
 
 /// Requests of one listener that are answered at the same time.
@@ -21,7 +21,6 @@ const MAX_AT_ONCE: usize = 8;
 const MAX_LIST_BYTES: usize = 64 * 1024;
 /// `struct ifconf` on 64-bit machines: length, padding, pointer.
 const IFCONF_BYTES: usize = 16;
-const SIOCGIFCONF: u32 = 0x8912;
 
 /// What reads: name, flags, addresses (own, of the other end, broadcast), mask, metric, MTU, hardware address, index,
 /// queue length, map. Their argument is a `struct ifreq`.
@@ -91,17 +90,12 @@ fn perform(listener: &Weak<SeccompListener>, notification: &Notification, call: 
     }
     let socket = target.descriptor(call.descriptor).map_err(|_| libc::EBADF)?;
     // No socket, or a device such as a tunnel: what does not know its namespace is not asked.
-    let cookie = namespace_cookie(socket.as_fd()).map_err(|_| libc::ENOTTY)?;
-    if cookie == 0 || cookie == own_cookie()? {
+    let cookie = netns::cookie_of(socket.as_fd()).map_err(|_| libc::ENOTTY)?;
+    // This thread is in the node's namespace.
+    if cookie == 0 || cookie == netns::cookie_of_current_thread().map_err(|_| libc::ENOBUFS)? {
         return Err(libc::EPERM);
     }
     if call.command == SIOCGIFCONF { list(&target, &socket, call.argument) } else { one(&target, &socket, call) }
-}
-
-/// Of the node's namespace, which this thread is in.
-fn own_cookie() -> Result<u64, i32> {
-    let socket = UnixDatagram::unbound().map_err(|_| libc::ENOBUFS)?;
-    namespace_cookie(socket.as_fd()).map_err(|_| libc::EPERM)
 }
 
 fn one(target: &Target, socket: &OwnedFd, call: InterfaceCall) -> Result<(), i32> {

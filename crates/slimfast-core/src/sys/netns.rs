@@ -3,13 +3,10 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-
-/// `SO_NETNS_COOKIE` of asm-generic/socket.h (Linux 5.14).
-const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// Moves the calling thread, and no other, into `namespace`.
 pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
@@ -41,24 +38,20 @@ pub fn unmount(target: &Path) -> io::Result<()> {
     check(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) })
 }
 
-/// A number that the kernel gives to one network namespace until the next boot and never again (unlike its inode).
+/// [`cookie_of`] the namespace that the calling thread is in.
 pub fn cookie_of_current_thread() -> io::Result<u64> {
-    // SAFETY: plain call.
-    let raw = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    check(raw)?;
-    // SAFETY: `raw` was just returned by socket(2) and nobody else has it.
-    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+    cookie_of(UnixDatagram::unbound()?.as_fd())
+}
+
+/// A number that the kernel gives to one network namespace until the next boot and never again (unlike its inode), of the
+/// namespace that `socket` is in. 0 for a host socket of an endpoint, for which the programs hide it.
+pub fn cookie_of(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut cookie = 0u64;
-    let mut length = mem::size_of::<u64>() as libc::socklen_t;
+    let mut length = size_of_val(&cookie) as libc::socklen_t;
+    let value = (&raw mut cookie).cast();
     // SAFETY: the kernel writes at most `length` bytes, which is the size of `cookie`.
     check(unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, value, &raw mut length)
     })?;
     Ok(cookie)
 }

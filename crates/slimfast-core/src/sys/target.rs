@@ -10,7 +10,8 @@ use std::os::unix::fs::FileExt;
 
 /// `PIDFD_THREAD` (Linux 6.9): the thread's own table of descriptors, which it may not share with its process.
 const PIDFD_THREAD: libc::c_long = libc::O_EXCL as libc::c_long;
-const SIOCGIFCONF: libc::Ioctl = 0x8912;
+/// The list of interfaces.
+pub const SIOCGIFCONF: u32 = 0x8912;
 
 /// A process or thread that stays the same one for as long as this is held.
 #[derive(Debug)]
@@ -63,18 +64,6 @@ fn process_of(thread: u32) -> io::Result<u32> {
     process.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
-/// The cookie of the network namespace that a socket is in. 0 for a host socket, whose record hides it.
-pub fn namespace_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut cookie = 0u64;
-    let mut length = size_of_val(&cookie) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes, which is the size of `cookie`.
-    let returned = unsafe {
-        let value = (&raw mut cookie).cast();
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, value, &raw mut length)
-    };
-    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(cookie) }
-}
-
 /// An ioctl whose argument is a `struct ifreq`.
 pub fn interface_request(socket: BorrowedFd<'_>, command: u32, request: &mut [u8; 40]) -> io::Result<()> {
     // SAFETY: the kernel reads and writes one ifreq of 40 bytes; commands of that kind only come here.
@@ -90,6 +79,6 @@ pub fn interface_list(socket: BorrowedFd<'_>, list: Option<&mut [u8]>) -> io::Re
         ifc_ifcu: libc::__c_anonymous_ifc_ifcu { ifcu_buf: pointer.cast() },
     };
     // SAFETY: the request points to `length` bytes that outlive the call.
-    let returned = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGIFCONF, &raw mut request) };
+    let returned = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGIFCONF as libc::Ioctl, &raw mut request) };
     if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(request.ifc_len.max(0) as usize) }
 }

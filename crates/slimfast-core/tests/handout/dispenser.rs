@@ -84,7 +84,7 @@ fn the_queue_is_about_64_deep_and_refilled_when_a_quarter_is_left() {
         take(&d.container).unwrap();
     }
     // It may have been refilled while these were taken, and then has no reason to be refilled again.
-    let refilled = depth + depth * 5 / 8;
+    let refilled = depth + depth * 3 / 4 - 8;
     eventually("it is refilled", || d.counters.preload_dispensed.get() >= refilled);
     d.dispenser.stop();
     d.dispenser.join();
