@@ -69,6 +69,8 @@ export function networkMessage(network: Network): proto.Network {
     nodeSubnetLength,
     etag: etagOf(revision),
     egress: [...(network.egress ?? [])],
+    prefix6: network.prefix6 ?? "",
+    nodeSubnet6Length: network.nodeSubnet6Length ?? 0,
   };
 }
 
@@ -87,6 +89,7 @@ export function endpointMessage(endpoint: Endpoint): proto.Endpoint {
     vni,
     etag: etagOf(revision),
     plain: endpoint.plain ?? false,
+    address6: endpoint.address6 ?? "",
   };
 }
 

@@ -27,13 +27,18 @@ export interface Node {
 export interface Network {
   readonly name: string;
   readonly vni: number;
+  /** IPv4; empty: none. */
   readonly prefix: string;
+  /** IPv6; none if left out. */
+  readonly prefix6?: string;
   readonly description: string;
   readonly labels: Labels;
   /** Whether a connection that no policy allows is denied. */
   readonly defaultDeny: boolean;
-  /** Length of the subnet that every node gets; 0 for none. */
+  /** Length of the IPv4 subnet that every node gets; 0 for none. */
   readonly nodeSubnetLength: number;
+  /** The same for IPv6; 0 if left out. */
+  readonly nodeSubnet6Length?: number;
   /** Ranges outside of the overlay that its endpoints may connect to, sorted; none if left out. */
   readonly egress?: readonly string[];
   readonly createTimeMs: number;
@@ -59,7 +64,10 @@ export interface Endpoint {
   readonly node: string;
   readonly vni: number;
   readonly id: number;
+  /** IPv4; empty: none. */
   readonly address: string;
+  /** IPv6, RFC 5952; none if left out. */
+  readonly address6?: string;
   readonly publishedPorts: readonly PublishedPort[];
   readonly labels: Labels;
   /** Not accelerated; false if left out. */

@@ -94,7 +94,7 @@ export interface RegisterNodeResponse {
 }
 
 export interface CreateEndpointRequest {
-  /** name, network, node, published_ports, labels, plain and, if a fixed one is wanted, address are read. */
+  /** name, network, node, published_ports, labels, plain and, if fixed ones are wanted, address and address6 are read. */
   endpoint:
     | Endpoint
     | undefined;
@@ -2238,8 +2238,8 @@ export const AgentServiceDefinition = {
       options: { idempotencyLevel: "IDEMPOTENT" },
     },
     /**
-     * Allocates an address and an id. RESOURCE_EXHAUSTED: the prefix is used up. NOT_FOUND: no such network or node.
-     * ALREADY_EXISTS: name, address or published port taken (by whom is in the message).
+     * Allocates an id and an address of each of the network's prefixes. RESOURCE_EXHAUSTED: a prefix is used up. NOT_FOUND:
+     * no such network or node. ALREADY_EXISTS: name, address or published port taken (by whom is in the message).
      */
     createEndpoint: {
       name: "CreateEndpoint",
@@ -2302,8 +2302,8 @@ export interface AgentServiceImplementation<CallContextExt = {}> {
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<RegisterNodeResponse>>;
   /**
-   * Allocates an address and an id. RESOURCE_EXHAUSTED: the prefix is used up. NOT_FOUND: no such network or node.
-   * ALREADY_EXISTS: name, address or published port taken (by whom is in the message).
+   * Allocates an id and an address of each of the network's prefixes. RESOURCE_EXHAUSTED: a prefix is used up. NOT_FOUND:
+   * no such network or node. ALREADY_EXISTS: name, address or published port taken (by whom is in the message).
    */
   createEndpoint(
     request: CreateEndpointRequest,
@@ -2345,8 +2345,8 @@ export interface AgentServiceClient<CallOptionsExt = {}> {
     options?: CallOptions & CallOptionsExt,
   ): Promise<RegisterNodeResponse>;
   /**
-   * Allocates an address and an id. RESOURCE_EXHAUSTED: the prefix is used up. NOT_FOUND: no such network or node.
-   * ALREADY_EXISTS: name, address or published port taken (by whom is in the message).
+   * Allocates an id and an address of each of the network's prefixes. RESOURCE_EXHAUSTED: a prefix is used up. NOT_FOUND:
+   * no such network or node. ALREADY_EXISTS: name, address or published port taken (by whom is in the message).
    */
   createEndpoint(
     request: DeepPartial<CreateEndpointRequest>,

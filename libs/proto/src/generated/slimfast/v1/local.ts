@@ -41,10 +41,12 @@ export interface AttachEndpointRequest {
   labels: { [key: string]: string };
   /** Delete the endpoint when the last process under its seccomp listener has ended (used by `slimfast run`). */
   ephemeral: boolean;
-  /** A fixed overlay address, if not empty. */
+  /** A fixed overlay IPv4 address, if not empty. */
   address: string;
   /** See Endpoint.plain. */
   plain: boolean;
+  /** A fixed overlay IPv6 address, if not empty. */
+  address6: string;
 }
 
 export interface AttachEndpointRequest_LabelsEntry {
@@ -507,7 +509,16 @@ export const GetStatusResponse_CountersEntry: MessageFns<GetStatusResponse_Count
 };
 
 function createBaseAttachEndpointRequest(): AttachEndpointRequest {
-  return { name: "", network: "", publishedPorts: [], labels: {}, ephemeral: false, address: "", plain: false };
+  return {
+    name: "",
+    network: "",
+    publishedPorts: [],
+    labels: {},
+    ephemeral: false,
+    address: "",
+    plain: false,
+    address6: "",
+  };
 }
 
 export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
@@ -532,6 +543,9 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
     }
     if (message.plain !== false) {
       writer.uint32(56).bool(message.plain);
+    }
+    if (message.address6 !== "") {
+      writer.uint32(66).string(message.address6);
     }
     return writer;
   },
@@ -608,6 +622,14 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
             message.plain = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.address6 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -646,6 +668,7 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
       ephemeral: isSet(object.ephemeral) ? globalThis.Boolean(object.ephemeral) : false,
       address: isSet(object.address) ? globalThis.String(object.address) : "",
       plain: isSet(object.plain) ? globalThis.Boolean(object.plain) : false,
+      address6: isSet(object.address6) ? globalThis.String(object.address6) : "",
     };
   },
 
@@ -678,6 +701,9 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
     if (message.plain !== false) {
       obj.plain = message.plain;
     }
+    if (message.address6 !== "") {
+      obj.address6 = message.address6;
+    }
     return obj;
   },
 
@@ -701,6 +727,7 @@ export const AttachEndpointRequest: MessageFns<AttachEndpointRequest> = {
     message.ephemeral = object.ephemeral ?? false;
     message.address = object.address ?? "";
     message.plain = object.plain ?? false;
+    message.address6 = object.address6 ?? "";
     return message;
   },
 };

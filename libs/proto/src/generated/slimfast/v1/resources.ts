@@ -417,7 +417,10 @@ export interface Network {
    * when 0 on creation.
    */
   vni: number;
-  /** IPv4 overlay prefix in CIDR notation with no host bits set, /8 to /29. Prefixes of different networks may overlap. */
+  /**
+   * IPv4 overlay prefix in CIDR notation with no host bits set, /8 to /29; empty: none. At least one of prefix and prefix6 is
+   * set. Prefixes of different networks may overlap.
+   */
   prefix: string;
   createTime: Date | undefined;
   revision: bigint;
@@ -427,17 +430,21 @@ export interface Network {
   /** Whether a connection that no policy allows is denied. Otherwise it is allowed. */
   defaultDeny: boolean;
   /**
-   * If not 0: every node gets a subnet of this length (prefix length + 1 to 30) for its endpoints when its first one is
-   * created. Fixed at creation.
+   * If not 0: every node gets an IPv4 subnet of this length (prefix length + 1 to 30) for its endpoints when its first one
+   * is created. Fixed at creation.
    */
   nodeSubnetLength: number;
   etag: string;
   /**
-   * Ranges outside of the overlay that TCP connections of its endpoints may leave for, in CIDR notation with no host bits
-   * set; at most 256. None: nothing outside is reached. The node's own and the other nodes' addresses have to be named as
-   * /32, ranges within 169.254.0.0/16 as such; a wider range does not open them.
+   * Ranges outside of the overlay that TCP connections of its endpoints may leave for, IPv4 or IPv6 in CIDR notation with no
+   * host bits set; at most 256. None: nothing outside is reached. The node's own and the other nodes' addresses have to be
+   * named as /32 or /128, ranges within 169.254.0.0/16 as such; a wider range does not open them.
    */
   egress: string[];
+  /** IPv6 overlay prefix in CIDR notation with no host bits set, /48 to /120, unique local (fc00::/7) or global; empty: none. */
+  prefix6: string;
+  /** As node_subnet_length, for prefix6: prefix length + 1 to 126. */
+  nodeSubnet6Length: number;
 }
 
 export interface Network_LabelsEntry {
@@ -457,7 +464,7 @@ export interface Endpoint {
    * owner of an address. At least 1.
    */
   id: number;
-  /** Overlay IPv4 address, dotted quad. */
+  /** Overlay IPv4 address, dotted quad; empty in a network without prefix. */
   address: string;
   /** Host ports of its node that lead to ports of the endpoint. */
   publishedPorts: PublishedPort[];
@@ -469,6 +476,8 @@ export interface Endpoint {
   etag: string;
   /** Its programs are not accelerated: their TCP sockets are their own namespace's. Fixed at creation. */
   plain: boolean;
+  /** Overlay IPv6 address in text form (RFC 5952); empty in a network without prefix6. */
+  address6: string;
 }
 
 export interface Endpoint_LabelsEntry {
@@ -505,7 +514,10 @@ export interface PortReservation {
 export interface EndpointSelector {
   /** All of them must be on the endpoint, with these values. */
   labels: { [key: string]: string };
-  /** IPv4 prefix in CIDR notation that the endpoint's address must lie in, if not empty. */
+  /**
+   * IPv4 or IPv6 prefix in CIDR notation that the endpoint's address of that family must lie in, if not empty. An endpoint
+   * without one does not match.
+   */
   prefix: string;
   /** Name of the endpoint, if not empty. */
   endpoint: string;
@@ -1087,6 +1099,8 @@ function createBaseNetwork(): Network {
     nodeSubnetLength: 0,
     etag: "",
     egress: [],
+    prefix6: "",
+    nodeSubnet6Length: 0,
   };
 }
 
@@ -1127,6 +1141,12 @@ export const Network: MessageFns<Network> = {
     }
     for (const v of message.egress) {
       writer.uint32(90).string(v!);
+    }
+    if (message.prefix6 !== "") {
+      writer.uint32(98).string(message.prefix6);
+    }
+    if (message.nodeSubnet6Length !== 0) {
+      writer.uint32(104).uint32(message.nodeSubnet6Length);
     }
     return writer;
   },
@@ -1235,6 +1255,22 @@ export const Network: MessageFns<Network> = {
             message.egress.push(reader.string());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.prefix6 = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.nodeSubnet6Length = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1287,6 +1323,12 @@ export const Network: MessageFns<Network> = {
       egress: globalThis.Array.isArray(object?.egress)
         ? object.egress.map((e: any) => globalThis.String(e))
         : [],
+      prefix6: isSet(object.prefix6) ? globalThis.String(object.prefix6) : "",
+      nodeSubnet6Length: isSet(object.nodeSubnet6Length)
+        ? globalThis.Number(object.nodeSubnet6Length)
+        : isSet(object.node_subnet6_length)
+        ? globalThis.Number(object.node_subnet6_length)
+        : 0,
     };
   },
 
@@ -1331,6 +1373,12 @@ export const Network: MessageFns<Network> = {
     if (message.egress?.length) {
       obj.egress = message.egress;
     }
+    if (message.prefix6 !== "") {
+      obj.prefix6 = message.prefix6;
+    }
+    if (message.nodeSubnet6Length !== 0) {
+      obj.nodeSubnet6Length = Math.round(message.nodeSubnet6Length);
+    }
     return obj;
   },
 
@@ -1358,6 +1406,8 @@ export const Network: MessageFns<Network> = {
     message.nodeSubnetLength = object.nodeSubnetLength ?? 0;
     message.etag = object.etag ?? "";
     message.egress = object.egress?.map((e) => e) || [];
+    message.prefix6 = object.prefix6 ?? "";
+    message.nodeSubnet6Length = object.nodeSubnet6Length ?? 0;
     return message;
   },
 };
@@ -1461,6 +1511,7 @@ function createBaseEndpoint(): Endpoint {
     vni: 0,
     etag: "",
     plain: false,
+    address6: "",
   };
 }
 
@@ -1504,6 +1555,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     }
     if (message.plain !== false) {
       writer.uint32(96).bool(message.plain);
+    }
+    if (message.address6 !== "") {
+      writer.uint32(106).string(message.address6);
     }
     return writer;
   },
@@ -1620,6 +1674,14 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.plain = reader.bool();
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.address6 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1667,6 +1729,7 @@ export const Endpoint: MessageFns<Endpoint> = {
       vni: isSet(object.vni) ? globalThis.Number(object.vni) : 0,
       etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
       plain: isSet(object.plain) ? globalThis.Boolean(object.plain) : false,
+      address6: isSet(object.address6) ? globalThis.String(object.address6) : "",
     };
   },
 
@@ -1714,6 +1777,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     if (message.plain !== false) {
       obj.plain = message.plain;
     }
+    if (message.address6 !== "") {
+      obj.address6 = message.address6;
+    }
     return obj;
   },
 
@@ -1742,6 +1808,7 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.vni = object.vni ?? 0;
     message.etag = object.etag ?? "";
     message.plain = object.plain ?? false;
+    message.address6 = object.address6 ?? "";
     return message;
   },
 };
