@@ -24,12 +24,11 @@ struct target {
 };
 
 static __always_inline int refuse_connect(struct sf_socket *record, int errno, enum sf_counter counter) {
-    struct sf_connection *event = reserve(SF_EVENT_REFUSED, bpf_ktime_get_ns());
+    struct sf_connection *event = reserve_refusal(record->flags, errno);
 
     count(counter);
     if (event) {
         describe(event, record, 0);
-        event->error = errno;
         submit(event);
     }
     bpf_set_retval(-errno);
@@ -67,8 +66,8 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     __u16 first, ports;
     int error;
 
-    record->flags &=
-        ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF | SF_PLAIN);
+    record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF |
+                       SF_PLAIN | SF_TOLD);
     record->peer_address = target->address;
     record->peer_port = target->port;
     record->since_ns = bpf_ktime_get_ns();

@@ -197,7 +197,7 @@ static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, con
     count(counter);
     if (!flow)
         return SK_DROP;
-    event = reserve(SF_EVENT_REFUSED, bpf_ktime_get_ns());
+    event = reserve_refusal(SF_OVERLAY | SF_ACCEPTED, errno);
     if (event) {
         event->owner = *key;
         event->flags = SF_OVERLAY | SF_ACCEPTED;
@@ -205,7 +205,6 @@ static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, con
         event->local_port = bpf_htons(flow->destination_port);
         event->peer_address = flow->flags ? bpf_htonl(0x7f000001) : flow->source_address;
         event->peer_port = flow->source_port;
-        event->error = errno;
         submit(event);
     }
     return SK_DROP;

@@ -3,7 +3,7 @@
 #ifndef SLIMFAST_EVENTS_BPF_H
 #define SLIMFAST_EVENTS_BPF_H
 
-#include "maps.bpf.h"
+#include "thinning.bpf.h"
 
 /* For the events of a handshake, which an application waits for: the reader comes by itself, many times a second. */
 static __always_inline void submit_quietly(struct sf_connection *event) {
@@ -27,6 +27,21 @@ static __always_inline struct sf_connection *reserve(enum sf_event_kind kind, __
     __builtin_memset(event, 0, sizeof(*event));
     event->kind = kind;
     event->time_ns = now_ns;
+    return event;
+}
+
+/* The event of a connection that did not come to be; 0 if it is not told. `flags`: of sf_socket. */
+static __always_inline struct sf_connection *reserve_refusal(__u32 flags, __u32 error) {
+    __u64 now_ns = bpf_ktime_get_ns();
+    struct sf_connection *event;
+
+    if (!may_tell(now_ns, 1)) {
+        pass_over_refusal(flags, error);
+        return 0;
+    }
+    event = reserve(SF_EVENT_REFUSED, now_ns);
+    if (event)
+        event->error = error;
     return event;
 }
 

@@ -209,6 +209,21 @@ struct {
     __uint(max_entries, SF_EVENTS_BYTES);
 } events SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct sf_passed_over);
+} passed_over SEC(".maps");
+
+/* Up to when the rate of events is used up, by CLOCK_MONOTONIC (thinning.bpf.h). */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} thinning SEC(".maps");
+
 /* Nothing reads these; they put types that no map mentions into the object's BTF, from which the Rust types are made.
  */
 const struct sf_connection sf_unused_connection = {};

@@ -5,6 +5,8 @@
  *
  *   policy.bpf.h    who may connect to whom
  *   egress.bpf.h    who may leave the overlay
+ *   thinning.bpf.h  which connections are told of
+ *   events.bpf.h    writing what is told
  *   packet.bpf.h    headers as they are on the wire
  *   plain.bpf.h     TCP with plain peers, over a network's router
  *   connect.bpf.h   connect(2): where a connection goes
@@ -16,6 +18,7 @@
  *   iterate.bpf.h   listing and cutting
  */
 #include "maps.bpf.h"
+#include "thinning.bpf.h"
 #include "events.bpf.h"
 #include "bind.bpf.h"
 #include "policy.bpf.h"

@@ -43,6 +43,13 @@
 #define SF_EVENTS_BYTES (1 << 18)
 /* Unread bytes in the ring from which the reader is woken; below that it comes by itself. */
 #define SF_EVENTS_WAKE_BYTES (1 << 16)
+/*
+ * Connections that are told of one by one: events per second in the long run, and in a burst after a quiet time. An
+ * event costs its readers some fifty times what it costs here: it becomes an object, a message, a row in a table. See
+ * thinning.bpf.h.
+ */
+#define SF_EVENTS_PER_SECOND 2000
+#define SF_EVENTS_BURST      8000
 /* Ports tried before bind(port 0) gives up with EADDRINUSE. */
 #define SF_EPHEMERAL_TRIES 32
 /* The range that bind(port 0) takes from: net.ipv4.ip_local_port_range as Linux sets it. */
@@ -251,6 +258,8 @@ enum sf_socket_flags {
     SF_RELEASED = 1 << 15,
     /* The peer is plain: the connection goes over the network's router. */
     SF_PLAIN = 1 << 16,
+    /* The connection's beginning was told, and its end will be. */
+    SF_TOLD = 1 << 17,
 };
 
 /* How an address given to bind(2) covers the container's addresses. */
@@ -368,6 +377,20 @@ struct sf_connection {
     __u8 bind_class;
     __u8 pad;
     __u32 pad2;
+};
+
+/* Errors that a refused connection can have: one more than the largest errno (EHWPOISON). */
+#define SF_ERRNOS 134
+/* Outbound and inbound, times notify and preload: index 2 * is_inbound + is_preload. */
+#define SF_CLASSES 4
+
+/* Connections that were passed over, by what a metric tells apart. Each CPU has its own. */
+struct sf_passed_over {
+    /* Opened or accepted, by class. */
+    __u64 begun[SF_CLASSES];
+    __u64 ended[SF_CLASSES];
+    /* By class and errno: index SF_ERRNOS * class + errno. */
+    __u64 refused[SF_CLASSES * SF_ERRNOS];
 };
 
 /* ---- counters -------------------------------------------------------------------------------------------------------

@@ -28,13 +28,8 @@ static __always_inline void disable(struct bpf_sock_ops *ctx, __u32 callbacks) {
     bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~callbacks);
 }
 
-/* What there is to say of a connection of this socket; 0 if the ring is full. */
-static __always_inline struct sf_connection *begin(struct bpf_sock_ops *ctx, struct sf_socket *record,
-                                                   enum sf_event_kind kind, __u64 now_ns) {
-    struct sf_connection *event = reserve(kind, now_ns);
-
-    if (!event)
-        return 0;
+/* What there is to say of a connection of this socket. */
+static __always_inline void fill(struct sf_connection *event, struct bpf_sock_ops *ctx, struct sf_socket *record) {
     describe(event, record, ops_local_port(ctx));
     event->cookie = bpf_get_socket_cookie(ctx);
     event->underlay_local_address = ctx->local_ip4;
@@ -43,16 +38,23 @@ static __always_inline struct sf_connection *begin(struct bpf_sock_ops *ctx, str
     event->underlay_peer_port = ops_remote_port(ctx);
     event->state = ctx->state;
     event->rtt_us = ctx->srtt_us >> 3;
-    return event;
 }
 
-/* An event of a handshake. */
-static __always_inline void emit(struct bpf_sock_ops *ctx, struct sf_socket *record, enum sf_event_kind kind,
-                                 __u64 now_ns) {
-    struct sf_connection *event = begin(ctx, record, kind, now_ns);
+/* A handshake is done: tells of it, or not, and then not of its end either. */
+static __always_inline void tell_beginning(struct bpf_sock_ops *ctx, struct sf_socket *record, enum sf_event_kind kind,
+                                           __u64 now_ns) {
+    struct sf_connection *event;
 
-    if (event)
+    if (!may_tell(now_ns, 2)) {
+        pass_over_beginning(record->flags);
+        return;
+    }
+    record->flags |= SF_TOLD;
+    event = reserve(kind, now_ns);
+    if (event) {
+        fill(event, ctx, record);
         submit_quietly(event);
+    }
 }
 
 /* ---- outbound
@@ -111,7 +113,7 @@ static __always_inline void on_established_outbound(struct bpf_sock_ops *ctx, st
     record->since_ns = now;
     record->flags |= SF_ESTABLISHED;
     count(SF_COUNTER_opened);
-    emit(ctx, record, SF_EVENT_OPENED, now);
+    tell_beginning(ctx, record, SF_EVENT_OPENED, now);
 }
 
 /* ---- inbound
@@ -261,7 +263,7 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
     }
     enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
     count(SF_COUNTER_accepted);
-    emit(ctx, record, SF_EVENT_ACCEPTED, record->since_ns);
+    tell_beginning(ctx, record, SF_EVENT_ACCEPTED, record->since_ns);
 }
 
 /* ---- the end
@@ -290,9 +292,14 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
     if (record->flags & SF_ESTABLISHED) {
         record->flags &= ~SF_ESTABLISHED;
         count(SF_COUNTER_closed);
-        event = begin(ctx, record, SF_EVENT_CLOSED, bpf_ktime_get_ns());
+        if (!(record->flags & SF_TOLD)) {
+            pass_over_end(record->flags);
+            return;
+        }
+        event = reserve(SF_EVENT_CLOSED, bpf_ktime_get_ns());
         if (!event)
             return;
+        fill(event, ctx, record);
         if (tcp) {
             count_bytes(event, tcp);
             event->duration_ns = event->time_ns - record->since_ns;
@@ -300,10 +307,10 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
         submit(event);
     } else if (before == BPF_TCP_SYN_SENT) {
         count(SF_COUNTER_failed);
-        event = begin(ctx, record, SF_EVENT_REFUSED, bpf_ktime_get_ns());
+        event = reserve_refusal(record->flags, tcp ? tcp->inet_conn.icsk_inet.sk.sk_err : 0);
         if (!event)
             return;
-        event->error = tcp ? tcp->inet_conn.icsk_inet.sk.sk_err : 0;
+        fill(event, ctx, record);
         submit(event);
     }
 }

@@ -15,7 +15,6 @@ mod attach;
 mod config;
 mod queue;
 mod state;
-mod thinning;
 mod uplinks;
 
 use std::collections::HashMap;
@@ -28,7 +27,6 @@ pub use self::attach::{AttachRequest, PublishedPort};
 pub use self::config::NodeConfig;
 pub use self::queue::{Batch, EventQueue, NodeEvent};
 pub use self::state::{EndpointState, NetworkState, NodeState, StateChange};
-pub use self::thinning::EventClass;
 
 use self::attach::Attached;
 use self::state::State;
@@ -301,7 +299,11 @@ impl Parts {
         let sockets = Arc::new(HostSockets::new(loaded.map("sockets")?));
         let listing = Listing::new(&loaded)?;
         let sink = Arc::clone(queue);
-        let reader = EventReader::start(loaded.map("events")?, Box::new(move |events| sink.push_connections(events)))?;
+        let reader = EventReader::start(
+            loaded.map("events")?,
+            loaded.map("passed_over")?,
+            Box::new(move |told| sink.push_told(told)),
+        )?;
         let (sender, admitted) = channel();
         let admitted_sockets = Arc::clone(&sockets);
         let lookup = move |metadata: &str| parse_metadata(metadata).filter(|&key| admitted_sockets.is_admitted(key));

@@ -3,6 +3,7 @@
 //! Needs root. Every test makes a network namespace and a cgroup of its own and leaves neither behind. The process moves
 //! between cgroups, so the tests take turns.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -11,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use slimfast_core::datapath::events::{ConnectionEvent, EventKind, EventReader};
+use slimfast_core::datapath::events::{ConnectionEvent, EventKind, EventReader, Told};
 use slimfast_core::datapath::listing::{Cut, Direction, Listing};
 use slimfast_core::datapath::loader::{Loaded, NodeConstants};
 use slimfast_core::datapath::policies::{NetworkPolicy, Policies, Verdict};
@@ -45,7 +46,7 @@ struct Node {
     sockets: HostSockets,
     listing: Listing,
     policies: Mutex<Policies>,
-    events: Receiver<Vec<ConnectionEvent>>,
+    told: Receiver<Told>,
     host_addresses: Mutex<HostAddresses>,
     _reader: EventReader,
     _loaded: Loaded,
@@ -90,11 +91,12 @@ impl Node {
         let sockets = HostSockets::new(loaded.map("sockets").expect("the map of sockets"));
         let listing = Listing::new(&loaded).expect("attach the iterators");
         let policies = Policies::new(&loaded).expect("open the maps of policies");
-        let (sender, events) = channel();
+        let (sender, told) = channel();
         let reader = EventReader::start(
             loaded.map("events").expect("the ring"),
+            loaded.map("passed_over").expect("the counts"),
             // A test that fails no longer reads.
-            Box::new(move |batch| drop(sender.send(batch))),
+            Box::new(move |told| drop(sender.send(told))),
         )
         .expect("read events");
         tables.set_node(NODE).expect("set the node");
@@ -111,7 +113,7 @@ impl Node {
             sockets,
             listing,
             policies: Mutex::new(policies),
-            events,
+            told,
             host_addresses: Mutex::new(host_addresses),
             _reader: reader,
             _loaded: loaded,
@@ -144,8 +146,8 @@ impl Node {
     /// The events that come within half a second after the last one.
     fn events(&self) -> Vec<ConnectionEvent> {
         let mut all = Vec::new();
-        while let Ok(batch) = self.events.recv_timeout(Duration::from_millis(500)) {
-            all.extend(batch);
+        while let Ok(told) = self.told.recv_timeout(Duration::from_millis(500)) {
+            all.extend(told.events);
         }
         all
     }
@@ -235,6 +237,47 @@ fn connects_two_endpoints_under_their_overlay_addresses() {
         closed.iter().all(|event| event.connection.bytes_sent == 1 && event.connection.bytes_received == 1),
         "{closed:?}"
     );
+}
+
+#[test]
+fn a_flood_is_told_in_part_each_connection_wholly_and_the_rest_counted() {
+    const CONNECTIONS: u64 = 5_000;
+    let node = Node::start();
+    let listener = node.listener(B, any(80));
+    let source = node.sockets.for_endpoint(A, Tier::Preload).expect("a source of sockets");
+    for _ in 0..CONNECTIONS {
+        let client = Socket::from(source.create(Family::Inet).expect("create a socket"));
+        client.connect(&v4(B_ADDRESS, 80).into()).expect("connect");
+        let accepted = listener.accept().expect("accept").0;
+        // A reset: nothing is left to wait for.
+        client.set_linger(Some(Duration::ZERO)).expect("set SO_LINGER");
+        drop((client, accepted));
+    }
+    let (mut events, mut passed_over) = (Vec::new(), HashMap::new());
+    while let Ok(told) = node.told.recv_timeout(Duration::from_millis(1_500)) {
+        events.extend(told.events);
+        for (class, count) in told.passed_over {
+            *passed_over.entry((class.kind, class.direction, class.tier)).or_insert(0) += count;
+        }
+    }
+    let cookies = |kind: EventKind, direction: Direction| {
+        let of = events.iter().filter(|event| event.kind == kind && event.connection.direction == direction);
+        of.map(|event| event.connection.cookie).collect::<BTreeSet<_>>()
+    };
+    for (begun, direction, tier) in [
+        (EventKind::Opened, Direction::Outbound, Tier::Preload),
+        (EventKind::Accepted, Direction::Inbound, Tier::Notify),
+    ] {
+        let told = cookies(begun, direction);
+        assert_eq!(told, cookies(EventKind::Closed, direction), "from beginning to end");
+        assert!(told.len() > 1_000, "{}", told.len());
+        for kind in [begun, EventKind::Closed] {
+            let count = passed_over.get(&(kind, direction, tier)).copied().unwrap_or(0);
+            assert_eq!(told.len() as u64 + count, CONNECTIONS, "{kind:?}");
+            assert!(count > 0, "{kind:?}");
+        }
+    }
+    assert_eq!(node.counter("events_lost"), 0);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use napi::bindgen_prelude::{BigInt, Either3};
 use napi_derive::napi;
 use slimfast_core::datapath::events::{ConnectionEvent, EventKind};
 use slimfast_core::datapath::listing::{Connection, Direction, Listener};
+use slimfast_core::datapath::passed_over::EventClass;
 use slimfast_core::datapath::policies::{self, Verdict};
 use slimfast_core::error::{Error, Result};
 use slimfast_core::node;
@@ -447,8 +448,8 @@ impl From<node::Batch> for EventBatch {
     }
 }
 
-impl From<(node::EventClass, u64)> for PassedOver {
-    fn from((class, count): (node::EventClass, u64)) -> Self {
+impl From<(EventClass, u64)> for PassedOver {
+    fn from((class, count): (EventClass, u64)) -> Self {
         Self {
             kind: kind_name(class.kind).into(),
             direction: direction_name(class.direction).into(),

@@ -1,4 +1,5 @@
-//! Reads the ring of connection events on a thread of its own, and hands them on in batches.
+//! Reads the ring of connection events on a thread of its own, and hands them on in batches. Connections beyond a rate come as
+//! counts: the programs tell nobody of them.
 //!
 //! The thread looks [`POLL`] after its last look; the programs wake it earlier only when much is waiting. Batches go into a
 //! bounded queue: when its reader is slow, events are dropped and counted, and nothing waits.
@@ -7,17 +8,21 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libbpf_rs::{MapHandle, RingBufferBuilder};
 
 use super::bpf_error;
 use super::listing::Connection;
+use super::passed_over::{EventClass, PassedOver};
 use super::records::{read_record, sf_connection, sf_event_kind};
 use crate::error::{Error, Result};
 
 /// How long an event waits at most before it is read.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How long counts of what was passed over wait at most.
+const COUNTS: Duration = Duration::from_secs(1);
 
 /// What happened to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,8 +43,16 @@ pub struct ConnectionEvent {
     pub errno: Option<i32>,
 }
 
-/// Takes what was read; called on the reader's thread, never with an empty batch.
-pub type Sink = Box<dyn Fn(Vec<ConnectionEvent>) + Send>;
+/// What was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    pub events: Vec<ConnectionEvent>,
+    /// Events that were not told one by one, since the last time.
+    pub passed_over: Vec<(EventClass, u64)>,
+}
+
+/// Takes what was read; called on the reader's thread, never with nothing.
+pub type Sink = Box<dyn Fn(Told) + Send>;
 
 /// The reader's thread. Dropping it ends the thread.
 pub struct EventReader {
@@ -48,14 +61,15 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// `ring` is the map `events`.
-    pub fn start(ring: MapHandle, sink: Sink) -> Result<Self> {
+    /// `ring` is the map `events`, `passed_over` the map of that name.
+    pub fn start(ring: MapHandle, passed_over: MapHandle, sink: Sink) -> Result<Self> {
+        let passed_over = PassedOver::new(passed_over)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sf-events".into())
-            .spawn(move || read(&ring, &sink, &stopped, &ready))
+            .spawn(move || read(&ring, passed_over, &sink, &stopped, &ready))
             .map_err(|source| Error::system("clone", "start the thread that reads events", source))?;
         let reader = Self { stop, thread: Some(thread) };
         started.recv().unwrap_or(Err(Error::Closed))?;
@@ -73,7 +87,13 @@ impl Drop for EventReader {
     }
 }
 
-fn read(ring: &MapHandle, sink: &Sink, stop: &AtomicBool, ready: &std::sync::mpsc::SyncSender<Result<()>>) {
+fn read(
+    ring: &MapHandle,
+    mut counts: PassedOver,
+    sink: &Sink,
+    stop: &AtomicBool,
+    ready: &std::sync::mpsc::SyncSender<Result<()>>,
+) {
     let batch = RefCell::new(Vec::new());
     let clock = Clock::now();
     let mut builder = RingBufferBuilder::new();
@@ -92,13 +112,19 @@ fn read(ring: &MapHandle, sink: &Sink, stop: &AtomicBool, ready: &std::sync::mps
         }
     };
     let _ = ready.send(Ok(()));
+    let mut counted = Instant::now();
     while !stop.load(Ordering::Acquire) {
         // epoll returns early when the programs wake us; a look at the ring is due in either case.
         let _ = buffer.poll(POLL);
         let _ = buffer.consume();
-        let events = std::mem::take(&mut *batch.borrow_mut());
-        if !events.is_empty() {
-            sink(events);
+        let mut told = Told { events: std::mem::take(&mut *batch.borrow_mut()), passed_over: Vec::new() };
+        if counted.elapsed() >= COUNTS {
+            counted = Instant::now();
+            // What cannot be read now is read the next time.
+            told.passed_over = counts.take().unwrap_or_default();
+        }
+        if told != Told::default() {
+            sink(told);
         }
     }
 }

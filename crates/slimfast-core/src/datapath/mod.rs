@@ -5,6 +5,7 @@
 //! tables    the cluster's state into the maps
 //! sockets   host sockets with their owner's record
 //! events    the ring of connection events, read by one thread
+//! passed_over  counts of the connections that nobody is told of
 //! listing   connections and listeners out of the kernel's own tables; cutting an endpoint's
 //! policies  who may connect to whom, into the maps
 //! records   the C header's records in Rust
@@ -13,6 +14,7 @@
 pub mod events;
 pub mod listing;
 pub mod loader;
+pub mod passed_over;
 pub mod policies;
 pub mod records;
 pub mod sockets;

@@ -41,6 +41,7 @@ records! {
     sf_verdict_key: 18,
     sf_egress_key: 12,
     sf_cut_order: 24,
+    sf_passed_over: 4352,
 }
 
 /// The record's bytes, as the kernel wants them.

@@ -1,14 +1,13 @@
 //! Events on their way to the agent.
 //!
-//! Bounded: connections beyond a rate are passed over ([`super::thinning`]), and when the agent does not keep up, the newest
-//! events are dropped. Both are counted. Pushing never waits for a reader.
+//! Bounded: connections beyond a rate are passed over by the programs, and when the agent does not keep up, the newest events are
+//! dropped. Both are counted. Pushing never waits for a reader.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
-use super::thinning::{EventClass, Thinning};
-use crate::datapath::events::ConnectionEvent;
+use crate::datapath::events::{ConnectionEvent, Told};
+use crate::datapath::passed_over::EventClass;
 use crate::owner::EndpointKey;
 
 /// Events that wait at most: about 8 MiB.
@@ -37,25 +36,21 @@ pub struct Batch {
 
 type Waker = Box<dyn Fn() + Send>;
 
+#[derive(Default)]
 pub struct EventQueue(Mutex<Queue>);
 
+#[derive(Default)]
 struct Queue {
     events: VecDeque<NodeEvent>,
     dropped: u64,
-    thinning: Thinning,
+    /// Few: errors of refused connections are few.
+    passed_over: HashMap<EventClass, u64>,
     waker: Option<Waker>,
-}
-
-impl Default for EventQueue {
-    fn default() -> Self {
-        let thinning = Thinning::new(Instant::now());
-        Self(Mutex::new(Queue { events: VecDeque::new(), dropped: 0, thinning, waker: None }))
-    }
 }
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && !self.thinning.has_counts()
+        self.events.is_empty() && self.passed_over.is_empty()
     }
 
     /// Tells the reader, if there is something to read.
@@ -101,16 +96,14 @@ impl EventQueue {
         self.lock().pushing(|queue| events.into_iter().for_each(|event| queue.push(event)));
     }
 
-    /// Those that are to be told.
-    pub(super) fn push_connections(&self, events: Vec<ConnectionEvent>) {
+    pub(super) fn push_told(&self, told: Told) {
         self.lock().pushing(|queue| {
-            queue.thinning.fill(Instant::now());
-            for event in events {
-                if queue.thinning.admits(&event) {
-                    queue.push(NodeEvent::Connection(Box::new(event)));
-                } else {
-                    queue.dropped += 1;
-                }
+            for event in told.events {
+                queue.push(NodeEvent::Connection(Box::new(event)));
+            }
+            for (class, count) in told.passed_over {
+                queue.dropped += count;
+                *queue.passed_over.entry(class).or_default() += count;
             }
         });
     }
@@ -120,7 +113,7 @@ impl EventQueue {
         let mut queue = self.lock();
         let count = queue.events.len().min(most);
         let events = queue.events.drain(..count).collect();
-        let passed_over = queue.thinning.take_counts();
+        let passed_over = queue.passed_over.drain().collect();
         queue.wake();
         Batch { events, dropped: queue.dropped, passed_over }
     }
@@ -135,13 +128,20 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::super::thinning::BURST;
-    use super::super::thinning::tests::event;
     use super::*;
     use crate::datapath::events::EventKind;
+    use crate::datapath::listing::Direction;
+    use crate::owner::Tier;
 
     fn idle(id: u32) -> NodeEvent {
         NodeEvent::Idle(EndpointKey { vni: 1, id })
+    }
+
+    fn counted(woken: &Arc<AtomicUsize>) -> Waker {
+        let count = Arc::clone(woken);
+        Box::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
     }
 
     #[test]
@@ -158,41 +158,29 @@ mod tests {
     fn connections_passed_over_are_dropped_ones_and_come_as_counts_even_alone() {
         let queue = EventQueue::default();
         let woken = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&woken);
-        queue.set_waker(Box::new(move || {
-            count.fetch_add(1, Ordering::SeqCst);
-        }));
-        let told = u64::from(BURST) / 2;
-        let of = |kind, cookies: std::ops::Range<u64>| cookies.map(|cookie| event(kind, cookie)).collect();
-        queue.push_connections(of(EventKind::Opened, 0..3 * told));
+        queue.set_waker(counted(&woken));
+        let opened =
+            EventClass { kind: EventKind::Opened, direction: Direction::Outbound, tier: Tier::Notify, errno: None };
+        let closed = EventClass { kind: EventKind::Closed, ..opened };
+        queue.push_told(Told { events: Vec::new(), passed_over: vec![(opened, 3)] });
+        assert_eq!(woken.load(Ordering::SeqCst), 1, "though there is no event");
+        queue.push_told(Told { events: Vec::new(), passed_over: vec![(opened, 4), (closed, 1)] });
         let batch = queue.take(usize::MAX);
-        let begun = batch.events.len() as u64;
-        assert_eq!(begun, told);
-        let counted = |batch: &Batch, kind| {
-            let [(class, count)] = batch.passed_over[..] else { panic!("{:?}", batch.passed_over) };
-            assert_eq!(class.kind, kind);
-            count
-        };
-        assert_eq!((counted(&batch, EventKind::Opened), batch.dropped), (3 * told - begun, 3 * told - begun));
+        assert_eq!((batch.passed_over.len(), batch.dropped), (2, 8));
+        assert!(batch.passed_over.contains(&(opened, 7)) && batch.passed_over.contains(&(closed, 1)));
         assert_eq!(woken.load(Ordering::SeqCst), 1);
-        queue.push_connections(of(EventKind::Closed, begun..3 * told));
-        assert_eq!(woken.load(Ordering::SeqCst), 2, "though there is no event");
-        let batch = queue.take(usize::MAX);
-        assert!(batch.events.is_empty());
-        assert_eq!((counted(&batch, EventKind::Closed), batch.dropped), (3 * told - begun, 2 * (3 * told - begun)));
         assert!(queue.take(1).passed_over.is_empty());
+        queue.push_told(Told { events: Vec::new(), passed_over: vec![(closed, 2)] });
         assert_eq!(woken.load(Ordering::SeqCst), 2);
+        assert_eq!(queue.take(1).dropped, 10);
     }
 
     #[test]
     fn wakes_once_until_it_was_emptied() {
         let queue = EventQueue::default();
         let woken = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&woken);
         queue.push_all([idle(1)]);
-        queue.set_waker(Box::new(move || {
-            count.fetch_add(1, Ordering::SeqCst);
-        }));
+        queue.set_waker(counted(&woken));
         assert_eq!(woken.load(Ordering::SeqCst), 1, "for what was there before");
         queue.push_all([idle(2)]);
         assert_eq!(woken.load(Ordering::SeqCst), 1);
