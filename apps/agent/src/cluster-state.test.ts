@@ -30,6 +30,7 @@ describe("an endpoint that is another one under the same id, as after the loss o
   it.each([
     ["on another node", { node: "node-2" }],
     ["at another address", { address: "10.32.0.77" }],
+    ["at another IPv6 address", { address6: "fd00:32::77" }],
     ["made at another time", { createTime: new Date(5) }],
   ])("%s: the former one goes first", (_what, difference) => {
     apply({ networks: [network("blue", 7)], endpoints: [endpoint("web", 1)] });
@@ -182,6 +183,17 @@ describe("what changes hands", () => {
     steps[1]?.commit();
     expect(known().map(([, name]) => name)).toEqual(["blue", "blue/new"]);
     expect(state.endpointByAddress(7, "10.32.0.2")?.name).toBe("new");
+  });
+
+  it("is taken away first when an IPv6 address passes to a new endpoint", () => {
+    const six = { address: "", address6: "fd00:32::2" };
+    apply({ endpoints: [endpoint("six", 3, six)] });
+    expect(state.endpointByAddress(7, "fd00:32::2")?.name).toBe("six");
+    // What has no address of a family stands in nobody's way there.
+    expect(state.endpointByAddress(7, "")).toBeUndefined();
+    const changes = apply({ endpoints: [endpoint("new", 4, six)], removed: [removedEndpoint("blue/six")] });
+    expect(changes).toMatchObject([{ removedEndpoints: [{ vni: 7, id: 3 }] }, { endpoints: [{ vni: 7, id: 4 }] }]);
+    expect(state.endpointByAddress(7, "fd00:32::2")?.name).toBe("new");
   });
 
   it("is removed and added when a name is deleted and made anew", () => {

@@ -180,7 +180,7 @@ export class ClusterState {
     }
     const views = () => this.#views(edits, policies);
     const commit = () => this.#commit(edits, policies);
-    return { steps: this.#inSteps({ change, views, commit }), networks: touchedNetworks(edits) };
+    return { steps: this.#inSteps({ change, views, commit }, edits), networks: touchedNetworks(edits) };
   }
 
   /** The new policies of each network in which some change. */
@@ -263,15 +263,16 @@ export class ClusterState {
     }
   }
 
-  #inSteps(whole: PlannedStep): PlannedStep[] {
+  #inSteps(whole: PlannedStep, edits: Edits): PlannedStep[] {
     const { change } = whole;
     const claimed = new Set<string>();
-    for (const { vni, id, address } of change.endpoints) {
-      claimed.add(idKey(vni, id)).add(addressKey(vni, address));
+    for (const { vni, id } of change.endpoints) claimed.add(idKey(vni, id));
+    for (const endpoint of edits.endpoints.values()) {
+      for (const key of endpoint ? addressKeys(endpoint) : []) claimed.add(key);
     }
     const isClaimed = ({ vni, id }: EndpointKey) => {
       const held = this.#endpointById.get(idKey(vni, id));
-      return claimed.has(idKey(vni, id)) || (held !== undefined && claimed.has(addressKey(vni, held.address)));
+      return claimed.has(idKey(vni, id)) || (held !== undefined && addressKeys(held).some((key) => claimed.has(key)));
     };
     const vacated = change.removedEndpoints.filter(isClaimed);
     if (vacated.length === 0) return [whole];
@@ -302,7 +303,7 @@ export class ClusterState {
       if (members) members.add(key);
       else this.#members.set(endpoint.network, new Set([key]));
       this.#endpointById.set(idKey(endpoint.vni, endpoint.id), endpoint);
-      this.#endpointByAddress.set(addressKey(endpoint.vni, endpoint.address), endpoint);
+      for (const key of addressKeys(endpoint)) this.#endpointByAddress.set(key, endpoint);
       this.#departed.delete(idKey(endpoint.vni, endpoint.id));
     }
   }
@@ -316,7 +317,7 @@ export class ClusterState {
     members?.delete(key);
     if (members?.size === 0) this.#members.delete(endpoint.network);
     this.#endpointById.delete(id);
-    this.#endpointByAddress.delete(addressKey(endpoint.vni, endpoint.address));
+    for (const key of addressKeys(endpoint)) this.#endpointByAddress.delete(key);
     this.#departed.set(id, endpoint);
     const oldest = this.#departed.keys().next();
     if (this.#departed.size > DEPARTED_MAX && !oldest.done) this.#departed.delete(oldest.value);
@@ -399,6 +400,7 @@ function readEdits({ nodes, networks, endpoints, policies, removed }: StateUpdat
 function isSameEndpoint(held: Endpoint, endpoint: Endpoint): boolean {
   return (
     sameFields(coreEndpoint(held), coreEndpoint(endpoint)) &&
+    held.address6 === endpoint.address6 &&
     held.createTime?.getTime() === endpoint.createTime?.getTime()
   );
 }
@@ -413,7 +415,10 @@ function coreNetwork({ vni, prefix, egress }: Network): NetworkState {
 
 function isSameNetwork(held: Network, network: Network): boolean {
   return (
-    held.vni === network.vni && held.prefix === network.prefix && held.egress.join(",") === network.egress.join(",")
+    held.vni === network.vni &&
+    held.prefix === network.prefix &&
+    held.prefix6 === network.prefix6 &&
+    held.egress.join(",") === network.egress.join(",")
   );
 }
 
@@ -440,4 +445,9 @@ function idKey(vni: number, id: number): string {
 
 function addressKey(vni: number, address: string): string {
   return `${vni}@${address}`;
+}
+
+/** Of the addresses that it has: one of each of its network's families. */
+function addressKeys({ vni, address, address6 }: Endpoint): string[] {
+  return [address, address6].filter((text) => text !== "").map((text) => addressKey(vni, text));
 }

@@ -50,6 +50,22 @@ describe("a connection", () => {
     }
   });
 
+  it("knows its peer by the IPv6 address, and what the policies say of it", () => {
+    const six = endpoint("six", 3, { node: "node-2", address6: "fd00:32::3" });
+    const deny = Policy.fromPartial({
+      name: "deny-six",
+      network: "blue",
+      action: PolicyAction.POLICY_ACTION_DENY,
+      from: [{}],
+      to: [{ prefix: "fd00:32::/64" }],
+    });
+    apply({ revision: 0n, nodes: [], networks: [], endpoints: [six], policies: [deny], removed: [] });
+    const peer = { address: "fd00:32::3", port: 80 };
+    expect(convert.connection(connectionState({ peer }))).toMatchObject({
+      ...{ peer, peerEndpoint: "six", verdict: Verdict.VERDICT_DENIED, policy: "deny-six" },
+    });
+  });
+
   it("has no peer endpoint outside the overlay", () => {
     expect(convert.connection(connectionState({ peer: { address: "192.0.2.1", port: 443 } })).peerEndpoint).toBe("");
   });

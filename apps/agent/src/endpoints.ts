@@ -163,14 +163,15 @@ export class Endpoints {
 
   async #createOnController(key: string, name: string, request: AttachEndpointRequest): Promise<Endpoint> {
     const { controller, node, limits } = this.#options;
-    const { network, publishedPorts, labels, address, plain } = request;
+    const { network, publishedPorts, labels, address, address6, plain } = request;
+    const endpoint = { name, network, node: node.name, publishedPorts, labels, address, address6, plain };
     try {
-      const { endpoint } = await controller.agent.createEndpoint(
-        { endpoint: { name, network, node: node.name, publishedPorts, labels, address, plain }, waitForPeers: true },
+      const { endpoint: created } = await controller.agent.createEndpoint(
+        { endpoint, waitForPeers: true },
         { deadline: limits.createEndpointTimeoutMs, signal: this.#stop.signal },
       );
-      if (!endpoint) throw new SlimFastError("internal", "the controller answered without the endpoint");
-      return endpoint;
+      if (!created) throw new SlimFastError("internal", "the controller answered without the endpoint");
+      return created;
     } catch (error) {
       const isUncertain = !(error instanceof SlimFastError) || UNCERTAIN_CODES.has(error.code);
       if (isUncertain) {

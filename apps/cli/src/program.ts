@@ -138,6 +138,8 @@ function addWorkloadCommands(program: Command): void {
         .choices(["auto", "notify", "preload", "plain"])
         .default("auto"),
     )
+    .option("--address <ADDRESS>", "IPv4 overlay address that it is to have (default: a free one)")
+    .option("--address6 <ADDRESS>", "IPv6 overlay address that it is to have (default: a free one)")
     .option("--publish <HOST:PORT>", "lead a host port of the node to a port of the command; repeatable", collect, [])
     .passThroughOptions()
     .addHelpText(

@@ -3,8 +3,15 @@
 /** Longest DNS label (RFC 1123). */
 export const MAX_NAME_CHARS = 63;
 
-export const MIN_PREFIX_BITS = 8;
-export const MAX_PREFIX_BITS = 29;
+/** Lengths that the prefixes of networks can have, and the longest of their nodes' subnets, by family. */
+export const PREFIX_BITS = { 4: { min: 8, max: 29 }, 6: { min: 48, max: 120 } } as const;
+export const MAX_SUBNET_BITS = { 4: 30, 6: 126 } as const;
+
+/**
+ * IPv6 addresses that are given out are among this many from the first of the network or of the node's subnet on: more than
+ * there are endpoint ids. The others can be asked for.
+ */
+export const MAX_CHOSEN_ADDRESSES = 2 ** 32;
 
 /** A VNI has 24 bits (RFC 7348); 0 means "choose one". */
 export const MAX_VNI = 2 ** 24 - 1;
@@ -22,9 +29,6 @@ export const MAX_LABEL_VALUE_CHARS = 63;
 export const MAX_DESCRIPTION_CHARS = 500;
 export const MAX_AGENT_VERSION_CHARS = 100;
 export const MAX_REQUEST_ID_CHARS = 64;
-
-/** Longest subnet that the nodes of a network can have. */
-export const MAX_SUBNET_BITS = 30;
 
 export const MAX_POLICY_SELECTORS = 64;
 export const MAX_POLICY_PORT_RANGES = 64;

@@ -75,7 +75,7 @@ it("give nothing twice and lose nothing acknowledged, though one of them and etc
   timeout: 540_000,
 }, async () => {
   for (const number of [1, 2, 3]) await registerNode(client(0), number);
-  await client(0).cluster.createNetwork({ network: { name: "blue", prefix: "10.32.0.0/16" } });
+  await client(0).cluster.createNetwork({ network: { name: "blue", prefix: "10.32.0.0/16", prefix6: "fd00:32::/64" } });
   const acknowledged = new Map<string, Endpoint>();
   let started = 0;
   let isKilled = false;
@@ -111,15 +111,17 @@ it("give nothing twice and lose nothing acknowledged, though one of them and etc
   for (const index of [1, 2]) {
     const found = await allEndpoints(index);
     expect(new Set(found.map(({ address }) => address)).size).toBe(found.length);
+    expect(new Set(found.map(({ address6 }) => address6)).size).toBe(found.length);
+    expect(found.every(({ address6 }) => address6.startsWith("fd00:32::"))).toBe(true);
     expect(new Set(found.map(({ id }) => id)).size).toBe(found.length);
     const ports = found.flatMap(({ node, publishedPorts }) =>
       publishedPorts.map(({ hostPort }) => `${node}:${hostPort}`),
     );
     expect(new Set(ports).size).toBe(ports.length);
     const byName = new Map(found.map((endpoint) => [endpoint.name, endpoint]));
-    const lost = [...acknowledged.values()].filter(({ name, id, address }) => {
+    const lost = [...acknowledged.values()].filter(({ name, id, address, address6 }) => {
       const kept = byName.get(name);
-      return kept?.id !== id || kept.address !== address;
+      return kept?.id !== id || kept.address !== address || kept.address6 !== address6;
     });
     expect(lost).toEqual([]);
   }

@@ -78,6 +78,21 @@ describe("a selector", () => {
     expect(matches([{ endpoint: "db" }, { labels: { tier: "front" } }], web)).toBe(true);
   });
 
+  it("looks at the address of the prefix's family", () => {
+    const both = { ...web, address6: "fd00:32::2" };
+    expect(matches([{ prefix: "fd00:32::/64" }], both)).toBe(true);
+    expect(matches([{ prefix: "fd00:32::/127" }], both)).toBe(false);
+    expect(matches([{ prefix: "FD00:32:0::3/126" }], both)).toBe(true);
+    expect(matches([{ prefix: "10.32.0.2/32" }], both)).toBe(true);
+    expect(matches([{ prefix: "::/0" }], both)).toBe(true);
+    // Who has no such address is not meant, however wide the prefix.
+    expect(matches([{ prefix: "::/0" }], web)).toBe(false);
+    expect(matches([{ prefix: "::/0" }], { ...web, address6: "" })).toBe(false);
+    expect(matches([{ prefix: "0.0.0.0/0" }], { ...both, address: "" })).toBe(false);
+    // A prefix of IPv4-mapped addresses means IPv6 addresses, not IPv4 ones.
+    expect(matches([{ prefix: "::ffff:10.32.0.0/112" }], both)).toBe(false);
+  });
+
   it.each([
     "10.32.0.0",
     "10.32.0.0/",
@@ -89,8 +104,11 @@ describe("a selector", () => {
     "10.32.00.0/24",
     "10.32.0.256/24",
     "10.32.0.0/24/24",
-    "::/0",
+    "::ffff:10.32.0.0.0/96",
     " 10.32.0.0/24",
+    "fd00::/129",
+    "fd00::",
+    "fd00:/8",
   ])("is not opened by the malformed prefix %j", (prefix) => {
     expect(() => matches([{ prefix }], web)).toThrow(RangeError);
   });
@@ -180,12 +198,13 @@ function randomWorld(random: (below: number) => number) {
   const pick = <T>(items: readonly T[]): T => items[random(items.length)] as T;
   const endpoint = (names: readonly string[]): SelectableEndpoint => ({
     name: pick(names),
-    address: `10.0.${random(2)}.${random(4)}`,
+    address: pick(["", `10.0.${random(2)}.${random(4)}`]),
+    address6: pick(["", `fd00::${random(2)}:${random(4)}`]),
     labels: Object.fromEntries(["x", "y"].filter(() => random(2) === 0).map((key) => [key, pick(["1", "2"])])),
   });
   const selector = () => ({
     endpoint: pick(["", "", "a", "b"]),
-    prefix: pick(["", "", "10.0.0.0/24", "10.0.1.2/31", "10.0.0.0/16"]),
+    prefix: pick(["", "", "10.0.0.0/24", "10.0.1.2/31", "10.0.0.0/16", "fd00::/112", "fd00::1:2/127", "fd00::/16"]),
     labels: pick([{}, {}, { x: "1" }, { x: "1", y: "2" }]),
   });
   const some = <T>(least: number, most: number, make: () => T) =>
@@ -209,20 +228,28 @@ function randomWorld(random: (below: number) => number) {
 
 /** The contract, word by word. */
 function decideByTheContract({ network, policies, from, to, port }: ReturnType<typeof randomWorld>): boolean {
-  const inPrefix = (address: string, prefix: string) => {
-    const bits = (text: string) =>
-      text
-        .split(".")
-        .map((part) => Number(part).toString(2).padStart(8, "0"))
-        .join("");
+  const bitsOf4 = (text: string) =>
+    text
+      .split(".")
+      .map((part) => Number(part).toString(2).padStart(8, "0"))
+      .join("");
+  const bitsOf6 = (text: string) => {
+    // In the random world all zeros stand behind the first group.
+    const [first = "", rest = ""] = text.split("::");
+    const groups = rest === "" ? [] : rest.split(":");
+    const all = [first, ...new Array<string>(7 - groups.length).fill("0"), ...groups];
+    return all.map((group) => Number.parseInt(group, 16).toString(2).padStart(16, "0")).join("");
+  };
+  const inPrefix = ({ address, address6 = "" }: SelectableEndpoint, prefix: string) => {
     const [base = "", length = ""] = prefix.split("/");
-    return bits(address).startsWith(bits(base).slice(0, Number(length)));
+    const [own, bits] = base.includes(":") ? [address6, bitsOf6] : [address, bitsOf4];
+    return own !== "" && bits(own).startsWith(bits(base).slice(0, Number(length)));
   };
   const means = (selectors: DecidingPolicy["from"], one: SelectableEndpoint) =>
     selectors.some(
       ({ endpoint, prefix, labels }) =>
         (!endpoint || endpoint === one.name) &&
-        (!prefix || inPrefix(one.address, prefix)) &&
+        (!prefix || inPrefix(one, prefix)) &&
         Object.entries(labels).every(([key, value]) => one.labels[key] === value),
     );
   const matching = policies.filter(

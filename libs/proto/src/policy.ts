@@ -15,9 +15,10 @@ import {
   type PortRange,
   Verdict,
 } from "./generated/slimfast/v1/resources.js";
+import { ADDRESS_BITS, containsIp, parseIp, prefixOf } from "./ip.js";
 
 /** What a selector looks at. The name is unique in the network. */
-export type SelectableEndpoint = Pick<Endpoint, "name" | "address" | "labels">;
+export type SelectableEndpoint = Pick<Endpoint, "name" | "address" | "labels"> & Partial<Pick<Endpoint, "address6">>;
 
 /** What decides in a policy. Those of other networks have no say. */
 export type DecidingPolicy = Pick<Policy, "name" | "network" | "action" | "from" | "to" | "ports">;
@@ -83,30 +84,23 @@ function selectorMatcher({ labels, prefix, endpoint: name }: EndpointSelector): 
   return (endpoint) =>
     (name === "" || endpoint.name === name) &&
     wanted.every(([key, value]) => Object.hasOwn(endpoint.labels, key) && endpoint.labels[key] === value) &&
-    isInside(endpoint.address);
+    isInside(endpoint);
 }
 
-/** Bits of the prefix beyond its length do not count. */
-function prefixMatcher(prefix: string): (address: string) => boolean {
-  const [text = "", length = "", ...rest] = prefix.split("/");
-  const base = ipv4Number(text);
+/** Looks at the endpoint's address of the prefix's family. Bits of the prefix beyond its length do not count. */
+function prefixMatcher(text: string): EndpointMatcher {
+  const slash = text.lastIndexOf("/");
+  const base = parseIp(text.slice(0, slash));
+  const length = text.slice(slash + 1);
   const bits = Number(length);
-  if (base === undefined || rest.length > 0 || !/^\d{1,2}$/.test(length) || bits > 32) {
-    throw new RangeError(`${JSON.stringify(prefix)} is not an IPv4 prefix in CIDR notation`);
+  if (!base || !/^\d{1,3}$/.test(length) || bits > ADDRESS_BITS[base.family]) {
+    throw new RangeError(`${JSON.stringify(text)} is not an IPv4 or IPv6 prefix in CIDR notation`);
   }
-  const size = 2 ** (32 - bits);
-  const block = Math.floor(base / size);
-  return (address) => {
-    const number = ipv4Number(address);
-    return number !== undefined && Math.floor(number / size) === block;
+  const prefix = prefixOf(base, bits);
+  return ({ address, address6 }) => {
+    const own = parseIp((prefix.family === 6 ? address6 : address) ?? "");
+    return own !== undefined && containsIp(prefix, own);
   };
-}
-
-function ipv4Number(text: string): number | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4 || parts.some((part) => !/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255))
-    return undefined;
-  return parts.reduce((value, part) => value * 256 + Number(part), 0);
 }
 
 function firstByName(left: string | undefined, right: string): string {

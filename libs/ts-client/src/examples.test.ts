@@ -25,7 +25,7 @@ beforeAll(async () => {
   controller = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
   client = connectController({ address });
   await client.ready(START_MS);
-  await client.cluster.createNetwork({ network: { name: "default", prefix: "10.32.0.0/16" } });
+  await client.cluster.createNetwork({ network: { name: "default", prefix: "10.32.0.0/16", prefix6: "fd00:32::/64" } });
   await client.agent.registerNode({
     node: { name: "node-1", underlayAddress: "10.200.0.1", frontPorts: { first: 7_000, count: 16 } },
     protocolVersion: 2,
@@ -67,7 +67,7 @@ async function start(name: string, firstLine: string, ...args: string[]) {
 it(
   "list",
   async () => {
-    expect(await run("list")).toEqual(["node node-1 10.200.0.1 gone", "network default 10.32.0.0/16"]);
+    expect(await run("list")).toEqual(["node node-1 10.200.0.1 gone", "network default 10.32.0.0/16 fd00:32::/64"]);
   },
   START_MS,
 );

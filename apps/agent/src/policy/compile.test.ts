@@ -151,12 +151,13 @@ function randomView(random: (below: number) => number, size: number, count: numb
     endpoint(`e${index}`, index + 1, {
       node: pick(["node-1", "node-2", "node-3"]),
       address: `10.32.${random(3)}.${index + 1}`,
+      address6: pick(["", `fd00:32::${random(3)}:${(index + 1).toString(16)}`]),
       labels: Object.fromEntries(["x", "y"].filter(() => random(2) === 0).map((key) => [key, pick(["1", "2"])])),
     }),
   );
   const selector = () => ({
     endpoint: pick(["", "", "", "e0", "e1"]),
-    prefix: pick(["", "", "10.32.0.0/24", "10.32.0.0/23"]),
+    prefix: pick(["", "", "10.32.0.0/24", "10.32.0.0/23", "fd00:32::/112", "fd00:32::/111"]),
     labels: pick([{}, { x: "1" }, { y: "2" }, { x: "1", y: "2" }]),
   });
   const policies = Array.from({ length: count }, (_, index) =>

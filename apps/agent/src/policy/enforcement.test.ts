@@ -110,7 +110,7 @@ describe("what is refused", () => {
   it("because nobody can understand it does not open anything", async () => {
     await bed.connect().local.attachEndpoint(attachment("web"));
     const error = await push({ policies: [{ ...denyAll, from: [{ prefix: "nonsense" }] }] });
-    expect(error).toMatch(/blue\/deny: "nonsense" is not an IPv4 prefix/);
+    expect(error).toMatch(/blue\/deny: "nonsense" is not an IPv4 or IPv6 prefix/);
     expect(bed.core.policies.size).toBe(0);
   });
 

@@ -136,6 +136,22 @@ describe("the plan", () => {
     ]);
   });
 
+  it("compares IPv6 prefixes by what they mean", () => {
+    const network = Network.fromPartial({ name: "six", prefix6: "fd00:32::/64", egress: ["2001:db8::/32"] });
+    const present = { ...NOTHING, networks: [network] };
+    const same = "kind: Network\nname: six\nprefix6: 'FD00:0032::/64'\negress: ['2001:0DB8::/32']";
+    expect(planSteps(readWishes(same, "f"), present, null)).toMatchObject([{ type: "unchanged" }]);
+    const created = planSteps(readWishes(same, "f"), NOTHING, null);
+    expect(created).toMatchObject([{ type: "create", wish: { fields: { name: "six", prefix6: "fd00:32::/64" } } }]);
+    const other = "kind: Network\nname: six\nprefix6: fd00:33::/64\nnodeSubnet6Length: 80";
+    expect(refusal(() => planSteps(readWishes(other, "f"), present, null)).split("\n")).toEqual([
+      'Network six: prefix6 is "fd00:32::/64" and cannot become "fd00:33::/64"',
+      "Network six: nodeSubnet6Length is 0 and cannot become 80",
+    ]);
+    const selected = "kind: Policy\nname: p\naction: deny\nfrom: {prefix: 'FD00:32::/64'}\nto: all";
+    expect(readWishes(selected, "f")).toMatchObject([{ fields: { from: [{ prefix: "fd00:32::/64" }] } }]);
+  });
+
   it("refuses what cannot be, all of it at once", () => {
     const wishes = readWishes(
       "kind: Network\nname: blue\nprefix: 10.50.0.0/16\n---\nkind: Node\nname: ghost\n---\nkind: Network\nname: red\n---\nkind: Policy\nname: p",

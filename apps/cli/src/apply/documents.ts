@@ -6,7 +6,7 @@ import type { EndpointSelector, Network, NodeState, Policy, PortRange } from "@s
 import { parseAllDocuments } from "yaml";
 import { CliError } from "../exit-codes.js";
 import { NODE_STATE, POLICY_ACTION } from "../resources/enums.js";
-import { parseDuration, parsePorts } from "../resources/values.js";
+import { canonicalPrefix, parseDuration, parsePorts } from "../resources/values.js";
 
 /** What a document asks for. Fields that it does not name are not touched, or have their defaults when it is created. */
 export type Wish =
@@ -42,7 +42,10 @@ export interface ReservationFields {
 type Entry = Readonly<Record<string, unknown>>;
 
 const FIELDS: Readonly<Record<Wish["kind"], readonly string[]>> = {
-  Network: ["name", "prefix", "vni", "description", "labels", "defaultDeny", "nodeSubnetLength", "egress"],
+  Network: [
+    ...["name", "prefix", "prefix6", "vni", "description", "labels", "defaultDeny"],
+    ...["nodeSubnetLength", "nodeSubnet6Length", "egress"],
+  ],
   Policy: ["name", "network", "action", "from", "to", "ports", "description"],
   PortReservation: ["name", "node", "ports", "description", "lease"],
   Node: ["name", "labels", "state"],
@@ -97,11 +100,13 @@ function readWish(value: unknown): Wish {
         fields: defined({
           name,
           prefix: text(value, "prefix"),
+          prefix6: prefix(value, "prefix6"),
           vni: count(value, "vni"),
           description: text(value, "description"),
           labels: labels(value, "labels"),
           defaultDeny: flag(value, "defaultDeny"),
           nodeSubnetLength: count(value, "nodeSubnetLength"),
+          nodeSubnet6Length: count(value, "nodeSubnet6Length"),
           egress: value.egress === undefined ? undefined : list(value.egress).map(range).sort(),
         }),
       };
@@ -166,6 +171,12 @@ function text(entry: Entry, field: string): string | undefined {
   return value;
 }
 
+/** In the form in which it can be compared with what there is. */
+function prefix(entry: Entry, field: string): string | undefined {
+  const value = text(entry, field);
+  return value === undefined ? undefined : canonicalPrefix(value);
+}
+
 function count(entry: Entry, field: string): number | undefined {
   const value = entry[field];
   if (value === undefined) return undefined;
@@ -201,7 +212,7 @@ function selectors(entry: Entry, field: string): EndpointSelector[] | undefined 
     if (stranger !== undefined) throw fault(`${field}: a selector has no field ${stranger}`);
     return {
       labels: labels(value, "labels") ?? {},
-      prefix: text(value, "prefix") ?? "",
+      prefix: prefix(value, "prefix") ?? "",
       endpoint: text(value, "endpoint") ?? "",
     };
   });
@@ -213,7 +224,7 @@ function ports(value: unknown): PortRange {
 
 function range(value: unknown): string {
   if (typeof value !== "string") throw fault(`egress: ${JSON.stringify(value)} must be a range such as 192.0.2.0/24`);
-  return value;
+  return canonicalPrefix(value);
 }
 
 function list(value: unknown): readonly unknown[] {

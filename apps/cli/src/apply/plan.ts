@@ -32,7 +32,7 @@ const ORDER: readonly Wish["kind"][] = ["Network", "Node", "Endpoint", "PortRese
 
 /** What the contract does not let change. */
 const FIXED: Readonly<Record<Wish["kind"], readonly string[]>> = {
-  Network: ["prefix", "vni", "nodeSubnetLength"],
+  Network: ["prefix", "prefix6", "vni", "nodeSubnetLength", "nodeSubnet6Length"],
   PortReservation: ["node"],
   Policy: [],
   Node: [],
@@ -56,8 +56,8 @@ export function planSteps(
     if (!found) {
       if (wish.kind === "Node" || wish.kind === "Endpoint") {
         reasons.push(`${wish.kind} ${wish.key} does not exist, and files cannot create it`);
-      } else if (wish.kind === "Network" && wish.fields.prefix === undefined) {
-        reasons.push(`Network ${wish.key} does not exist yet and needs a prefix`);
+      } else if (wish.kind === "Network" && !hasPrefix(wish.fields)) {
+        reasons.push(`Network ${wish.key} does not exist yet and needs a prefix, a prefix6 or both`);
       } else if (wish.kind === "Policy" && wish.fields.action === undefined) {
         reasons.push(`Policy ${wish.key} does not exist yet and needs an action`);
       } else steps.push({ type: "create", wish, changes: fieldChanges(wish, null) });
@@ -76,6 +76,10 @@ export function planSteps(
   if (pruneLabel) steps.push(...pruning(wishes, present, pruneLabel));
   if (reasons.length > 0) throw new CliError("failed", reasons.join("\n"), { remedy: "nothing was changed" });
   return steps;
+}
+
+function hasPrefix({ prefix = "", prefix6 = "" }: Partial<Network>): boolean {
+  return prefix !== "" || prefix6 !== "";
 }
 
 type Found = Readonly<Record<string, unknown>> & { readonly etag: string };

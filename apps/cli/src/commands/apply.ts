@@ -111,8 +111,21 @@ export async function allDocuments(controller: ControllerClient, onlyNetwork?: s
   const documents: object[] = [];
   for await (const network of controller.listAllNetworks()) {
     if (onlyNetwork !== undefined && network.name !== onlyNetwork) continue;
-    const { name, prefix, vni, description, labels, defaultDeny, nodeSubnetLength, egress } = network;
-    documents.push({ kind: "Network", name, prefix, vni, description, labels, defaultDeny, nodeSubnetLength, egress });
+    const { name, prefix, prefix6, vni, description, labels, defaultDeny, egress } = network;
+    const { nodeSubnetLength, nodeSubnet6Length } = network;
+    const subnets = { nodeSubnetLength, nodeSubnet6Length };
+    documents.push({
+      kind: "Network",
+      name,
+      prefix,
+      prefix6,
+      vni,
+      description,
+      labels,
+      defaultDeny,
+      ...subnets,
+      egress,
+    });
   }
   if (onlyNetwork !== undefined && documents.length === 0) {
     throw new CliError("failed", `there is no network ${onlyNetwork}`, { remedy: "slimfast network list shows them" });

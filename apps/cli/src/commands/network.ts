@@ -18,17 +18,29 @@ interface NetworkFields {
   readonly egress?: readonly string[];
 }
 
-export async function createNetwork(
-  name: string,
-  options: Options & NetworkFields & { readonly prefix: string; readonly vni?: string; readonly nodeSubnets?: string },
-): Promise<void> {
+/** What cannot be changed later. */
+interface FixedFields {
+  readonly prefix?: string;
+  readonly prefix6?: string;
+  readonly vni?: string;
+  readonly nodeSubnets?: string;
+  readonly nodeSubnets6?: string;
+}
+
+export async function createNetwork(name: string, options: Options & NetworkFields & FixedFields): Promise<void> {
+  const { prefix = "", prefix6 = "" } = options;
+  if (options.prefix === undefined && options.prefix6 === undefined) {
+    throw new CliError("usage", "a network needs addresses", { remedy: "give --prefix, --prefix6 or both" });
+  }
   const { network } = await withCluster(options, ({ cluster }) =>
     cluster.createNetwork({
       network: {
         name,
-        prefix: options.prefix,
+        prefix,
+        prefix6,
         vni: number(options.vni, "--vni"),
         nodeSubnetLength: number(options.nodeSubnets?.replace(/^\//, ""), "--node-subnets"),
+        nodeSubnet6Length: number(options.nodeSubnets6?.replace(/^\//, ""), "--node-subnets6"),
         description: options.description ?? "",
         labels: parseLabels(options.label ?? [], "--label"),
         defaultDeny: options.defaultDeny ?? false,
@@ -37,7 +49,7 @@ export async function createNetwork(
     }),
   );
   if (options.json) printJson({ ok: true, network });
-  else printLine(`Created network ${name}: ${network?.prefix}, VNI ${network?.vni}`);
+  else printLine(`Created network ${name}: ${describePrefixes(present(network))}, VNI ${network?.vni}`);
 }
 
 export async function getNetwork(name: string, options: Options): Promise<void> {
@@ -80,6 +92,10 @@ export async function deleteNetwork(name: string, options: Options): Promise<voi
   await withCluster(options, ({ cluster }) => cluster.deleteNetwork({ name }));
   if (options.json) printJson({ ok: true });
   else printLine(`Deleted network ${name}`);
+}
+
+function describePrefixes({ prefix, prefix6 }: Network): string {
+  return [prefix, prefix6].filter((text) => text !== "").join(" and ");
 }
 
 /** `none` alone: nothing outside. */

@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly name?: string;
   readonly tier: TierChoice;
   readonly publish: readonly string[];
+  readonly address?: string;
+  readonly address6?: string;
 }
 
 export async function run(command: readonly string[], options: RunOptions): Promise<void> {
@@ -32,8 +34,9 @@ export async function run(command: readonly string[], options: RunOptions): Prom
     const onSignal = (name: NodeJS.Signals) => deliver(name);
     for (const name of FORWARDED) process.on(name, onSignal);
     try {
-      const { network, name = "", tier } = options;
-      const launched = await launch(agent, { network, name, tier, publishedPorts, command }, "inherit");
+      const { network, name = "", tier, address = "", address6 = "" } = options;
+      const wanted = { network, name, tier, publishedPorts, command, address, address6 };
+      const launched = await launch(agent, wanted, "inherit");
       deliver = (signalName) => {
         if (!(FROM_TERMINAL.has(signalName) && isForegroundOfTerminal())) launched.child.kill(signalName);
       };

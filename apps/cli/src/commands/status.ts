@@ -6,6 +6,7 @@ import type { ClusterState } from "../cluster/state-file.js";
 import { EXIT, messageOf } from "../exit-codes.js";
 import { formatTable, printJson, printLine } from "../output.js";
 import { isAlive } from "../process/identity.js";
+import { formatFamilies } from "../resources/values.js";
 
 /** Of one agent's answer. Long: a node whose CPUs are all taken is busy, not gone. */
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -23,7 +24,7 @@ interface NodeReport {
 interface ControllerReport {
   readonly ok: boolean;
   readonly error: string | null;
-  readonly networks: { name: string; vni: number; prefix: string }[];
+  readonly networks: { name: string; vni: number; prefix: string; prefix6: string }[];
   readonly endpoints: Endpoint[];
 }
 
@@ -56,7 +57,9 @@ async function askController(state: ClusterState): Promise<ControllerReport> {
   try {
     return await withController(state, async (controller) => {
       const networks = [];
-      for await (const { name, vni, prefix } of controller.listAllNetworks()) networks.push({ name, vni, prefix });
+      for await (const { name, vni, prefix, prefix6 } of controller.listAllNetworks()) {
+        networks.push({ name, vni, prefix, prefix6 });
+      }
       const endpoints = [];
       for await (const endpoint of controller.listAllEndpoints()) endpoints.push(endpoint);
       return { ok: true, error: null, networks, endpoints };
@@ -88,7 +91,11 @@ function printText(nodes: readonly NodeReport[], controller: ControllerReport): 
   printLine(
     formatTable(
       ["NETWORK", "VNI", "PREFIX"],
-      controller.networks.map((network) => [network.name, network.vni, network.prefix]),
+      controller.networks.map((network) => [
+        network.name,
+        network.vni,
+        formatFamilies(network.prefix, network.prefix6),
+      ]),
     ),
   );
   printLine();
@@ -103,7 +110,7 @@ function printText(nodes: readonly NodeReport[], controller: ControllerReport): 
         endpoint.name,
         endpoint.network,
         endpoint.node,
-        endpoint.address,
+        formatFamilies(endpoint.address, endpoint.address6),
         endpoint.publishedPorts.map((port) => `${port.hostPort}:${port.endpointPort}`).join(",") || "-",
       ]),
     ),

@@ -25,7 +25,7 @@ describe("bash", () => {
   });
 
   it("completes options of the command at hand", () => {
-    expect(complete("network", "create", "--pre")).toEqual(["--prefix"]);
+    expect(complete("network", "create", "--pre")).toEqual(["--prefix", "--prefix6"]);
     expect(complete("network", "list", "--pre")).toEqual([]);
     expect(complete("network", "--json", "create", "--vn")).toEqual(["--vni"]);
     expect(complete("up", "--")).toContain("--help");

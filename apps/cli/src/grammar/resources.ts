@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { collectTexts, JSON_OPTION, listing, remote } from "./options.js";
 
 const SELECTORS = `
-Selectors are KEY=VALUE labels, an IPv4 prefix and @ENDPOINT, joined by commas (all must hold), or "all". --from and --to
+Selectors are KEY=VALUE labels, an IPv4 or IPv6 prefix and @ENDPOINT, joined by commas (all must hold), or "all". --from and --to
 may be repeated: any of them will do.`;
 
 export function addNodeCommands(program: Command): void {
@@ -86,7 +86,8 @@ export function addNetworkCommands(program: Command): void {
   remote(network.command("create"))
     .description("create a network")
     .argument("<name>", "a DNS label")
-    .requiredOption("--prefix <CIDR>", "IPv4 prefix of its overlay addresses, /8 to /29, for example 10.40.0.0/16")
+    .option("--prefix <CIDR>", "IPv4 prefix of its overlay addresses, /8 to /29, for example 10.40.0.0/16")
+    .option("--prefix6 <CIDR>", "IPv6 prefix, /48 to /120, for example fd00:40::/64; beside the IPv4 one or alone")
     .option("--vni <N>", "network id, 1 to 16777215 (default: chosen)")
     .option("--description <TEXT>", "what it is for")
     .option("--label <KEY=VALUE>", "label; repeatable", collectTexts)
@@ -96,11 +97,12 @@ export function addNetworkCommands(program: Command): void {
       "range outside of the overlay that its endpoints may connect to; repeatable",
       collectTexts,
     )
-    .option("--node-subnets <LENGTH>", "give every node a subnet of this length, for example 24")
+    .option("--node-subnets <LENGTH>", "give every node an IPv4 subnet of this length, for example 24")
+    .option("--node-subnets6 <LENGTH>", "give every node an IPv6 subnet of this length, for example 80")
     .option(...JSON_OPTION)
     .addHelpText(
       "after",
-      "\nExample:\n  $ slimfast network create blue --prefix 10.40.0.0/16 --default-deny --label team=a",
+      "\nExamples:\n  $ slimfast network create blue --prefix 10.40.0.0/16 --default-deny --label team=a\n  $ slimfast network create six --prefix6 fd00:40::/64",
     )
     .action(async (name, options) => (await import("../commands/network.js")).createNetwork(name, options));
   remote(network.command("update"))

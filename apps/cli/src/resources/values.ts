@@ -1,5 +1,5 @@
 /** The small languages of command lines and files: durations, ports, labels, selectors. Both directions. */
-import type { Duration, EndpointSelector, PortRange } from "@slimfast/proto";
+import { type Duration, type EndpointSelector, formatIpPrefix, type PortRange, parseIpPrefix } from "@slimfast/proto";
 import { CliError } from "../exit-codes.js";
 
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
@@ -45,7 +45,7 @@ export function formatLabels(labels: Readonly<Record<string, string>>): string {
 }
 
 /**
- * `KEY=VALUE` terms, an IPv4 prefix and `@ENDPOINT`, joined by commas: all must hold. `all` means every endpoint.
+ * `KEY=VALUE` terms, an IPv4 or IPv6 prefix and `@ENDPOINT`, joined by commas: all must hold. `all` means every endpoint.
  *
  * @throws CliError `usage`
  */
@@ -54,7 +54,7 @@ export function parseSelector(text: string, option: string): EndpointSelector {
   if (text === "all") return selector;
   for (const term of text.split(",").map((one) => one.trim())) {
     if (/^@./.test(term)) selector.endpoint = term.slice(1);
-    else if (/^\d+(\.\d+){3}\/\d+$/.test(term)) selector.prefix = term;
+    else if (parseIpPrefix(term) !== "malformed") selector.prefix = term;
     else if (/^[^=@]+=/.test(term)) Object.assign(selector.labels, Object.fromEntries([parseLabel(term, option)]));
     else {
       throw new CliError(
@@ -75,6 +75,17 @@ export function formatSelector({ labels, prefix, endpoint }: EndpointSelector): 
       .sort(),
   ];
   return terms.join(",") || "all";
+}
+
+/** As the controller keeps it; what is no prefix stays as it is, for the controller to say what is wrong. */
+export function canonicalPrefix(text: string): string {
+  const prefix = parseIpPrefix(text);
+  return typeof prefix === "string" ? text : formatIpPrefix(prefix);
+}
+
+/** A table's cell for what there is of each family: prefixes or addresses. */
+export function formatFamilies(...texts: readonly string[]): string {
+  return texts.filter((text) => text !== "").join(",") || "-";
 }
 
 /** A table's cell for a time: with seconds, in UTC. */

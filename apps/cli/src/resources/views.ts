@@ -10,7 +10,7 @@ import {
   type Token,
 } from "@slimfast/proto";
 import { NODE_STATE, POLICY_ACTION, PORT_PURPOSE, ROLE } from "./enums.js";
-import { formatLabels, formatPorts, formatSelector, formatTime } from "./values.js";
+import { formatFamilies, formatLabels, formatPorts, formatSelector, formatTime } from "./values.js";
 
 /** What a list may be limited to. */
 export interface Selection {
@@ -60,10 +60,10 @@ export const NETWORKS: View<Network> = {
   list: (controller, { filter = "" }) => controller.listAllNetworks({ filter }),
   key: ({ name }) => name,
   version: ({ revision }) => String(revision),
-  row: ({ name, vni, prefix, defaultDeny, egress, labels, description }) => [
+  row: ({ name, vni, prefix, prefix6, defaultDeny, egress, labels, description }) => [
     name,
     vni,
-    prefix,
+    formatFamilies(prefix, prefix6),
     defaultDeny ? "deny" : "allow",
     egress.join(",") || "-",
     formatLabels(labels),
@@ -84,7 +84,7 @@ export const ENDPOINTS: View<Endpoint> = {
     endpoint.name,
     endpoint.network,
     endpoint.node,
-    endpoint.address,
+    formatFamilies(endpoint.address, endpoint.address6),
     endpoint.id,
     endpoint.publishedPorts.map((port) => `${port.hostPort}:${port.endpointPort}`).join(",") || "-",
     formatLabels(endpoint.labels),

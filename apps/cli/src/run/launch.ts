@@ -21,14 +21,17 @@ export interface LaunchOptions {
   readonly tier: TierChoice;
   readonly publishedPorts: readonly PublishedPort[];
   readonly command: readonly string[];
-  /** A fixed overlay address; chosen by the controller if left out. */
+  /** Fixed overlay addresses; chosen by the controller if left out. */
   readonly address?: string;
+  readonly address6?: string;
 }
 
 export interface Launched {
   readonly endpoint: AttachedEndpoint;
-  /** The overlay address. */
+  /** The IPv4 overlay address; empty where the network has none. */
   readonly address: string;
+  /** The IPv6 overlay address; empty where the network has none. */
+  readonly address6: string;
   readonly child: ChildProcess;
   /** How it ended. */
   readonly ended: Promise<Ending>;
@@ -70,7 +73,7 @@ export async function launch(
     await detach();
     throw new CliError("failed", `${launcher} could not be started`, { cause });
   }
-  return { endpoint: attached, address: endpoint.address, child, ended, detach };
+  return { endpoint: attached, address: endpoint.address, address6: endpoint.address6, child, ended, detach };
 }
 
 /** What starts a command in an endpoint that is attached. */
@@ -97,6 +100,7 @@ async function attach(agent: AgentClient, options: LaunchOptions) {
     ephemeral: options.tier !== "plain",
     plain: options.tier === "plain",
     address: options.address ?? "",
+    address6: options.address6 ?? "",
   });
   if (!attached?.endpoint) throw new CliError("failed", "the agent answered without an endpoint");
   return { ...attached, endpoint: attached.endpoint };

@@ -18,8 +18,8 @@ const NODES: NodeView[] = [1, 2, 3, 4].map((number) => ({
   endpoints: 1,
 }));
 const ENDPOINTS = new Map([
-  ["blue/web", { name: "web", address: "10.32.0.1", labels: { app: "web" }, node: "node-1" }],
-  ["blue/db", { name: "db", address: "10.32.0.2", labels: { app: "db" }, node: "node-2" }],
+  ["blue/web", { name: "web", address: "10.32.0.1", address6: "fd00:32::1", labels: { app: "web" }, node: "node-1" }],
+  ["blue/db", { name: "db", address: "10.32.0.2", address6: "fd00:32::2", labels: { app: "db" }, node: "node-2" }],
 ]);
 const VIEW: ClusterView = {
   networkCount: 1,
@@ -145,6 +145,22 @@ describe("ListConnectionRecords", () => {
     expect(old).toMatchObject({ totalSize: 5, nextPageToken: "" });
     const local = await one.operations.listConnectionRecords({ localOnly: true });
     expect(local.totalSize).toBe(24);
+  });
+
+  it("filters by IPv6 addresses, live and in a tail", async () => {
+    const six = { local: { address: "fd00:32::1", port: 40_000 }, peer: { address: "fd00:32::2", port: 80 } };
+    const agent = agentOf(one, "node-1", [connection(1), connection(2, six)]);
+    await liveAt(one, 2);
+    for (const filter of ['connection.peer.address = "fd00:32::2"', 'connection.local.address = "fd00:32::*"']) {
+      const { connections } = await two.operations.listConnectionRecords({ filter });
+      expect(connections.map(({ id, connection: found }) => [id, found?.peer?.address])).toEqual([
+        ["node-1/2", "fd00:32::2"],
+      ]);
+    }
+    const tail = await tailOf(two, 'connection.peer.address = "fd00:32::2"');
+    agent.report({ events: [closed(1, 1_000), closed(2, 2_000, six)] });
+    await eventually("the tail has it", () => tail.some(({ events }) => events.length > 0));
+    expect(tail.flatMap(({ events }) => events.map(({ connection: found }) => found?.cookie))).toEqual([2n]);
   });
 
   it("refuses what makes no sense", async () => {
@@ -402,6 +418,17 @@ describe("TryPolicy", () => {
       before: proto.Verdict.VERDICT_ALLOWED,
       after: proto.Verdict.VERDICT_DENIED,
     });
+  });
+
+  it("goes by the IPv6 addresses of endpoints, too", async () => {
+    agentOf(one, "node-1", [connection(1)]);
+    await liveAt(one, 1);
+    const to = (prefix: string) => ({ ...policy, from: [{}], to: [{ prefix }], ports: [] });
+    expect(await one.operations.tryPolicy({ policy: to("fd00:32::2/128") })).toMatchObject({
+      tried: 1,
+      newlyDenied: 1,
+    });
+    expect(await one.operations.tryPolicy({ policy: to("fd00:33::/64") })).toMatchObject({ tried: 1, newlyDenied: 0 });
   });
 
   it("refuses what makes no sense", async () => {

@@ -1,6 +1,8 @@
 /** Allocation, whatever is taken: nothing is given twice, and nothing free is overlooked. */
+import { containsIp, containsRange, formatIpPrefix, type IpPrefix, parseIpPrefix } from "@slimfast/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { knownPrefix } from "./address-space.js";
 import {
   findPortConflict,
   lastPort,
@@ -10,7 +12,6 @@ import {
   nextFree,
   portsOverlap,
 } from "./allocation.js";
-import { contains, formatPrefix, type Prefix, parsePrefix } from "./ipv4.js";
 import type { PortRange } from "./resources.js";
 
 const RANGE = { first: 100, last: 160 };
@@ -71,12 +72,18 @@ describe("blocks of ports", () => {
 });
 
 describe("node subnets", () => {
-  const prefix = parsePrefix("10.32.0.0/24") as Prefix;
-
-  it.each([25, 28, 30])("of length %i fill the prefix without overlap, and are reused when they are free", (bits) => {
+  it.each([
+    ["10.32.0.0/24", 25],
+    ["10.32.0.0/24", 28],
+    ["10.32.0.0/24", 30],
+    ["fd00:32::/64", 65],
+    ["fd00:32::/120", 124],
+    ["fd00:32::/48", 126],
+  ] as const)("of %s, of length %i, fill it without overlap, and are reused when they are free", (text, bits) => {
+    const prefix = knownPrefix(text);
     fc.assert(
       fc.property(fc.array(fc.nat(100), { maxLength: 120 }), (steps) => {
-        const held: Prefix[] = [];
+        const held: IpPrefix[] = [];
         for (const step of steps) {
           if (step % 3 === 0 && held.length > 0) {
             held.splice(step % held.length, 1);
@@ -87,9 +94,11 @@ describe("node subnets", () => {
             expect(held).toHaveLength(2 ** (bits - prefix.bits));
             continue;
           }
-          expect(parsePrefix(formatPrefix(subnet))).toEqual(subnet);
-          expect(contains(prefix, subnet.first) && contains(prefix, subnet.last)).toBe(true);
-          expect(held.some((other) => contains(other, subnet.first) || contains(subnet, other.first))).toBe(false);
+          const { family, first } = subnet;
+          expect(parseIpPrefix(formatIpPrefix(subnet))).toEqual(subnet);
+          expect(containsRange(prefix, subnet)).toBe(true);
+          const isInside = (outer: IpPrefix, value: bigint) => containsIp(outer, { family, value });
+          expect(held.some((other) => isInside(other, first) || isInside(subnet, other.first))).toBe(false);
           held.push(subnet);
         }
       }),

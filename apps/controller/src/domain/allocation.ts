@@ -1,5 +1,5 @@
 /** Choice of addresses, VNIs, ids and ports. Pure: what is taken is passed in, what was chosen is returned. */
-import type { Prefix } from "./ipv4.js";
+import { ADDRESS_BITS, type IpPrefix } from "@slimfast/proto";
 import type { PortRange, PortReservation } from "./resources.js";
 
 export interface IntegerRange {
@@ -103,11 +103,12 @@ export function nearestFreeBlock(
 }
 
 /** The lowest subnet of the length that is not taken; undefined if all are. Those taken must have that length, too. */
-export function lowestFreeSubnet(prefix: Prefix, bits: number, taken: readonly Prefix[]): Prefix | undefined {
-  const size = 2 ** (32 - bits);
-  const numbers = taken.map(({ first }) => (first - prefix.first) / size).sort((one, other) => one - other);
+export function lowestFreeSubnet(prefix: IpPrefix, bits: number, taken: readonly IpPrefix[]): IpPrefix | undefined {
+  const size = 1n << BigInt(ADDRESS_BITS[prefix.family] - bits);
+  // They were all the lowest when they were given out, so their numbers are no greater than there were at a time.
+  const numbers = taken.map(({ first }) => Number((first - prefix.first) / size)).sort((one, other) => one - other);
   const number = lowestFree({ first: 0, last: 2 ** (bits - prefix.bits) - 1 }, numbers);
   if (number === undefined) return undefined;
-  const first = prefix.first + number * size;
-  return { first, last: first + size - 1, bits };
+  const first = prefix.first + BigInt(number) * size;
+  return { family: prefix.family, first, last: first + size - 1n, bits };
 }

@@ -45,11 +45,14 @@ export interface Network {
   readonly revision: bigint;
 }
 
-/** The part of a network's prefix that a node's endpoints have their addresses from. */
+/** The parts of a network's prefixes that a node's endpoints have their addresses from. */
 export interface NodeSubnet {
   readonly network: string;
   readonly node: string;
+  /** IPv4; empty: none. */
   readonly prefix: string;
+  /** IPv6; none if left out. */
+  readonly prefix6?: string;
   readonly revision: bigint;
 }
 

@@ -5,6 +5,15 @@
  * `requests/` makes whole requests of them. Whether a well-formed request can be done (conflicts, missing resources) is
  * for the services.
  */
+import {
+  formatIpPrefix,
+  type IpAddress,
+  type IpFamily,
+  type IpPrefix,
+  parseIp,
+  parseIpPrefix,
+  prefixOf,
+} from "@slimfast/proto";
 import { ClusterError, type FieldViolation, invalidField } from "../errors.js";
 import {
   MAX_DESCRIPTION_CHARS,
@@ -17,7 +26,6 @@ import {
   MAX_REQUEST_ID_CHARS,
   MIN_LEASE_MS,
 } from "../limits.js";
-import { formatIpv4, type Prefix, parseIpv4, parsePrefix } from "./ipv4.js";
 import type { PortRange } from "./resources.js";
 
 /** Collects the violations of one request, so that its caller learns of all of them at once. */
@@ -74,21 +82,45 @@ export function validNameOrEmpty(field: string, name: string): string {
   return name === "" ? name : validName(field, name);
 }
 
+const PREFIX_KINDS = { 4: "an IPv4 prefix", 6: "an IPv6 prefix", any: "an IPv4 or IPv6 prefix" } as const;
+const EXAMPLES = { 4: "10.32.0.0/16", 6: "fd00:32::/64", any: "10.32.0.0/16 or fd00:32::/64" } as const;
+
 /** Reads CIDR notation of any length; problems are noted. */
-export function readPrefix(violations: Violations, field: string, text: string): Prefix | undefined {
-  const prefix = parsePrefix(text);
-  if (prefix === "malformed") {
-    violations.add(field, `${shown(text)} must be an IPv4 prefix in CIDR notation, for example 10.32.0.0/16`);
-    return undefined;
-  }
+export function readPrefix(
+  violations: Violations,
+  field: string,
+  text: string,
+  wanted: IpFamily | "any",
+): IpPrefix | undefined {
+  const prefix = parseIpPrefix(text);
   if (prefix === "host_bits_set") {
     const [address = "", bits = ""] = text.split("/");
-    const size = 2 ** (32 - Number(bits));
-    const base = Math.floor((parseIpv4(address) ?? 0) / size) * size;
-    violations.add(field, `${text} has host bits set; did you mean ${formatIpv4(base)}/${bits}?`);
+    const base = parseIp(address);
+    const meant = base && formatIpPrefix(prefixOf(base, Number(bits)));
+    violations.add(field, `${text} has host bits set; did you mean ${meant}?`);
+    return undefined;
+  }
+  if (prefix === "malformed" || (wanted !== "any" && prefix.family !== wanted)) {
+    const example = `for example ${EXAMPLES[wanted]}`;
+    violations.add(field, `${shown(text)} must be ${PREFIX_KINDS[wanted]} in CIDR notation, ${example}`);
     return undefined;
   }
   return prefix;
+}
+
+/** Reads an address of the family; empty: undefined. Problems are noted. */
+export function readAddress(
+  violations: Violations,
+  field: string,
+  text: string,
+  family: IpFamily,
+): IpAddress | undefined {
+  if (text === "") return undefined;
+  const address = parseIp(text);
+  if (address?.family === family) return address;
+  const form = family === 4 ? "an IPv4 dotted quad" : "an IPv6 address, for example fd00:32::5";
+  violations.add(field, `${shown(text)} must be ${form}, or empty`);
+  return undefined;
 }
 
 export function checkPort(violations: Violations, field: string, port: number): void {

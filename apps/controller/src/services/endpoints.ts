@@ -2,13 +2,12 @@
 import { isDeepStrictEqual } from "node:util";
 import { messageType } from "../domain/descriptors.js";
 import { checkEtag } from "../domain/etag.js";
-import { formatIpv4 } from "../domain/ipv4.js";
 import { type NewEndpoint, validEndpointChange } from "../domain/requests/endpoint.js";
 import { type Endpoint, endpointOwner, type Labels, nodeOwner } from "../domain/resources.js";
 import { readUpdateMask } from "../domain/update-mask.js";
 import { ClusterError, notFound } from "../errors.js";
 import type { StoreReader, StoreTransaction } from "../store/store.js";
-import { takeAddress } from "./addresses.js";
+import { takeAddresses } from "./addresses.js";
 import { requireNetwork } from "./networks.js";
 import { requireNode } from "./nodes.js";
 import { requireFree } from "./ports.js";
@@ -44,7 +43,7 @@ export function createEndpoint(tx: StoreTransaction, endpoint: NewEndpoint): End
       { resource: { type: "endpoint", name, owner: nodeOwner(namesake.node) } },
     );
   }
-  const address = takeAddress(tx, network, endpoint.node, endpoint.address);
+  const addresses = takeAddresses(tx, network, endpoint);
   const owner = endpointOwner(endpoint.network, endpoint.name);
   for (const [index, { hostPort }] of endpoint.publishedPorts.entries()) {
     const field = `endpoint.published_ports[${index}].host_port`;
@@ -52,9 +51,9 @@ export function createEndpoint(tx: StoreTransaction, endpoint: NewEndpoint): End
   }
   return tx.insertEndpoint({
     ...endpoint,
+    ...addresses,
     vni: network.vni,
     id: tx.takeEndpointId(network.vni),
-    address: formatIpv4(address),
     createTimeMs: Date.now(),
   });
 }

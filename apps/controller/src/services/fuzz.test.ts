@@ -108,7 +108,9 @@ describe("the API", () => {
       const methods = [ClusterServiceDefinition, AgentServiceDefinition].flatMap(({ fullName }) =>
         serviceType(fullName).methods.map((method) => ({ method, path: `/${fullName}/${method.name}` })),
       );
-      await client.cluster.createNetwork({ network: { name: "blue", prefix: "10.32.0.0/28" } });
+      await client.cluster.createNetwork({
+        network: { name: "blue", prefix: "10.32.0.0/28", prefix6: "fd00:32::/120" },
+      });
       for (const number of [1, 2]) await registerNode(client, number);
       const codes = new Map<string, number>();
       const end = Date.now() + FUZZ_MS;

@@ -3,7 +3,6 @@ import { isDeepStrictEqual } from "node:util";
 import { lowestFree } from "../domain/allocation.js";
 import { messageType } from "../domain/descriptors.js";
 import { checkEtag } from "../domain/etag.js";
-import { formatPrefix } from "../domain/ipv4.js";
 import { type NewNetwork, validNetworkChange, type WantedNetwork } from "../domain/requests/network.js";
 import type { Network } from "../domain/resources.js";
 import { readUpdateMask } from "../domain/update-mask.js";
@@ -31,7 +30,7 @@ function chooseVni(tx: StoreTransaction): number {
   return vni;
 }
 
-export function createNetwork(tx: StoreTransaction, { prefix, vni, ...wanted }: NewNetwork): Network {
+export function createNetwork(tx: StoreTransaction, { vni, ...wanted }: NewNetwork): Network {
   const { name } = wanted;
   if (tx.getNetwork(name)) {
     throw new ClusterError("already_exists", `network ${name} exists already`, { resource: { type: "network", name } });
@@ -46,7 +45,6 @@ export function createNetwork(tx: StoreTransaction, { prefix, vni, ...wanted }: 
   return tx.insertNetwork({
     ...wanted,
     vni: vni === 0 ? chooseVni(tx) : vni,
-    prefix: formatPrefix(prefix),
     createTimeMs: Date.now(),
   });
 }

@@ -7,6 +7,7 @@
  * must be unique beside the key (an address in a network), and what is looked up or listed by (the endpoints of a node,
  * as claims that contain the document's key).
  */
+import { type IpAddress, type IpFamily, parseIp } from "@slimfast/proto";
 import type {
   AuditEntry,
   Authority,
@@ -96,15 +97,42 @@ export interface KindDeclaration<Value> {
   readonly isVolatile?: true;
 }
 
-const ADDRESS_DIGITS = 10;
+/** What the claims on a network's addresses of a family begin with, and in which digits they are. */
+const ADDRESS_CLAIMS = {
+  4: { name: "address", radix: 10, digits: 10 },
+  6: { name: "address6", radix: 16, digits: 32 },
+} as const;
 
-/** The claim on an address of a network; in the order of addresses. */
-export function addressClaim(network: string, address: number): string {
-  return `address/${network}/${String(address).padStart(ADDRESS_DIGITS, "0")}`;
+/** What all claims on addresses of the family in a network begin with. */
+export function addressClaims(network: string, family: IpFamily): string {
+  return `${ADDRESS_CLAIMS[family].name}/${network}/`;
 }
 
-function addressNumber(text: string): number {
-  return text.split(".").reduce((value, octet) => value * 256 + Number(octet), 0);
+/** The claim on an address of a network; in the order of addresses. */
+export function addressClaim(network: string, { family, value }: IpAddress): string {
+  const { radix, digits } = ADDRESS_CLAIMS[family];
+  return addressClaims(network, family) + value.toString(radix).padStart(digits, "0");
+}
+
+/** The address that a claim is on. */
+export function claimedAddress(claim: string, family: IpFamily): bigint {
+  const digits = claim.slice(claim.lastIndexOf("/") + 1);
+  return BigInt(family === 6 ? `0x${digits}` : digits);
+}
+
+/** Claims on those of the addresses that there are; all were checked before they were stored. */
+function claimsOnAddresses(network: string, addresses: readonly (string | undefined)[]): string[] {
+  return addresses.flatMap((text) => {
+    const address = parseIp(text ?? "");
+    return address ? [addressClaim(network, address)] : [];
+  });
+}
+
+function claimsOnSubnets({ network, prefix, prefix6 = "" }: Omit<NodeSubnet, "revision">): string[] {
+  return [
+    ...(prefix === "" ? [] : [`prefix/${network}/${prefix.replace("/", "-")}`]),
+    ...(prefix6 === "" ? [] : [`prefix6/${network}/${prefix6.replace("/", "-")}`]),
+  ];
 }
 
 export const KINDS: { readonly [K in Kind]: KindDeclaration<Documents[K]> } = {
@@ -112,12 +140,12 @@ export const KINDS: { readonly [K in Kind]: KindDeclaration<Documents[K]> } = {
   network: { key: ({ name }) => name, claims: ({ vni }) => [`vni/${String(vni).padStart(8, "0")}`] },
   subnet: {
     key: ({ network, node }) => `${network}/${node}`,
-    claims: ({ network, node, prefix }) => [`prefix/${network}/${prefix.replace("/", "-")}`, `node/${node}/${network}`],
+    claims: (subnet) => [...claimsOnSubnets(subnet), `node/${subnet.node}/${subnet.network}`],
   },
   endpoint: {
     key: ({ network, name }) => `${network}/${name}`,
-    claims: ({ network, name, node, address }) => [
-      addressClaim(network, addressNumber(address)),
+    claims: ({ network, name, node, address, address6 }) => [
+      ...claimsOnAddresses(network, [address, address6]),
       `node/${node}/${network}/${name}`,
     ],
   },

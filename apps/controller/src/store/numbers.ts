@@ -1,7 +1,7 @@
 /** Numbers for a controller that is alone: counted, one after the other. */
 import { ClusterError } from "../errors.js";
 import { MAX_ENDPOINT_ID } from "../limits.js";
-import { endpointIdCounter, type NumberSource } from "./transaction.js";
+import { addressCounter, endpointIdCounter, type NumberSource } from "./transaction.js";
 
 export function idsUsedUp(vni: number): ClusterError {
   return new ClusterError("resource_exhausted", `all endpoint ids of VNI ${vni} are used up: create another network`);
@@ -17,11 +17,11 @@ export const COUNTED_NUMBERS: NumberSource = {
     return counter.next;
   },
 
-  addressCursor(tx, scope) {
-    return tx.get("counter", `address/${scope}`)?.next;
+  addressCursor(tx, scope, { first }) {
+    return tx.get("counter", addressCounter(scope))?.next ?? first;
   },
 
   setAddressCursor(tx, scope, next) {
-    tx.put("counter", { name: `address/${scope}`, next });
+    tx.put("counter", { name: addressCounter(scope), next });
   },
 };

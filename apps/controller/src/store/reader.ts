@@ -1,4 +1,5 @@
 /** Typed reading of the documents in memory. Transactions note here what they read. */
+import type { IpAddress } from "@slimfast/proto";
 import {
   type AuditEntry,
   type Endpoint,
@@ -12,7 +13,7 @@ import {
   publishedReservations,
   type Token,
 } from "../domain/resources.js";
-import { addressClaim, type Documents, type Kind } from "./kinds.js";
+import { addressClaim, addressClaims, claimedAddress, type Documents, type Kind } from "./kinds.js";
 import type { State } from "./state.js";
 import type { DocumentPage, Page, StoreReader } from "./store.js";
 
@@ -137,7 +138,7 @@ export class StateReader implements StoreReader {
     return this.get("endpoint", `${network}/${name}`);
   }
 
-  getEndpointByAddress(network: string, address: number): Endpoint | undefined {
+  getEndpointByAddress(network: string, address: IpAddress): Endpoint | undefined {
     return this.getByClaim("endpoint", addressClaim(network, address));
   }
 
@@ -178,10 +179,10 @@ export class StateReader implements StoreReader {
     return this.state.claims("endpoint").first(prefix) !== undefined;
   }
 
-  *addressesFrom(network: string, from: number): Iterable<number> {
-    const prefix = `address/${network}/`;
-    for (const claim of this.state.claims("endpoint").range(prefix, { from: addressClaim(network, from) })) {
-      yield Number(claim.slice(prefix.length));
+  *addressesFrom(network: string, from: IpAddress): Iterable<bigint> {
+    const claims = addressClaims(network, from.family);
+    for (const claim of this.state.claims("endpoint").range(claims, { from: addressClaim(network, from) })) {
+      yield claimedAddress(claim, from.family);
     }
   }
 

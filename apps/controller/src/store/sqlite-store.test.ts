@@ -173,8 +173,8 @@ describe("lists", () => {
   });
 
   it("know addresses and presence", async () => {
-    expect([...store.addressesFrom("blue", 0)]).toEqual([0x0a200001, 0x0a200009]);
-    expect([...store.addressesFrom("blue", 0x0a200002)]).toEqual([0x0a200009]);
+    expect([...store.addressesFrom("blue", { family: 4, value: 0n })]).toEqual([0x0a200001n, 0x0a200009n]);
+    expect([...store.addressesFrom("blue", { family: 4, value: 0x0a200002n })]).toEqual([0x0a200009n]);
     expect(store.networksOfNode("node-1")).toEqual(["blue"]);
     expect(store.nodesOfNetwork("red")).toEqual(["node-2"]);
     expect([store.hasEndpoints("red"), store.hasEndpoints("red", "node-1")]).toEqual([true, false]);

@@ -171,13 +171,47 @@ describe.each([new SqliteBackend(), new EtcdBackend()])("a store in $name", { ti
       tx.deleteEndpoint({ network: "blue", name: "web" });
       insertEndpoint(tx, "other", "10.32.0.1");
     });
-    expect(store.getEndpointByAddress("blue", 0x0a200001)?.name).toBe("other");
+    expect(store.getEndpointByAddress("blue", { family: 4, value: 0x0a200001n })?.name).toBe("other");
     const both = [
       store.transaction((tx) => tx.deleteEndpoint({ network: "blue", name: "other" })),
       store.transaction((tx) => insertEndpoint(tx, "third", "10.32.0.1")),
     ];
     await Promise.all(both);
-    expect(store.getEndpointByAddress("blue", 0x0a200001)?.name).toBe("third");
+    expect(store.getEndpointByAddress("blue", { family: 4, value: 0x0a200001n })?.name).toBe("third");
+  });
+
+  it("gives an IPv6 address and an IPv6 subnet to one at a time, and lists both families apart", async () => {
+    await fill();
+    const insert = (tx: StoreTransaction, name: string, address: string, address6: string) => {
+      const rest = { node: "node-1", vni: 7, publishedPorts: [], labels: {}, createTimeMs: 0 };
+      return tx.insertEndpoint({ network: "blue", name, id: tx.takeEndpointId(7), address, address6, ...rest });
+    };
+    await store.transaction((tx) => {
+      insert(tx, "both", "10.32.0.2", "fd00:32::a");
+      // Without an address of the other family nothing is claimed there.
+      insert(tx, "six", "", "fd00:32::2");
+      insert(tx, "six-too", "", "fd00:32::1:0");
+      tx.put("subnet", { network: "blue", node: "node-1", prefix: "", prefix6: "fd00:32::/80" });
+    });
+    const six = { family: 6, value: (0xfd00_0032n << 96n) | 0xan } as const;
+    for (const reopened of [false, true]) {
+      if (reopened) await reopen();
+      expect(store.getEndpointByAddress("blue", six)?.name).toBe("both");
+      expect(store.getEndpointByAddress("blue", { ...six, value: 0xan })).toBeUndefined();
+      expect([...store.addressesFrom("blue", six)]).toEqual([six.value, (0xfd00_0032n << 96n) | 0x1_0000n]);
+      expect([...store.addressesFrom("blue", { family: 4, value: 0n })]).toEqual([0x0a200001n, 0x0a200002n]);
+      const taken = store.transaction((tx) => insert(tx, "other", "10.32.0.3", "fd00:32::a"));
+      await expect(taken).rejects.toMatchObject({ code: "already_exists" });
+      const subnet = { network: "blue", node: "node-2", prefix: "", prefix6: "fd00:32::/80" };
+      await expect(store.transaction((tx) => tx.put("subnet", subnet))).rejects.toMatchObject({
+        code: "already_exists",
+      });
+    }
+    await store.transaction((tx) => {
+      tx.deleteEndpoint({ network: "blue", name: "both" });
+      insert(tx, "other", "10.32.0.3", "fd00:32::a");
+    });
+    expect(store.getEndpointByAddress("blue", six)?.name).toBe("other");
   });
 
   it("runs transactions that are asked for at the same time one after the other", async () => {
@@ -234,7 +268,7 @@ describe.each([new SqliteBackend(), new EtcdBackend()])("a store in $name", { ti
     expect(names({ limit: -1, network: "blue" })).toEqual(["blue/cache", "blue/web"]);
     expect(names({ limit: -1, node: "node-2" })).toEqual(["blue-2/app"]);
     expect(names({ limit: -1, node: "node-2", network: "blue" })).toEqual([]);
-    expect([...store.addressesFrom("blue", 0x0a200002)]).toEqual([0x0a200009]);
+    expect([...store.addressesFrom("blue", { family: 4, value: 0x0a200002n })]).toEqual([0x0a200009n]);
     expect([store.networksOfNode("node-1"), store.nodesOfNetwork("blue-2")]).toEqual([["blue"], ["node-2"]]);
     expect([store.hasEndpoints("blue-2"), store.hasEndpoints("blue-2", "node-1")]).toEqual([true, false]);
   });

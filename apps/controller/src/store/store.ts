@@ -6,6 +6,8 @@
  * when it is committed. When the promise is fulfilled, the change is on disk (SQLite) or on a majority of the cluster
  * (etcd), and in the memory of this controller.
  */
+import type { IpAddress, IpFamily } from "@slimfast/proto";
+import type { IntegerRange } from "../domain/allocation.js";
 import type {
   AuditEntry,
   Endpoint,
@@ -78,7 +80,7 @@ export interface StoreReader {
   listSubnets(network: string): NodeSubnet[];
 
   getEndpoint(network: string, name: string): Endpoint | undefined;
-  getEndpointByAddress(network: string, address: number): Endpoint | undefined;
+  getEndpointByAddress(network: string, address: IpAddress): Endpoint | undefined;
   /** In the order of network and name, after the given one. */
   listEndpoints(
     page: Page & { after?: { network: string; name: string }; network?: string; node?: string },
@@ -88,8 +90,8 @@ export interface StoreReader {
   /** Names of the nodes that have endpoints in the network. */
   nodesOfNetwork(network: string): string[];
   hasEndpoints(network: string, node?: string): boolean;
-  /** Addresses of the network's endpoints that are not less than `from`, ascending. */
-  addressesFrom(network: string, from: number): Iterable<number>;
+  /** Addresses of the network's endpoints, of the same family as `from` and not less, ascending. */
+  addressesFrom(network: string, from: IpAddress): Iterable<bigint>;
 
   getPolicy(network: string, name: string): Policy | undefined;
   /** In the order of network and name, after the given one. */
@@ -108,6 +110,14 @@ export interface StoreReader {
 
   /** Newest first; `after`: only those older than the entry with this key. */
   listAuditEntries(page: Page & { after?: string }): AuditEntry[];
+}
+
+/** What has an order of its own in which addresses are given out. */
+export interface AddressScope {
+  readonly network: string;
+  readonly family: IpFamily;
+  /** Where its nodes have subnets. */
+  readonly node?: string | undefined;
 }
 
 export interface PutOptions {
@@ -140,9 +150,9 @@ export interface StoreTransaction extends StoreReader {
   deleteNetwork(name: string): void;
   /** An id that no endpoint under this VNI ever had. */
   takeEndpointId(vni: number): number;
-  /** Where the search for a free address begins: behind the last that was given out of this range of the network. */
-  addressCursor(scope: string): number | undefined;
-  setAddressCursor(scope: string, next: number): void;
+  /** Where in `range` the search for a free address begins: behind the last that was given out in this scope. */
+  addressCursor(scope: AddressScope, range: IntegerRange): number;
+  setAddressCursor(scope: AddressScope, next: number): void;
   /** Reserves its published ports as well: whether they are free is to be checked before. */
   insertEndpoint(endpoint: Omit<Endpoint, "revision">): Endpoint;
   updateEndpoint(endpoint: Omit<Endpoint, "revision">): Endpoint;

@@ -1,11 +1,13 @@
 /** One transaction: changes the state in place, and remembers what it changed so that it can be undone or written. */
+import type { IpFamily } from "@slimfast/proto";
+import type { IntegerRange } from "../domain/allocation.js";
 import type { AuditEntry, Endpoint, Network, Node } from "../domain/resources.js";
 import { ClusterError } from "../errors.js";
 import { changeOf } from "./commit-log.js";
 import { type Content, type Documents, type Kind, keyOf } from "./kinds.js";
 import { type ReadNotes, StateReader } from "./reader.js";
 import { ClaimTakenError, type Mutation, type State } from "./state.js";
-import type { Change, PutOptions, StoreTransaction } from "./store.js";
+import type { AddressScope, Change, PutOptions, StoreTransaction } from "./store.js";
 
 /** A mutation with what its writer said of its lease. */
 export interface Write extends Mutation {
@@ -15,8 +17,8 @@ export interface Write extends Mutation {
 /** How a store gives out numbers: alone it counts, beside other controllers it has shares of its own. */
 export interface NumberSource {
   endpointId(tx: StoreTransaction, vni: number): number;
-  addressCursor(tx: StoreTransaction, scope: string): number | undefined;
-  setAddressCursor(tx: StoreTransaction, scope: string, next: number): void;
+  addressCursor(tx: StoreTransaction, scope: AddressScope, range: IntegerRange): number;
+  setAddressCursor(tx: StoreTransaction, scope: AddressScope, next: number): void;
 }
 
 export interface TransactionOptions {
@@ -33,6 +35,14 @@ export interface TransactionOptions {
 /** The counter of which the next endpoint id of a VNI is taken. */
 export function endpointIdCounter(vni: number): string {
   return `endpoint-id/${String(vni).padStart(8, "0")}`;
+}
+
+const ADDRESS_COUNTERS: Readonly<Record<IpFamily, string>> = { 4: "address", 6: "address6" };
+
+/** The counter that keeps where the search for a free address begins. */
+export function addressCounter({ network, family, node }: AddressScope): string {
+  const ofNetwork = `${ADDRESS_COUNTERS[family]}/${network}`;
+  return node === undefined ? ofNetwork : `${ofNetwork}/${node}`;
 }
 
 const TIME_DIGITS = 15;
@@ -98,9 +108,11 @@ export class Transaction extends StateReader implements StoreTransaction {
     for (const policy of this.listPolicies({ network: name, limit: -1 }))
       this.delete("policy", keyOf("policy", policy));
     for (const subnet of this.listSubnets(name)) this.delete("subnet", keyOf("subnet", subnet));
-    this.delete("counter", `address/${name}`);
-    for (const cursor of this.list("counter", { prefix: `address/${name}/`, limit: -1 })) {
-      this.delete("counter", cursor.name);
+    for (const family of [4, 6] as const) {
+      const counter = addressCounter({ network: name, family });
+      this.delete("counter", counter);
+      for (const cursor of this.list("counter", { prefix: `${counter}/`, limit: -1 }))
+        this.delete("counter", cursor.name);
     }
     this.delete("network", name);
   }
@@ -109,11 +121,11 @@ export class Transaction extends StateReader implements StoreTransaction {
     return this.#options.numbers.endpointId(this, vni);
   }
 
-  addressCursor(scope: string): number | undefined {
-    return this.#options.numbers.addressCursor(this, scope);
+  addressCursor(scope: AddressScope, range: IntegerRange): number {
+    return this.#options.numbers.addressCursor(this, scope, range);
   }
 
-  setAddressCursor(scope: string, next: number): void {
+  setAddressCursor(scope: AddressScope, next: number): void {
     this.#options.numbers.setAddressCursor(this, scope, next);
   }
 

@@ -1,6 +1,8 @@
 /** What must hold of a cluster whatever was asked of it, checked from outside: over the API. */
+
 import type { Endpoint, Network, Node, Policy, PortReservation } from "@slimfast/proto";
-import { contains, endpointAddresses, parseIpv4, parsePrefix } from "../domain/ipv4.js";
+import { containsIp, parseIp, parseIpPrefix } from "@slimfast/proto";
+import { endpointAddresses } from "../domain/address-space.js";
 import type { TestClient } from "./controller.js";
 
 export interface ClusterState {
@@ -60,23 +62,28 @@ function* duplicates<Item>(items: readonly Item[], what: string, key: (item: Ite
   }
 }
 
+/** Where the network has no prefix there must be no address. */
+function isAddressOf(text: string, prefixText: string): boolean {
+  if (prefixText === "") return text === "";
+  const prefix = parseIpPrefix(prefixText);
+  const address = parseIp(text);
+  return typeof prefix !== "string" && address !== undefined && containsIp(endpointAddresses(prefix), address);
+}
+
 function* brokenEndpoints({ nodes, networks, endpoints, reservations }: ClusterState): Generator<string> {
   const nodeNames = new Set(nodes.map(({ name }) => name));
   const networksByName = new Map(networks.map((network) => [network.name, network]));
   const held = new Map(
     reservations.map((reservation) => [`${reservation.node}:${reservation.ports?.first}`, reservation]),
   );
-  for (const { network, name, node, address, vni, publishedPorts } of endpoints) {
+  for (const { network, name, node, address, address6, vni, publishedPorts } of endpoints) {
     const owner = `endpoint/${network}/${name}`;
     const home = networksByName.get(network);
     if (!home) yield `${owner}: its network does not exist`;
     if (!nodeNames.has(node)) yield `${owner}: its node ${node} does not exist`;
     if (home && home.vni !== vni) yield `${owner}: VNI ${vni} is not that of its network`;
-    const prefix = parsePrefix(home?.prefix ?? "");
-    const number = parseIpv4(address) ?? -1;
-    if (typeof prefix === "string" || !contains(endpointAddresses(prefix), number)) {
-      yield `${owner}: address ${address} is not in ${home?.prefix}`;
-    }
+    if (!isAddressOf(address, home?.prefix ?? "")) yield `${owner}: address ${address} is not in ${home?.prefix}`;
+    if (!isAddressOf(address6, home?.prefix6 ?? "")) yield `${owner}: address ${address6} is not in ${home?.prefix6}`;
     for (const { hostPort } of publishedPorts) {
       if (held.get(`${node}:${hostPort}`)?.owner !== owner) yield `${owner}: port ${hostPort} is not reserved for it`;
     }
@@ -113,7 +120,16 @@ export function brokenInvariants(state: ClusterState): string[] {
   return [
     ...duplicates(nodes, "underlay address", ({ underlayAddress }) => underlayAddress),
     ...duplicates(networks, "VNI", ({ vni }) => String(vni)),
-    ...duplicates(endpoints, "address", ({ network, address }) => `${network} ${address}`),
+    ...duplicates(
+      endpoints.filter(({ address }) => address !== ""),
+      "address",
+      ({ network, address }) => `${network} ${address}`,
+    ),
+    ...duplicates(
+      endpoints.filter(({ address6 }) => address6 !== ""),
+      "address",
+      ({ network, address6 }) => `${network} ${address6}`,
+    ),
     ...duplicates(endpoints, "id", ({ network, id }) => `${network} ${id}`),
     ...brokenEndpoints(state),
     ...brokenReservations(state),

@@ -1,16 +1,17 @@
 /** What may be asked of an endpoint. Pure. */
+import type { IpAddress } from "@slimfast/proto";
 import { invalidField } from "../../errors.js";
 import { MAX_PUBLISHED_PORTS } from "../../limits.js";
-import { parseIpv4 } from "../ipv4.js";
 import type { Labels, PublishedPort } from "../resources.js";
-import { checkLabels, checkName, checkPort, shown, Violations } from "../validation.js";
+import { checkLabels, checkName, checkPort, readAddress, Violations } from "../validation.js";
 
 export interface NewEndpoint {
   readonly name: string;
   readonly network: string;
   readonly node: string;
-  /** Undefined: to be chosen. */
-  readonly address: number | undefined;
+  /** Undefined: to be chosen, if the network has such a prefix. */
+  readonly address: IpAddress | undefined;
+  readonly address6: IpAddress | undefined;
   readonly publishedPorts: readonly PublishedPort[];
   readonly labels: Labels;
   /** Not accelerated; false if left out. */
@@ -18,8 +19,9 @@ export interface NewEndpoint {
 }
 
 /** What is read of the message. */
-export interface WantedEndpoint extends Omit<NewEndpoint, "address"> {
+export interface WantedEndpoint extends Omit<NewEndpoint, "address" | "address6"> {
   readonly address: string;
+  readonly address6?: string;
 }
 
 function checkPublishedPorts(violations: Violations, ports: readonly PublishedPort[]): void {
@@ -44,10 +46,8 @@ export function validEndpoint(wanted: WantedEndpoint | undefined): NewEndpoint {
   checkName(violations, "endpoint.name", name);
   checkName(violations, "endpoint.network", network);
   checkName(violations, "endpoint.node", node);
-  const address = wanted.address === "" ? undefined : parseIpv4(wanted.address);
-  if (wanted.address !== "" && address === undefined) {
-    violations.add("endpoint.address", `${shown(wanted.address)} must be an IPv4 dotted quad, or empty`);
-  }
+  const address = readAddress(violations, "endpoint.address", wanted.address, 4);
+  const address6 = readAddress(violations, "endpoint.address6", wanted.address6 ?? "", 6);
   checkPublishedPorts(violations, publishedPorts);
   if (plain && publishedPorts.length > 0) {
     violations.add(
@@ -62,6 +62,7 @@ export function validEndpoint(wanted: WantedEndpoint | undefined): NewEndpoint {
     network,
     node,
     address,
+    address6,
     publishedPorts: publishedPorts.map(({ hostPort, endpointPort }) => ({ hostPort, endpointPort })),
     labels: { ...labels },
     plain,

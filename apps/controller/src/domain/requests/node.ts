@@ -1,7 +1,8 @@
 /** What may be asked of a node. Pure. */
+import { ADDRESS_BITS, parseIp, prefixOf } from "@slimfast/proto";
 import { ClusterError, invalidField } from "../../errors.js";
 import { MAX_AGENT_VERSION_CHARS } from "../../limits.js";
-import { parseIpv4, specialUse } from "../ipv4.js";
+import { specialUse } from "../address-space.js";
 import type { Labels, NodeState, PortRange } from "../resources.js";
 import { checkLabels, checkName, checkPortRange, shown, Violations } from "../validation.js";
 
@@ -31,12 +32,12 @@ export function validNode(wanted: WantedNode | undefined): NewNode {
   const { name, underlayAddress, frontPorts, labels = {}, agentVersion = "" } = wanted;
   const violations = new Violations();
   checkName(violations, "node.name", name);
-  const address = parseIpv4(underlayAddress);
-  if (address === undefined) {
+  const address = parseIp(underlayAddress);
+  if (address?.family !== 4) {
     violations.add("node.underlay_address", `${shown(underlayAddress)} must be an IPv4 dotted quad`);
   } else {
     // Loopback is a sensible underlay for a single node, for example in a test.
-    const use = address >>> 24 === 127 ? undefined : specialUse({ first: address, last: address });
+    const use = underlayAddress.startsWith("127.") ? undefined : specialUse(prefixOf(address, ADDRESS_BITS[4]));
     if (use) violations.add("node.underlay_address", `${underlayAddress} cannot be a host's address: ${use}`);
   }
   if (frontPorts) checkPortRange(violations, "node.front_ports", frontPorts);

@@ -1,6 +1,8 @@
 /** What may be asked of a policy. Pure. */
+import { formatIpPrefix } from "@slimfast/proto";
 import { invalidField } from "../../errors.js";
 import { MAX_POLICY_PORT_RANGES, MAX_POLICY_SELECTORS } from "../../limits.js";
+import { knownPrefix } from "../address-space.js";
 import type { EndpointSelector, Policy } from "../resources.js";
 import { checkDescription, checkLabels, checkName, checkPortRange, readPrefix, Violations } from "../validation.js";
 
@@ -19,13 +21,14 @@ function checkSelectors(violations: Violations, field: string, selectors: readon
   }
   for (const [index, { labels, prefix, endpoint }] of selectors.entries()) {
     checkLabels(violations, `${field}[${index}].labels`, labels);
-    if (prefix !== "") readPrefix(violations, `${field}[${index}].prefix`, prefix);
+    if (prefix !== "") readPrefix(violations, `${field}[${index}].prefix`, prefix, "any");
     if (endpoint !== "") checkName(violations, `${field}[${index}].endpoint`, endpoint);
   }
 }
 
+/** The prefix is kept in its canonical form. */
 function selectorOf({ labels, prefix, endpoint }: EndpointSelector): EndpointSelector {
-  return { labels: { ...labels }, prefix, endpoint };
+  return { labels: { ...labels }, prefix: prefix === "" ? "" : formatIpPrefix(knownPrefix(prefix)), endpoint };
 }
 
 /** Checks a policy as it is to be, new or changed. */

@@ -43,12 +43,13 @@ describe("request ids", () => {
 
 describe("networks", () => {
   it.each(["10.0.0.0/8", "10.32.0.0/16", "192.168.7.8/29", "100.64.0.0/10"])("accepts prefix %s", (prefix) => {
-    expect(validNetwork({ name: "blue", vni: 0, prefix }).prefix).toMatchObject({ bits: Number(prefix.split("/")[1]) });
+    expect(validNetwork({ name: "blue", vni: 0, prefix })).toMatchObject({ prefix, prefix6: "" });
   });
 
   it.each([
-    ["", /CIDR/],
+    ["", /must be set, or prefix6/],
     ["blue", /CIDR/],
+    ["fd00:32::/64", /IPv4 prefix in CIDR/],
     ["10.32.0.1/16", /did you mean 10\.32\.0\.0\/16\?/],
     ["16.0.0.0/7", /between \/8 and \/29/],
     ["10.0.0.0/30", /between \/8 and \/29/],
@@ -58,6 +59,51 @@ describe("networks", () => {
   ])("refuses prefix %j", (prefix, description) => {
     expect(violations(() => validNetwork({ name: "blue", vni: 0, prefix }))).toEqual({
       "network.prefix": expect.stringMatching(description),
+    });
+  });
+
+  it.each([
+    ["fd00:32::/48", "fd00:32::/48"],
+    ["FD00:0032:0::/64", "fd00:32::/64"],
+    ["fd12:3456:789a:1::/120", "fd12:3456:789a:1::/120"],
+    ["2001:db8::/64", "2001:db8::/64"],
+    ["fc00::/64", "fc00::/64"],
+  ])("accepts IPv6 prefix %s beside an IPv4 one and alone, as %s", (prefix6, canonical) => {
+    const both = validNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16", prefix6 });
+    expect(both).toMatchObject({ prefix: "10.32.0.0/16", prefix6: canonical });
+    expect(validNetwork({ name: "blue", vni: 0, prefix: "", prefix6 })).toMatchObject({
+      prefix: "",
+      prefix6: canonical,
+    });
+  });
+
+  it.each([
+    ["blue", /IPv6 prefix in CIDR notation, for example fd00:32::\/64/],
+    ["10.32.0.0/16", /IPv6 prefix in CIDR/],
+    ["fd00:32::", /CIDR/],
+    ["fd00:32::/129", /CIDR/],
+    ["fe80::%eth0/64", /CIDR/],
+    ["fd00:32::1/64", /did you mean fd00:32::\/64\?/],
+    ["fd00::/8", /between \/48 and \/120/],
+    ["fd00:32::/47", /between \/48 and \/120/],
+    ["fd00:32::/121", /between \/48 and \/120/],
+    ["fe80::/64", /link-local/],
+    ["febf::/64", /link-local/],
+    ["ff00::/64", /multicast/],
+    ["ff02::/120", /multicast/],
+    ["::/64", /cannot have/],
+    ["::/120", /unspecified|loopback/],
+    ["::ffff:10.32.0.0/112", /IPv4 addresses in IPv6 form/],
+    ["::ffff:0:0/96", /IPv4 addresses in IPv6 form/],
+    ["64:ff9b::/96", /NAT64/],
+    ["64:ff9b::c000:200/120", /NAT64/],
+    ["64:ff9b:1::/48", /neither unique local/],
+    ["fec0::/64", /neither unique local/],
+    ["4000::/64", /neither unique local/],
+    ["::10.0.0.0/104", /neither unique local/],
+  ])("refuses IPv6 prefix %j", (prefix6, description) => {
+    expect(violations(() => validNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16", prefix6 }))).toEqual({
+      "network.prefix6": expect.stringMatching(description),
     });
   });
 
@@ -79,6 +125,27 @@ describe("networks of nodes with subnets", () => {
     expect(network(length)().nodeSubnetLength).toBe(length);
   });
 
+  const network6 = (nodeSubnet6Length: number) => () =>
+    validNetwork({ name: "blue", vni: 0, prefix: "", prefix6: "fd00:32::/64", nodeSubnet6Length });
+
+  it.each([0, 65, 80, 126])("accepts IPv6 length %i", (length) => {
+    expect(network6(length)().nodeSubnet6Length).toBe(length);
+  });
+
+  it.each([1, 64, 127, 4_000_000_000])("refuses IPv6 length %i", (length) => {
+    expect(violations(network6(length))).toEqual({
+      "network.node_subnet6_length": expect.stringContaining("65 and 126"),
+    });
+  });
+
+  it("refuses a length for a family of which it has no prefix", () => {
+    const wanted = { name: "blue", vni: 0 };
+    const four = () => validNetwork({ ...wanted, prefix: "", prefix6: "fd00:32::/64", nodeSubnetLength: 24 });
+    const six = () => validNetwork({ ...wanted, prefix: "10.32.0.0/16", nodeSubnet6Length: 80 });
+    expect(violations(four)).toEqual({ "network.node_subnet_length": expect.stringContaining("without prefix") });
+    expect(violations(six)).toEqual({ "network.node_subnet6_length": expect.stringContaining("without prefix6") });
+  });
+
   it.each([1, 16, 31, 4_000_000_000])("refuses length %i", (length) => {
     expect(violations(network(length))).toEqual({ "network.node_subnet_length": expect.stringContaining("17 and 30") });
   });
@@ -98,15 +165,22 @@ describe("egress ranges", () => {
       validNetwork({ name: "blue", vni: 0, prefix: "10.32.0.0/16", egress });
 
   it("are kept sorted", () => {
-    const ranges = ["203.0.113.0/24", "0.0.0.0/0", "169.254.169.254/32"];
+    const ranges = ["203.0.113.0/24", "0.0.0.0/0", "169.254.169.254/32", "::/0", "2001:db8::/32", "64:ff9b::/96"];
     expect(network(...ranges)().egress).toEqual([...ranges].sort());
+    expect(network("2001:0DB8::/32")().egress).toEqual(["2001:db8::/32"]);
     expect(network()().egress).toEqual([]);
   });
 
   it.each([
     ["10.0.0.0", "CIDR"],
     ["10.0.0.1/8", "did you mean 10.0.0.0/8"],
-    ["2001:db8::/32", "CIDR"],
+    ["2001:db8::1/32", "did you mean 2001:db8::/32"],
+    ["::1/128", "loopback"],
+    ["::/128", "unspecified"],
+    ["fe80::/10", "link-local"],
+    ["fe80::1/128", "link-local"],
+    ["ff02::/16", "multicast"],
+    ["::ffff:192.0.2.0/120", "IPv4 addresses in IPv6 form"],
     ["127.0.0.0/8", "loopback"],
     ["127.0.0.1/32", "loopback"],
     ["240.0.0.0/4", "reserved"],
@@ -118,6 +192,7 @@ describe("egress ranges", () => {
 
   it("refuses what is given twice, and more than 256", () => {
     expect(Object.keys(violations(network("192.0.2.0/24", "192.0.2.0/24")))).toEqual(["network.egress[1]"]);
+    expect(Object.keys(violations(network("2001:db8::/32", "2001:0db8::/32")))).toEqual(["network.egress[1]"]);
     const many = Array.from({ length: 257 }, (_, index) => `10.${index % 256}.${index >> 8}.0/24`);
     expect(Object.keys(violations(network(...many)))).toEqual(["network.egress"]);
     expect(violations(network(...many.slice(1)))).toEqual({});
@@ -144,6 +219,13 @@ describe("policies", () => {
     }));
     const ports = Array.from({ length: 64 }, (_, index) => ({ first: 1 + index, count: 65_535 - index }));
     expect(validPolicy({ ...POLICY, from, ports })).toEqual({ ...POLICY, from, ports });
+  });
+
+  it("may name IPv6 prefixes, which are kept in their canonical form", () => {
+    const { from } = validPolicy({ ...POLICY, from: [{ ...ANY, prefix: "FD00:0032::/64" }] });
+    expect(from).toEqual([{ ...ANY, prefix: "fd00:32::/64" }]);
+    const fields = violations(() => validPolicy({ ...POLICY, from: [{ ...ANY, prefix: "fd00:32::1/64" }] }));
+    expect(fields).toEqual({ "policy.from[0].prefix": expect.stringContaining("did you mean fd00:32::/64?") });
   });
 
   it("name each part that is wrong", () => {
@@ -301,8 +383,20 @@ describe("nodes", () => {
 
 describe("endpoints", () => {
   it("reads a fixed address, or none", () => {
-    expect(validEndpoint(ENDPOINT).address).toBeUndefined();
-    expect(validEndpoint({ ...ENDPOINT, address: "10.32.0.9" }).address).toBe(0x0a200009);
+    expect(validEndpoint(ENDPOINT)).toMatchObject({ address: undefined, address6: undefined });
+    expect(validEndpoint({ ...ENDPOINT, address: "10.32.0.9", address6: "FD00::9" })).toMatchObject({
+      address: { family: 4, value: 0x0a200009n },
+      address6: { family: 6, value: (0xfd00n << 112n) | 9n },
+    });
+  });
+
+  it.each([
+    ["fd00::9", "10.32.0.9"],
+    ["x", "fd00::/64"],
+    ["10.32.0.9/32", "fd00::9%eth0"],
+  ])("refuses addresses %j and %j", (address, address6) => {
+    const fields = violations(() => validEndpoint({ ...ENDPOINT, address, address6 }));
+    expect(Object.keys(fields)).toEqual(["endpoint.address", "endpoint.address6"]);
   });
 
   it("names the entry that is wrong", () => {

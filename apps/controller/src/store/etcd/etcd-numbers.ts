@@ -4,11 +4,11 @@
  * A block is taken from the VNI's counter in a transaction before any of its ids is given out, so no id is given out
  * twice, whoever crashes when; what is left of a block is never used.
  */
-import { parsePrefix } from "../../domain/ipv4.js";
+import type { IntegerRange } from "../../domain/allocation.js";
 import { ENDPOINT_ID_BLOCK, MAX_ENDPOINT_ID } from "../../limits.js";
 import { idsUsedUp } from "../numbers.js";
-import type { StoreTransaction } from "../store.js";
-import { endpointIdCounter, type NumberSource } from "../transaction.js";
+import type { AddressScope, StoreTransaction } from "../store.js";
+import { addressCounter, endpointIdCounter, type NumberSource } from "../transaction.js";
 
 /** A transaction needs a block of ids first. */
 export class BlockNeeded extends Error {
@@ -45,16 +45,12 @@ export class EtcdNumbers implements NumberSource {
     this.#blocks.set(vni, { ...block });
   }
 
-  addressCursor(tx: StoreTransaction, scope: string): number | undefined {
-    const cursor = this.#cursors.get(scope);
-    if (cursor !== undefined) return cursor;
-    const prefix = parsePrefix(tx.getNetwork(scope.split("/")[0] ?? "")?.prefix ?? "");
-    if (typeof prefix === "string") return undefined;
+  addressCursor(_: StoreTransaction, scope: AddressScope, { first, last }: IntegerRange): number {
     // Anywhere, so that controllers do not reach for the same addresses.
-    return prefix.first + Math.floor(Math.random() * (prefix.last - prefix.first));
+    return this.#cursors.get(addressCounter(scope)) ?? first + Math.floor(Math.random() * (last - first));
   }
 
-  setAddressCursor(_: StoreTransaction, scope: string, next: number): void {
-    this.#cursors.set(scope, next);
+  setAddressCursor(_: StoreTransaction, scope: AddressScope, next: number): void {
+    this.#cursors.set(addressCounter(scope), next);
   }
 }
