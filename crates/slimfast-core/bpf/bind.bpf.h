@@ -10,7 +10,7 @@
 #ifndef SLIMFAST_BIND_BPF_H
 #define SLIMFAST_BIND_BPF_H
 
-#include "maps.bpf.h"
+#include "thinning.bpf.h"
 
 /* classes_overlapping[c]: bit d is set if sockets of class c and of class d on one port stand in each other's way. */
 #define BIT(n) (1 << (n))
@@ -329,6 +329,7 @@ int sf_release(struct bpf_sock *ctx) {
 
     if (!record)
         return 1;
+    end_untold(record);
     /* A listener is taken off when it leaves TCP_LISTEN, which comes after this. */
     if (record->flags & SF_LISTENING)
         __sync_fetch_and_or(&record->flags, SF_RELEASED);

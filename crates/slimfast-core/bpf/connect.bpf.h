@@ -66,6 +66,7 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     __u16 first, ports;
     int error;
 
+    end_untold(record);
     record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF |
                        SF_PLAIN | SF_TOLD);
     record->peer_address = target->address;

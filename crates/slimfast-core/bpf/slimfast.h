@@ -48,8 +48,8 @@
  * event costs its readers some fifty times what it costs here: it becomes an object, a message, a row in a table. See
  * thinning.bpf.h.
  */
-#define SF_EVENTS_PER_SECOND 2000
-#define SF_EVENTS_BURST      8000
+#define SF_EVENTS_PER_SECOND 500
+#define SF_EVENTS_BURST      1000
 /* Ports tried before bind(port 0) gives up with EADDRINUSE. */
 #define SF_EPHEMERAL_TRIES 32
 /* The range that bind(port 0) takes from: net.ipv4.ip_local_port_range as Linux sets it. */
@@ -258,7 +258,8 @@ enum sf_socket_flags {
     SF_RELEASED = 1 << 15,
     /* The peer is plain: the connection goes over the network's router. */
     SF_PLAIN = 1 << 16,
-    /* The connection's beginning was told, and its end will be. */
+    /* The connection's beginning was told, and its end will be, when TCP is done. Ends of others are counted at
+       close(2). */
     SF_TOLD = 1 << 17,
 };
 

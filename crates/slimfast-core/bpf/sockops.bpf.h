@@ -28,6 +28,17 @@ static __always_inline void disable(struct bpf_sock_ops *ctx, __u32 callbacks) {
     bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~callbacks);
 }
 
+/*
+ * What else the kernel is to call back for, once the connection stands: its end, if there is something to do about it.
+ * An accepted socket begins with its listener's, a connected one with those of its handshake.
+ */
+static __always_inline void watch_end(struct bpf_sock_ops *ctx, const struct sf_socket *record) {
+    __u32 wanted = record->flags & (SF_TOLD | SF_BOUND | SF_PLAIN) ? BPF_SOCK_OPS_STATE_CB_FLAG : 0;
+
+    if (ctx->bpf_sock_ops_cb_flags != wanted)
+        bpf_sock_ops_cb_flags_set(ctx, wanted);
+}
+
 /* What there is to say of a connection of this socket. */
 static __always_inline void fill(struct sf_connection *event, struct bpf_sock_ops *ctx, struct sf_socket *record) {
     describe(event, record, ops_local_port(ctx));
@@ -108,12 +119,12 @@ static __always_inline void on_established_outbound(struct bpf_sock_ops *ctx, st
 
     if (!(record->flags & (SF_OVERLAY | SF_OUTSIDE)))
         return;
-    disable(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
     record->setup_us = (now - record->since_ns) / 1000;
     record->since_ns = now;
     record->flags |= SF_ESTABLISHED;
     count(SF_COUNTER_opened);
     tell_beginning(ctx, record, SF_EVENT_OPENED, now);
+    watch_end(ctx, record);
 }
 
 /* ---- inbound
@@ -261,9 +272,9 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         if (record->flags & SF_STRAY)
             count(SF_COUNTER_accepted_stray);
     }
-    enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
     count(SF_COUNTER_accepted);
     tell_beginning(ctx, record, SF_EVENT_ACCEPTED, record->since_ns);
+    watch_end(ctx, record);
 }
 
 /* ---- the end
@@ -290,12 +301,12 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
     if (!(record->flags & SF_PORT_GIVEN))
         release_port(record);
     if (record->flags & SF_ESTABLISHED) {
-        record->flags &= ~SF_ESTABLISHED;
-        count(SF_COUNTER_closed);
         if (!(record->flags & SF_TOLD)) {
-            pass_over_end(record->flags);
+            end_untold(record);
             return;
         }
+        record->flags &= ~SF_ESTABLISHED;
+        count(SF_COUNTER_closed);
         event = reserve(SF_EVENT_CLOSED, bpf_ktime_get_ns());
         if (!event)
             return;

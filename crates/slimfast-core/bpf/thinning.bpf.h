@@ -69,6 +69,22 @@ static __always_inline void pass_over_end(__u32 flags) {
         __sync_fetch_and_add(&counts->ended[class_of(flags)], 1);
 }
 
+/*
+ * The last descriptor of a connection is closed, or the socket is connected anew: counts the end of one that was passed
+ * over. Once: TCP may end it at the same time.
+ */
+static __always_inline void end_untold(struct sf_socket *record) {
+    __u32 flags;
+
+    if ((record->flags & (SF_ESTABLISHED | SF_TOLD)) != SF_ESTABLISHED)
+        return;
+    flags = __sync_fetch_and_and(&record->flags, ~SF_ESTABLISHED);
+    if (!(flags & SF_ESTABLISHED))
+        return;
+    count(SF_COUNTER_closed);
+    pass_over_end(flags);
+}
+
 static __always_inline void pass_over_refusal(__u32 flags, __u32 error) {
     struct sf_passed_over *counts = counts_of_passed_over();
 

@@ -13,6 +13,10 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -56,6 +60,8 @@ counters! {
     interface_refused,
     /// Sockets that were put into a dispenser.
     preload_dispensed,
+    /// Times that a dispenser found its queue empty: socket(2) went to the notify tier meanwhile.
+    preload_ran_dry,
     /// Times that a dispenser had to wait because a socket could not be created or sent.
     preload_back_offs,
     /// Containers that were admitted.

@@ -5,10 +5,11 @@
 //! lowest free descriptor and honours CLOEXEC; the kernel's queue makes it safe across threads and processes. A
 //! reader that finds the queue empty falls through to the notify tier, so nothing here has to be in time.
 //!
-//! The queue's depth is that of our send buffer ([`SEND_BUFFER_BYTES`]). The kernel reports a unix socket as writable
-//! once at most a quarter of the buffer is in use, so the thread sleeps until about three quarters of the sockets are
-//! taken and then makes that many in one go. A consumer at full host speed (one connection per 30 us) takes
-//! half a millisecond to empty the last quarter, in which the thread (5 us a socket) has made all the others.
+//! The queue's depth is that of our send buffer. The kernel reports a unix socket as writable once at most a quarter of the
+//! buffer is in use, so the thread sleeps until about three quarters of the sockets are taken and then makes that many in
+//! one go, [`BATCH`] at a time. Falling through costs a call more than ten sockets do, so the thread runs before others
+//! when it is woken, and a queue that ran dry meanwhile gets twice its depth, from [`FIRST_DEPTH`] to [`LARGEST_DEPTH`]:
+//! an idle container holds few sockets, and a busy one never runs out ([ADR 21](../../../docs/adr/0021-dispenser-in-batches.md)).
 //!
 //! The thread ends when the container's last copy of its end is closed, after detach, or when it is told to stop. What
 //! is queued then stays with the container's end; the endpoint's records decide what such a socket can still do.
@@ -27,15 +28,22 @@ use crate::counters::HandoutCounters;
 use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, Family, SocketSource, SocketSources, Tier};
 use crate::supervisor::Control;
-use crate::sys::unix::{is_unix_seqpacket, set_send_buffer, shutdown_receiving, wait_writable};
-use crate::sys::wake::spawn;
+use crate::sys::unix::{is_unix_seqpacket, set_send_buffer, shutdown_receiving, unread_bytes, wait_writable};
+use crate::sys::wake::{raise_priority, spawn};
 
 /// Payload of every message: what the descriptor is. A reader that does not know the byte closes the descriptor.
 pub const MESSAGE: u8 = b'4';
 
-/// What is asked of SO_SNDBUF, which the kernel doubles. A queued message of one byte is accounted with the size of
-/// its buffer, 768 bytes on 64-bit machines; 64 of them fit.
-const SEND_BUFFER_BYTES: i32 = 64 * 768 / 2;
+/// Sockets in the queue of a container that has not asked for many yet.
+const FIRST_DEPTH: i32 = 64;
+/// Most sockets in a queue.
+const LARGEST_DEPTH: i32 = 512;
+
+/// A queued message of one byte is accounted with the size of its buffer, 768 bytes on 64-bit machines.
+const MESSAGE_BYTES: i32 = 768;
+
+/// Sockets that go into the queue with one system call.
+const BATCH: usize = scm::MAX_MESSAGES;
 
 /// Pauses after a socket could not be created or sent: from the first, doubling, to the longest.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
@@ -73,8 +81,7 @@ impl Dispenser {
         if !is_unix_seqpacket(queue.as_fd()) {
             return Err(Error::invalid("slimfastDispenserFd", "is not a SOCK_SEQPACKET unix socket"));
         }
-        set_send_buffer(queue.as_fd(), SEND_BUFFER_BYTES)
-            .map_err(|e| Error::system("setsockopt", "preparing a dispenser", e))?;
+        set_depth(&queue, FIRST_DEPTH).map_err(|e| Error::system("setsockopt", "preparing a dispenser", e))?;
         // The container has nothing to tell us, and must not fill our queue with descriptors.
         shutdown_receiving(queue.as_fd()).map_err(|e| Error::system("shutdown", "preparing a dispenser", e))?;
         let control = Control::new()?;
@@ -82,6 +89,7 @@ impl Dispenser {
         let body = {
             let control = Arc::clone(&control);
             move || {
+                raise_priority();
                 if let Ok(source) = sources.for_endpoint(endpoint, Tier::Preload) {
                     dispense(&queue, source.as_ref(), &control, &counters, full);
                 }
@@ -113,14 +121,20 @@ impl Dispenser {
     }
 }
 
-/// Outcome of one attempt to put a socket into the queue.
+/// Outcome of one attempt to put sockets into the queue.
 enum Sent {
-    Yes,
+    /// That many; fewer than all of them only if the queue is full now.
+    Some(usize),
     QueueFull,
     /// Nobody can read the queue any more.
     Closed,
     /// Short of memory, or too many descriptors are in flight.
     Later,
+}
+
+/// The kernel doubles what is asked of SO_SNDBUF.
+fn set_depth(queue: &OwnedFd, sockets: i32) -> io::Result<()> {
+    set_send_buffer(queue.as_fd(), sockets * MESSAGE_BYTES / 2)
 }
 
 fn dispense(
@@ -131,23 +145,30 @@ fn dispense(
     full: Sender<()>,
 ) {
     let mut not_full_yet = Some(full);
-    let mut pending = None;
+    // Made, and not in the queue yet.
+    let mut made = Vec::with_capacity(BATCH);
+    let mut depth = FIRST_DEPTH;
+    let mut has_waited = false;
     let mut back_off = FIRST_BACK_OFF;
     while control.is_serving() {
-        let outcome = match pending.take().map_or_else(|| source.create(Family::Inet), Ok) {
-            Ok(socket) => {
-                let outcome = send(queue, &socket);
-                if matches!(outcome, Sent::QueueFull | Sent::Later) {
-                    pending = Some(socket);
+        let outcome = match make(&mut made, source) {
+            Ok(()) => {
+                if std::mem::take(&mut has_waited) && matches!(unread_bytes(queue.as_fd()), Ok(0)) {
+                    counters.preload_ran_dry.add_one();
+                    depth = (depth * 2).min(LARGEST_DEPTH);
+                    // The kernel cuts it to net.core.wmem_max.
+                    let _ = set_depth(queue, depth);
                 }
-                outcome
+                send(queue, &made)
             }
             Err(Error::NotFound { .. } | Error::Closed) => return,
             Err(_) => Sent::Later,
         };
         match outcome {
-            Sent::Yes => {
-                counters.preload_dispensed.add_one();
+            Sent::Some(count) => {
+                // Our own references.
+                made.drain(..count);
+                counters.preload_dispensed.add(count as u64);
                 back_off = FIRST_BACK_OFF;
             }
             Sent::QueueFull => {
@@ -158,6 +179,7 @@ fn dispense(
                     Ok(_) => {}
                     Err(_) => control.wake().sleep(back_off),
                 }
+                has_waited = true;
             }
             Sent::Closed => return,
             Sent::Later => {
@@ -169,9 +191,23 @@ fn dispense(
     }
 }
 
-fn send(queue: &OwnedFd, socket: &OwnedFd) -> Sent {
-    match scm::send(queue.as_fd(), &[MESSAGE], &[socket.as_fd()], libc::MSG_DONTWAIT) {
-        Ok(_) => Sent::Yes,
+/// Fills `made` up. An error only if nothing could be made.
+fn make(made: &mut Vec<OwnedFd>, source: &dyn SocketSource) -> Result<()> {
+    while made.len() < BATCH {
+        match source.create(Family::Inet) {
+            Ok(socket) => made.push(socket),
+            Err(error @ (Error::NotFound { .. } | Error::Closed)) => return Err(error),
+            Err(error) if made.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+fn send(queue: &OwnedFd, sockets: &[OwnedFd]) -> Sent {
+    let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+    match scm::send_each(queue.as_fd(), &[MESSAGE], &sockets, libc::MSG_DONTWAIT) {
+        Ok(count) => Sent::Some(count),
         Err(error) => classify(&error),
     }
 }

@@ -270,7 +270,7 @@ fn a_flood_is_told_in_part_each_connection_wholly_and_the_rest_counted() {
     ] {
         let told = cookies(begun, direction);
         assert_eq!(told, cookies(EventKind::Closed, direction), "from beginning to end");
-        assert!(told.len() > 1_000, "{}", told.len());
+        assert!(told.len() > 100, "{}", told.len());
         for kind in [begun, EventKind::Closed] {
             let count = passed_over.get(&(kind, direction, tier)).copied().unwrap_or(0);
             assert_eq!(told.len() as u64 + count, CONNECTIONS, "{kind:?}");

@@ -53,6 +53,14 @@ pub fn set_send_buffer(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
     check(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, at, length) }).map(|_| ())
 }
 
+/// What the peer has not received yet, as the kernel accounts for it: more than its payload.
+pub fn unread_bytes(socket: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut bytes = 0i32;
+    // SAFETY: the kernel writes an int.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(bytes)
+}
+
 /// The peer can no longer send to us.
 pub fn shutdown_receiving(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: no pointers are passed.

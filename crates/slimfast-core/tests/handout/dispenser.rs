@@ -91,6 +91,31 @@ fn the_queue_is_about_64_deep_and_refilled_when_a_quarter_is_left() {
 }
 
 #[test]
+fn a_queue_that_runs_dry_gets_deeper_up_to_a_limit() {
+    let _turn = turn();
+    let d = dispense();
+    settled(|| d.counters.preload_dispensed.get());
+    eventually("it is as deep as it gets", || {
+        // As if the thread were late: it makes none until all are taken.
+        d.plain.close_gate();
+        while take(&d.container).is_some() {}
+        d.plain.open_gate();
+        settled(|| d.counters.preload_dispensed.get());
+        d.counters.preload_ran_dry.get() >= 4
+    });
+    let mut depth = 0;
+    d.plain.close_gate();
+    while take(&d.container).is_some() {
+        depth += 1;
+    }
+    // Those that were made already may have been queued meanwhile.
+    assert!((448..=576).contains(&depth), "{depth} sockets were queued");
+    d.plain.open_gate();
+    d.dispenser.stop();
+    d.dispenser.join();
+}
+
+#[test]
 fn ten_thousand_sockets_come_and_nothing_leaks() {
     let _turn = turn();
     let before = open_descriptors();
