@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 // Unit tests of every TypeScript project. Whole-system tests have their own configuration, in e2e/.
@@ -6,6 +7,8 @@ export default defineConfig({
     // Without the project's folder: the patterns are relative to --dir, which the nx targets give.
     include: ["**/src/**/*.test.{ts,tsx}", "**/ts/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**", "**/e2e/**"],
-    testTimeout: 10_000,
+    testTimeout: 30_000,
+    // vitest's own choice leaves one CPU idle, half of a small machine; most of these tests wait more than they compute.
+    maxWorkers: availableParallelism(),
   },
 });

@@ -45,11 +45,20 @@ if [ -z "$only_build" ]; then
 	install_packages "$with"
 fi
 check_toolchain
-install_node_modules
-build_rust
+# Side by side: npm waits for the network and compiles on one CPU only. Both end before anything else is said.
+build_rust &
+rust=$!
+(
+	install_node_modules
+	build_typescript
+	build_console
+) &
+node=$!
+result=0
+wait "$rust" || result=1
+wait "$node" || result=1
+[ "$result" -eq 0 ] || exit 1
 build_addon
-build_typescript
-build_console
 
 stamp=$(setup_stamp "$ROOT" "$with")
 setup_fingerprint >"$stamp.new"

@@ -13,10 +13,10 @@ die() {
 
 # Runs a command with its output in a log; says how long it took only if that was noticeable.
 logged() { # LOG-NAME COMMAND...
-	local log=$ROOT/.slimfast/logs/$1.log from=$SECONDS
+	local name=$1 log=$ROOT/.slimfast/logs/$1.log from=$SECONDS
 	shift
 	if "$@" >"$log" 2>&1 </dev/null 9>&-; then
-		[ $((SECONDS - from)) -lt 3 ] || say "  done in $((SECONDS - from)) s"
+		[ $((SECONDS - from)) -lt 3 ] || say "  $name: done in $((SECONDS - from)) s"
 		return 0
 	fi
 	tail -n 40 "$log" >&2

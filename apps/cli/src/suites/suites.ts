@@ -77,7 +77,8 @@ const ALL: readonly Suite[] = [
     run: async (signal) =>
       mergeReports([
         await runCargoTests(PRIVILEGED_CRATES, signal),
-        await runVitest("test-privileged", [PRIVILEGED_TESTS], signal),
+        // One file at a time: they use things that belong to the machine.
+        await runVitest("test-privileged", ["--no-file-parallelism", PRIVILEGED_TESTS], signal),
       ]),
   },
   {
