@@ -74,6 +74,28 @@ describe("network", () => {
     expect((await refusal("network", "get", "green")).stderr).toMatch(/network list/);
   });
 
+  it("has prefixes of either family, or both, in lists and in files", async () => {
+    expect((await refusal("network", "create", "none")).exitCode).toBe(2);
+    const six = await text("network", "create", "six", "--prefix6", "FD00:50::/64", "--node-subnets6", "80");
+    expect(six).toContain("six: fd00:50::/64");
+    await text("network", "create", "both", "--prefix", "10.50.0.0/16", "--prefix6", "fd00:51::/64");
+    expect(await json("network", "get", "six")).toMatchObject({
+      prefix: "",
+      prefix6: "fd00:50::/64",
+      nodeSubnet6Length: 80,
+    });
+    expect(await text("network", "list")).toMatch(/^both +\d+ +10\.50\.0\.0\/16,fd00:51::\/64 /m);
+    expect(await json("network", "list", "--filter", 'prefix6 = "fd00:5*"')).toMatchObject([
+      { name: "both" },
+      { name: "six" },
+    ]);
+    const path = join(directory, "exported.yaml");
+    writeFileSync(path, await text("export"));
+    const { steps } = await json<{ steps: { type: string }[] }>("apply", "-f", path);
+    expect(new Set(steps.map(({ type }) => type))).toEqual(new Set(["unchanged"]));
+    for (const name of ["six", "both"]) await text("network", "delete", name);
+  });
+
   it("is watched", async () => {
     const child = cluster.cli.start(["network", "list", "--watch", "--json"]);
     let seen = "";

@@ -119,6 +119,8 @@ describe("with a cluster", () => {
       [["--publish", "80"], "--publish 80", "for example 8080:80"],
       [["--publish", "7003:80"], "7000-7015 as front ports", "choose another port"],
       [["--tier", "fast"], "fast", "auto, notify, preload"],
+      [["--address", "10.99.0.1"], "10.99.0.1 is not one of network default's addresses", "10.32.0.1 to 10.32.255.254"],
+      [["--address6", "fd00::1%lo"], '"fd00::1%lo" must be an IPv6 address', "for example fd00:32::5"],
     ])("of run is refused: %j", async (options, what, remedy) => {
       const result = await cluster.cli.run(["run", ...options, "--", "true"]);
       expect(result).toMatchObject({ exitCode: 125, stdout: "" });
@@ -140,6 +142,18 @@ describe("with a cluster", () => {
       expect(result.exitCode).toBe(1);
       expect(result.stderr).toContain(remedy);
       expect(JSON.parse(result.stdout)).toMatchObject({ ok: false, error: { code: "failed" } });
+    });
+
+    it.each([
+      ["10.0.0.0/16", "for example fd00:32::/64"],
+      ["fd00::1/64", "did you mean fd00::/64?"],
+      ["fd00::/8", "between /48 and /120"],
+      ["fe80::/64", "link-local"],
+      ["::ffff:10.0.0.0/112", "IPv4 addresses in IPv6 form"],
+    ])("of a network's IPv6 prefix is refused: %j", async (prefix6, remedy) => {
+      const result = await cluster.cli.run(["network", "create", "wrong", "--prefix6", prefix6, "--json"]);
+      expect(result.exitCode).toBe(1);
+      expect(result.stderr).toContain(remedy);
     });
 
     it("is a network with more endpoints than addresses", async () => {
