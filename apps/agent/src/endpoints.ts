@@ -8,7 +8,7 @@
  */
 import { setMaxListeners } from "node:events";
 import { type ErrorCode, SlimFastError } from "@slimfast/client";
-import type { Core, EndpointKey } from "@slimfast/core";
+import type { AttachedState, Core, EndpointKey } from "@slimfast/core";
 import type { AttachEndpointRequest, AttachedEndpoint, Endpoint, EndpointRef, Node } from "@slimfast/proto";
 import type { Logger } from "pino";
 import { endpointKey } from "./cluster-state.js";
@@ -90,7 +90,7 @@ export class Endpoints {
       .filter((entry) => entry.state === "attached")
       .map((entry) => {
         const state = held.get(`${entry.endpoint.vni}:${entry.endpoint.id}`);
-        return message(entry, state?.seccompListeners ?? 0, state?.dispensers ?? 0);
+        return message(entry, state);
       });
   }
 
@@ -137,7 +137,7 @@ export class Endpoints {
     }
     entry.state = "attached";
     if (entry.ephemeral) this.#expectProcess(key, entry);
-    return message(entry, 0, 0);
+    return message(entry);
   }
 
   async #create(key: string, name: string, request: AttachEndpointRequest): Promise<Entry> {
@@ -304,7 +304,9 @@ export class Endpoints {
   }
 }
 
-function message(entry: Entry, seccompListeners: number, dispensers: number): AttachedEndpoint {
+/** `held`: absent before a process can have joined it. */
+function message(entry: Entry, held?: AttachedState): AttachedEndpoint {
   const { endpoint, netnsPath, listenerMetadata } = entry;
-  return { endpoint, netnsPath, listenerMetadata, seccompListeners, dispensers };
+  const { seccompListeners = 0, dispensers = 0, usage } = held ?? {};
+  return { endpoint, netnsPath, listenerMetadata, seccompListeners, dispensers, usage };
 }

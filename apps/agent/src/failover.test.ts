@@ -78,6 +78,7 @@ async function startNode(number: number): Promise<Node> {
     config: {
       ...{ nodeName: name, underlayAddress: `10.200.0.${number}`, frontPortFirst: 7_000, frontPortCount: 16 },
       ...{ cgroup: `slimfast/${name}`, runDir: join(at(first).directory, "run"), vxlanPort: 4_789 },
+      endpointLimits: { sockets: null, listeners: null, connectsPerSecond: null },
     },
     controllerAddresses: addresses,
     identity,

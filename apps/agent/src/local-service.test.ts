@@ -49,10 +49,22 @@ describe("lists", () => {
   it("show what is held for an endpoint", async () => {
     const { local } = bed.connect();
     await local.attachEndpoint(attachment("web"));
+    bed.core.usage = { ...bed.core.usage, sockets: 12, listeners: 2, refusedConnects: 2n ** 40n };
     bed.core.setListeners({ vni: 7, id: 1 }, 3);
     expect((await local.listAttachedEndpoints({})).endpoints).toMatchObject([
-      { endpoint: { name: "web" }, netnsPath: "/run/netns/sf-node-1-blue-web", seccompListeners: 3, dispensers: 0 },
+      {
+        endpoint: { name: "web" },
+        netnsPath: "/run/netns/sf-node-1-blue-web",
+        seccompListeners: 3,
+        dispensers: 0,
+        usage: { sockets: 12, listeners: 2, refusedSockets: 0n, refusedConnects: 2n ** 40n },
+      },
     ]);
+    expect((await local.getStatus({})).endpointLimits).toEqual({
+      sockets: 1_000,
+      listeners: 10,
+      connectsPerSecond: 100,
+    });
   });
 });
 

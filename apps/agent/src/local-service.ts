@@ -9,7 +9,7 @@ import type { Endpoints } from "./endpoints.js";
 import type { EventFanout } from "./event-fanout.js";
 
 export interface LocalServiceParts {
-  core: Pick<Core, "connections" | "listeners" | "counters" | "seccompSocket">;
+  core: Pick<Core, "connections" | "listeners" | "counters" | "endpointLimits" | "seccompSocket">;
   link: ControllerLink;
   controller: Pick<Controllers, "addresses">;
   endpoints: Endpoints;
@@ -33,6 +33,7 @@ export function localService(parts: LocalServiceParts): LocalServiceImplementati
         version,
         seccompSocket: core.seccompSocket(),
         controller: controller.addresses,
+        endpointLimits: core.endpointLimits(),
       };
     },
     async attachEndpoint(request, context: CallContext) {

@@ -7,11 +7,12 @@
  */
 import { once } from "node:events";
 import { readFileSync, writeSync } from "node:fs";
-import { CoreError, openCore, recover } from "@slimfast/core";
+import { type CoreConfig, CoreError, openCore, recover } from "@slimfast/core";
 import { startTracing } from "@slimfast/telemetry";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Logger, pino } from "pino";
 import { startAgent } from "./agent.js";
+import { parseEndpointLimits, UNSAID } from "./endpoint-limits.js";
 import { messageOf } from "./errors.js";
 import { addJoinOptions, identityOptions, type JoinArguments } from "./identity/join-options.js";
 import { NodeIdentity } from "./identity/node-identity.js";
@@ -35,6 +36,7 @@ interface Arguments extends JoinArguments {
   readonly frontPorts: FrontPorts;
   readonly cgroup?: string;
   readonly vxlanPort: number;
+  readonly endpointLimits: CoreConfig["endpointLimits"];
   readonly metrics?: string;
   readonly logLevel: string;
 }
@@ -79,6 +81,12 @@ function readArguments(): Arguments {
     })
     .option("--cgroup <path>", "cgroup v2 path below the mount; default: slimfast/NODE")
     .option("--vxlan-port <port>", "UDP port of the overlay for what is not TCP", parsePort, 4789)
+    .option(
+      "--endpoint-limits <limits>",
+      "what each endpoint may have: sockets=N,listeners=N,connects=N (a second), or some of them",
+      parseEndpointLimits,
+      UNSAID,
+    )
     .option("--metrics <host:port>", "serve Prometheus metrics there, on a loopback address", checkMetricsAddress)
     .addOption(new Option("--log-level <level>", "least level to log").choices(LOG_LEVELS).default("info"))
     .exitOverride();
@@ -128,6 +136,7 @@ async function run(options: Arguments, log: Logger, signal: AbortSignal): Promis
       cgroup: options.cgroup ?? `slimfast/${options.node}`,
       runDir: options.runDir,
       vxlanPort: options.vxlanPort,
+      endpointLimits: options.endpointLimits,
     },
     controllerAddresses: controllers,
     identity,

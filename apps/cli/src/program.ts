@@ -78,6 +78,7 @@ function addClusterCommands(program: Command): void {
     .option("--detach", "leave it running and return")
     .option("--tls", "let the agents join over TLS, each with a token of its own, as on machines of their own")
     .option("--front-ports <FIRST:COUNT>", "host ports that each node reserves for the overlay", "7000:16")
+    .option("--endpoint-limits <LIMITS>", "what each endpoint may have: sockets=N,listeners=N,connects=N (a second)")
     .option(...JSON_OPTION)
     .addHelpText(
       "after",

@@ -10,6 +10,7 @@
 #ifndef SLIMFAST_BIND_BPF_H
 #define SLIMFAST_BIND_BPF_H
 
+#include "limits.bpf.h"
 #include "thinning.bpf.h"
 
 /* classes_overlapping[c]: bit d is set if sockets of class c and of class d on one port stand in each other's way. */
@@ -244,8 +245,10 @@ static __always_inline int bind_common(struct bpf_sock_addr *ctx, struct sf_sock
     /* A second bind(2): the kernel itself answers EINVAL. */
     if (record->flags & SF_BOUND)
         return 1;
-    if (!bpf_map_lookup_elem(&endpoints, &record->owner))
+    if (!is_attached(record))
         return refuse_bind(ENETDOWN, SF_COUNTER_binds_not_available);
+    if (!may_listen(record))
+        return refuse_bind(ENOBUFS, SF_COUNTER_listeners_limited);
     if (key.port) {
         if (take_port(&key, class, flags, false) != TAKEN_OK)
             return refuse_bind(EADDRINUSE, SF_COUNTER_binds_in_use);

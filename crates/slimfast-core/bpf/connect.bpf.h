@@ -10,6 +10,7 @@
 
 #include "egress.bpf.h"
 #include "events.bpf.h"
+#include "limits.bpf.h"
 #include "plain.bpf.h"
 #include "policy.bpf.h"
 
@@ -61,6 +62,8 @@ static __always_inline bool is_self(const struct sf_socket *record, const struct
 
 static __always_inline int connect_common(struct sf_socket *record, struct target *target) {
     struct sf_address_key key = {.vni = record->owner.vni, .address = target->address};
+    const struct sf_limits *most = limits_of(record->account);
+    struct sf_usage *usage = usage_of(record->account);
     const struct sf_network *network;
     const struct sf_peer *peer;
     __u16 first, ports;
@@ -76,9 +79,14 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     if (!(record->flags & SF_BOUND))
         record->local_port = 0;
 
-    /* Sockets outlive their endpoint in its processes and in its dispenser; its address does not. */
-    if (!bpf_map_lookup_elem(&endpoints, &record->owner))
+    if (!most || !usage || !most->is_attached)
         return refuse_connect(record, ENETDOWN, SF_COUNTER_connects_denied);
+    /* Before anything that costs more, and without an event: a storm of them would crowd out those of others. */
+    if (!may_connect(most, usage, record->since_ns)) {
+        count(SF_COUNTER_connects_limited);
+        bpf_set_retval(-EADDRNOTAVAIL);
+        return 0;
+    }
     if (is_self(record, target)) {
         if (target->address == 0)
             record->peer_address = bpf_htonl(0x7f000001);

@@ -9,6 +9,7 @@
 #define SLIMFAST_DISPATCH_BPF_H
 
 #include "events.bpf.h"
+#include "limits.bpf.h"
 #include "packet.bpf.h"
 #include "plain.bpf.h"
 #include "policy.bpf.h"
@@ -223,6 +224,8 @@ static __always_inline int to_endpoint(struct bpf_sk_lookup *ctx, const struct s
 
     if (!port)
         return refuse_inbound(endpoint, flow, ECONNREFUSED, SF_COUNTER_refused_no_listener);
+    if (is_full(port->account))
+        return refuse_stranger(SF_COUNTER_inbound_limited);
     /* The more specific address first, then IPv4 before dual-stack: net/ipv4/inet_hashtables.c, compute_score. */
     assigned = assign(ctx, port, &key,
                       loopback & SF_OPTION_LOOPBACK6 ? SF_BIND_LOOPBACK6

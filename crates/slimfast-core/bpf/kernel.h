@@ -25,12 +25,15 @@
 /* include/uapi/asm-generic/errno*.h */
 #define EPERM         1
 #define ENOENT        2
+#define ENOMEM        12
 #define EACCES        13
+#define ENFILE        23
 #define ENOPROTOOPT   92
 #define EADDRINUSE    98
 #define EADDRNOTAVAIL 99
 #define ENETDOWN      100
 #define ENETUNREACH   101
+#define ENOBUFS       105
 #define ECONNREFUSED  111
 #define EHOSTUNREACH  113
 

@@ -37,6 +37,21 @@ struct {
     __type(value, struct sf_endpoint);
 } endpoints SEC(".maps");
 
+/* Arrays, which cost a connection no look-up to speak of. Two, so that what is read only stays in every CPU's cache. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SF_MAX_ACCOUNTS);
+    __type(key, __u32);
+    __type(value, struct sf_limits);
+} limits SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SF_MAX_ACCOUNTS);
+    __type(key, __u32);
+    __type(value, struct sf_usage);
+} usages SEC(".maps");
+
 /* By underlay address. The node itself is in it: same-node connections are dispatched like all others. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -150,6 +165,8 @@ struct sf_port {
      */
     __u32 dead;
     struct sf_port_key key;
+    /* Of the endpoint; set with the first listener. */
+    __u32 account;
     /* Sockets bound. */
     __u16 bound[CLASS_MASK + 1];
     /* Of these, the ones without SO_REUSEADDR, without SO_REUSEPORT, and listening. */
@@ -234,6 +251,12 @@ const enum sf_bind_class sf_unused_bind_class = 0;
 const enum sf_counter sf_unused_counter = 0;
 const enum sf_cut_what sf_unused_cut_what = 0;
 const enum sf_alias sf_unused_alias = 0;
+const enum sf_default_limit sf_unused_default_limit = 0;
+const enum sf_claim_option sf_unused_claim_option = 0;
+const struct sf_claim sf_unused_claim = {};
+
+/* Value of bpf_sockopt.optlen: the call has been dealt with. */
+#define DEALT_WITH (-1)
 
 /* ---- inline functions
  * --------------------------------------------------------------------------------------------------- */

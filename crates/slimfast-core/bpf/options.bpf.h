@@ -17,7 +17,7 @@
 #ifndef SLIMFAST_OPTIONS_BPF_H
 #define SLIMFAST_OPTIONS_BPF_H
 
-#include "maps.bpf.h"
+#include "limits.bpf.h"
 
 /* What setsockopt(2) does about one option. */
 enum rule {
@@ -264,8 +264,6 @@ static __always_inline __u8 entry_of(int level, __u32 option) {
     }
 }
 
-/* Value of bpf_sockopt.optlen: the call has been dealt with. */
-#define DEALT_WITH (-1)
 /* SO_PRIORITY: what Linux leaves to everybody. */
 #define MAX_PRIORITY 6
 /* IP_TOS, IPV6_TCLASS: from here on, CS6 and CS7 (RFC 4594), are the network's own routing protocols. */
@@ -330,8 +328,10 @@ int sf_setsockopt(struct bpf_sockopt *ctx) {
     /* Most calls end here, before the look-up. */
     if (rule == RULE_ALLOW)
         return 1;
-    if (!ctx->sk || !bpf_sk_storage_get(&sockets, ctx->sk, 0, 0))
+    if (!ctx->sk)
         return 1;
+    if (!bpf_sk_storage_get(&sockets, ctx->sk, 0, 0))
+        return ctx->level == SF_CLAIM_LEVEL ? claim_socket(ctx) : 1;
     switch (rule) {
     case RULE_UNKNOWN:
         return refuse_option(ENOPROTOOPT);

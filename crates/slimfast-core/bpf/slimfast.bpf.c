@@ -3,6 +3,7 @@
  * SlimFast's data path in the kernel, one object: each part is a header of its own, so that they share maps and inline
  * functions without a linker.
  *
+ *   limits.bpf.h    what an endpoint may have of the node
  *   policy.bpf.h    who may connect to whom
  *   egress.bpf.h    who may leave the overlay
  *   thinning.bpf.h  which connections are told of
@@ -20,6 +21,7 @@
 #include "maps.bpf.h"
 #include "thinning.bpf.h"
 #include "events.bpf.h"
+#include "limits.bpf.h"
 #include "bind.bpf.h"
 #include "policy.bpf.h"
 #include "egress.bpf.h"

@@ -55,6 +55,17 @@
 /* The range that bind(port 0) takes from: net.ipv4.ip_local_port_range as Linux sets it. */
 #define SF_EPHEMERAL_FIRST 32768
 #define SF_EPHEMERAL_COUNT 28232
+/* Accounts of endpoints: those that are attached, and as many that are not any more and still have sockets. */
+#define SF_MAX_ACCOUNTS 8192
+
+/* What one endpoint may have, unless the node is told otherwise. */
+enum sf_default_limit {
+    /* TCP sockets: created, accepted, and closed ones that still have something to send. */
+    SF_DEFAULT_SOCKETS = 262144,
+    SF_DEFAULT_LISTENERS = 4096,
+    /* connect(2) calls, which come to as many SYNs; as many as in one second may come at once. */
+    SF_DEFAULT_CONNECTS_PER_S = 50000,
+};
 
 /* ---- the option in a SYN (RFC 6994: shared use of experimental options) -------------------------------------------
  */
@@ -100,6 +111,52 @@ struct sf_endpoint_key {
 
 struct sf_endpoint {
     __be32 address;
+    /* Index in `limits` and `usages`. */
+    __u32 account;
+};
+
+/*
+ * ---- limits (limits.bpf.h): an account for each endpoint of the node. It is given to another one only when the last
+ * socket of a detached endpoint is gone.
+ * ----------
+ */
+
+/* Written by the core only. */
+struct sf_limits {
+    struct sf_endpoint_key owner;
+    /* 0: its processes and its dispenser may still hold sockets, but its address is not theirs any more. */
+    __u32 is_attached;
+    __u32 sockets;
+    __u32 listeners;
+    /* Between two connect(2), if they come evenly. */
+    __u32 connect_interval_ns;
+};
+
+/* Written by the programs only, while the endpoint has sockets. */
+struct sf_usage {
+    /* CLOCK_MONOTONIC: when the connections that were let through are used up at the rate that is allowed. */
+    __u64 connect_due_ns;
+    __u32 sockets;
+    __u32 listeners;
+    /* What the limits stopped. */
+    __u64 refused_sockets;
+    __u64 refused_listeners;
+    __u64 refused_connects;
+    __u64 refused_inbound;
+    /* Two accounts do not share a line of the cache. */
+    __u64 pad[2];
+};
+
+/* setsockopt(2) by which the core gives an endpoint a fresh socket of the node's cgroup that has no record. */
+enum sf_claim_option {
+    SF_CLAIM_LEVEL = 0x5346,
+    SF_CLAIM = 1,
+};
+
+struct sf_claim {
+    struct sf_endpoint_key owner;
+    /* 0 or SF_PRELOAD. */
+    __u32 flags;
 };
 
 struct sf_address_key {
@@ -261,6 +318,8 @@ enum sf_socket_flags {
     /* The connection's beginning was told, and its end will be, when TCP is done. Ends of others are counted at
        close(2). */
     SF_TOLD = 1 << 17,
+    /* sf_usage.listeners counts it. */
+    SF_COUNTED_LISTENER = 1 << 18,
 };
 
 /* How an address given to bind(2) covers the container's addresses. */
@@ -298,6 +357,12 @@ struct sf_socket {
     /* The address in 127.0.0.0/8 that the container's own end has: asked for by bind(2), or connected to by the peer.
      */
     __be32 loopback_address;
+    /* The cookie of the socket that listen(2) was called on; 0: of none. Connections that a listener is about to accept
+     * start with a copy of its record. */
+    __u64 listener_cookie;
+    /* The owner's. */
+    __u32 account;
+    __u32 pad2;
 };
 
 struct sf_port_key {
@@ -435,6 +500,10 @@ struct sf_passed_over {
     X(failed)                                                                                                          \
     X(sockopts_denied)                                                                                                 \
     X(sockopts_hidden)                                                                                                 \
+    X(sockets_limited)                                                                                                 \
+    X(listeners_limited)                                                                                               \
+    X(connects_limited)                                                                                                \
+    X(inbound_limited)                                                                                                 \
     X(events_lost)
 
 enum sf_counter {

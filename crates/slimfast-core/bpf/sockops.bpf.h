@@ -150,7 +150,7 @@ static __always_inline void unhide(__u16 port, __u16 family) {
 }
 
 /* Gives the listener a slot; -1 if SF_MAX_REUSEPORT are taken. */
-static __always_inline int take_slot(const struct sf_port_key *key, __u32 class) {
+static __always_inline int take_slot(const struct sf_port_key *key, __u32 class, __u32 account) {
     struct sf_port *port = bpf_map_lookup_elem(&ports, key);
     int slot = -1;
 
@@ -161,6 +161,7 @@ static __always_inline int take_slot(const struct sf_port_key *key, __u32 class)
     if (!port->dead) {
         __u64 taken = port->slots[class];
 
+        port->account = account;
         for (int i = 0; i < SF_MAX_REUSEPORT; i++) {
             if (!(taken & (1ULL << i))) {
                 slot = i;
@@ -184,8 +185,13 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock 
     hide(ctx->local_port, AF_INET);
     if (ctx->family == AF_INET6)
         hide(ctx->local_port, AF_INET6);
-    if (!bpf_map_lookup_elem(&endpoints, &record->owner)) {
+    record->listener_cookie = bpf_get_socket_cookie(ctx);
+    if (!is_attached(record)) {
         count(SF_COUNTER_listeners_failed);
+        return;
+    }
+    if (!count_listener(record)) {
+        count(SF_COUNTER_listeners_limited);
         return;
     }
     if (!(record->flags & SF_BOUND)) {
@@ -205,7 +211,7 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock 
     }
     class = record->bind_class;
     port.port = port_of(record->local_port);
-    slot = take_slot(&port, class);
+    slot = take_slot(&port, class, record->account);
     if (slot < 0) {
         count(SF_COUNTER_listeners_failed);
         return;
@@ -240,6 +246,7 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         on_established_outbound(ctx, record);
         return;
     }
+    count_accepted(record);
     /* What the listener's record says of binding is the listener's. */
     record->flags = (record->flags & SF_PRELOAD) | SF_ACCEPTED | SF_ESTABLISHED;
     record->since_ns = bpf_ktime_get_ns();
@@ -285,12 +292,16 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
     __u32 before = ctx->args[0];
     struct sf_connection *event;
 
+    /* A connection that never came about: what its record says is the listener's. */
+    if (record->listener_cookie && record->listener_cookie != bpf_get_socket_cookie(ctx))
+        return;
     if ((record->flags & (SF_PLAIN | SF_ACCEPTED)) == SF_PLAIN)
         remove_crossing(record, ops_local_port(ctx));
     if (before == BPF_TCP_LISTEN) {
         unhide(ctx->local_port, AF_INET);
         if (ctx->family == AF_INET6)
             unhide(ctx->local_port, AF_INET6);
+        uncount_listener(record);
         if ((record->flags & (SF_RELEASED | SF_PORT_GIVEN)) == SF_PORT_GIVEN)
             stop_listening(record);
         else

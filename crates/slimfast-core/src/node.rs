@@ -31,6 +31,7 @@ pub use self::state::{EndpointState, NetworkState, NodeState, StateChange};
 use self::attach::Attached;
 use self::state::State;
 use crate::admission::{Admission, AdmissionEvent};
+use crate::datapath::accounts::{EndpointLimits, EndpointUsage};
 use crate::datapath::events::EventReader;
 use crate::datapath::listing::{Connection, Cut, Listener, Listing};
 use crate::datapath::loader::{Loaded, NodeConstants};
@@ -57,12 +58,13 @@ pub struct Node {
     seccomp_socket: PathBuf,
 }
 
-/// How many seccomp listeners and dispensers an attached endpoint has.
+/// What an attached endpoint has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttachedState {
     pub key: EndpointKey,
     pub seccomp_listeners: usize,
     pub dispensers: usize,
+    pub usage: EndpointUsage,
 }
 
 /// What an open node consists of.
@@ -161,15 +163,18 @@ impl Node {
 
     pub fn attached(&self) -> Result<Vec<AttachedState>> {
         self.with(|inner| {
-            Ok(inner
-                .attached
-                .keys()
-                .map(|&key| {
-                    let (seccomp_listeners, dispensers) = inner.parts.admission.held(key);
-                    AttachedState { key, seccomp_listeners, dispensers }
-                })
-                .collect())
+            let state = |&key: &EndpointKey| {
+                let (seccomp_listeners, dispensers) = inner.parts.admission.held(key);
+                let usage = inner.parts.tables.accounts().usage(key)?.unwrap_or_default();
+                Ok(AttachedState { key, seccomp_listeners, dispensers, usage })
+            };
+            inner.attached.keys().map(state).collect()
         })
+    }
+
+    /// What each endpoint of this node may have.
+    pub fn endpoint_limits(&self) -> Result<EndpointLimits> {
+        self.with(|inner| Ok(inner.parts.tables.accounts().limits()))
     }
 
     pub fn connections(&self) -> Result<Vec<Connection>> {
@@ -286,7 +291,7 @@ impl Parts {
             front_count: config.front_count,
         };
         let loaded = Loaded::load(constants, cgroup.directory())?;
-        let tables = Tables::new(&loaded)?;
+        let tables = Tables::new(&loaded, config.endpoint_limits)?;
         let policies = Policies::new(&loaded)?;
         // Its own containers reach their loopback before any state has come.
         tables.set_node(config.underlay)?;
@@ -296,7 +301,7 @@ impl Parts {
         let address_watch =
             AddressWatch::start(namespace, move |addresses| drop(first.try_send(host_addresses.replace(addresses))))?;
         written.recv().unwrap_or(Err(Error::Closed))?;
-        let sockets = Arc::new(HostSockets::new(loaded.map("sockets")?));
+        let sockets = Arc::new(HostSockets::default());
         let listing = Listing::new(&loaded)?;
         let sink = Arc::clone(queue);
         let reader = EventReader::start(

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use slimfast_core::datapath::accounts::EndpointLimits;
 use slimfast_core::datapath::events::{ConnectionEvent, EventKind, EventReader, Told};
 use slimfast_core::datapath::listing::{Cut, Direction, Listing};
 use slimfast_core::datapath::loader::{Loaded, NodeConstants};
@@ -20,6 +21,9 @@ use slimfast_core::datapath::sockets::HostSockets;
 use slimfast_core::datapath::tables::{HostAddresses, Tables};
 use slimfast_core::owner::{EndpointKey, Family, SocketSources, Tier};
 use socket2::{SockRef, Socket};
+
+#[path = "datapath/limits.rs"]
+mod limits;
 
 const NODE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const FRONT: u16 = 7000;
@@ -82,13 +86,17 @@ impl Drop for Cgroup {
 
 impl Node {
     fn start() -> Self {
+        Self::start_with(EndpointLimits::default())
+    }
+
+    fn start_with(limits: EndpointLimits) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         own_namespace();
         let cgroup = Cgroup::enter();
         let constants = NodeConstants { address: NODE, front_first: FRONT, front_count: 16 };
         let loaded = Loaded::load(constants, &cgroup.0).expect("load the programs");
-        let tables = Tables::new(&loaded).expect("open the maps");
-        let sockets = HostSockets::new(loaded.map("sockets").expect("the map of sockets"));
+        let tables = Tables::new(&loaded, limits).expect("open the maps");
+        let sockets = HostSockets::default();
         let listing = Listing::new(&loaded).expect("attach the iterators");
         let policies = Policies::new(&loaded).expect("open the maps of policies");
         let (sender, told) = channel();
@@ -106,7 +114,7 @@ impl Node {
             tables.set_network(key.vni, (Ipv4Addr::new(10, 32, 0, 0), 16), None).expect("set a network");
             tables.set_endpoint(key, address).expect("set an endpoint");
             tables.set_peer(key, address, NODE, (FRONT, 16)).expect("set a peer");
-            sockets.admit(key, address);
+            sockets.admit(key);
         }
         Self {
             tables,

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use napi::bindgen_prelude::{BigInt, Either3};
 use napi_derive::napi;
+use slimfast_core::datapath::accounts;
 use slimfast_core::datapath::events::{ConnectionEvent, EventKind};
 use slimfast_core::datapath::listing::{Connection, Direction, Listener};
 use slimfast_core::datapath::passed_over::EventClass;
@@ -12,6 +13,20 @@ use slimfast_core::error::{Error, Result};
 use slimfast_core::node;
 use slimfast_core::owner::{EndpointKey, Tier};
 use slimfast_core::probe;
+
+#[napi(object, use_nullable = true)]
+pub struct WantedLimits {
+    pub sockets: Option<u32>,
+    pub listeners: Option<u32>,
+    pub connects_per_second: Option<u32>,
+}
+
+#[napi(object)]
+pub struct EndpointLimits {
+    pub sockets: u32,
+    pub listeners: u32,
+    pub connects_per_second: u32,
+}
 
 #[napi(object)]
 pub struct CoreConfig {
@@ -22,6 +37,7 @@ pub struct CoreConfig {
     pub cgroup: String,
     pub run_dir: String,
     pub vxlan_port: u32,
+    pub endpoint_limits: WantedLimits,
 }
 
 #[napi(object)]
@@ -114,6 +130,17 @@ pub struct AttachedState {
     pub id: u32,
     pub seccomp_listeners: u32,
     pub dispensers: u32,
+    pub usage: EndpointUsage,
+}
+
+#[napi(object)]
+pub struct EndpointUsage {
+    pub sockets: u32,
+    pub listeners: u32,
+    pub refused_sockets: BigInt,
+    pub refused_listeners: BigInt,
+    pub refused_connects: BigInt,
+    pub refused_inbound: BigInt,
 }
 
 #[napi(object)]
@@ -221,6 +248,17 @@ impl From<&Key> for EndpointKey {
     }
 }
 
+impl From<WantedLimits> for accounts::EndpointLimits {
+    fn from(wanted: WantedLimits) -> Self {
+        let unless_told = Self::default();
+        Self {
+            sockets: wanted.sockets.unwrap_or(unless_told.sockets),
+            listeners: wanted.listeners.unwrap_or(unless_told.listeners),
+            connects_per_second: wanted.connects_per_second.unwrap_or(unless_told.connects_per_second),
+        }
+    }
+}
+
 impl TryFrom<CoreConfig> for node::NodeConfig {
     type Error = Error;
 
@@ -233,6 +271,7 @@ impl TryFrom<CoreConfig> for node::NodeConfig {
             node_name: config.node_name,
             cgroup: config.cgroup,
             run_dir: config.run_dir.into(),
+            endpoint_limits: config.endpoint_limits.into(),
         })
     }
 }
@@ -403,6 +442,26 @@ impl From<&Listener> for ListenerState {
     }
 }
 
+impl From<accounts::EndpointLimits> for EndpointLimits {
+    fn from(limits: accounts::EndpointLimits) -> Self {
+        let accounts::EndpointLimits { sockets, listeners, connects_per_second } = limits;
+        Self { sockets, listeners, connects_per_second }
+    }
+}
+
+impl From<&accounts::EndpointUsage> for EndpointUsage {
+    fn from(usage: &accounts::EndpointUsage) -> Self {
+        Self {
+            sockets: usage.sockets,
+            listeners: usage.listeners,
+            refused_sockets: usage.refused_sockets.into(),
+            refused_listeners: usage.refused_listeners.into(),
+            refused_connects: usage.refused_connects.into(),
+            refused_inbound: usage.refused_inbound.into(),
+        }
+    }
+}
+
 impl From<&node::AttachedState> for AttachedState {
     fn from(state: &node::AttachedState) -> Self {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -411,6 +470,7 @@ impl From<&node::AttachedState> for AttachedState {
             id: state.key.id,
             seccomp_listeners: count(state.seccomp_listeners),
             dispensers: count(state.dispensers),
+            usage: (&state.usage).into(),
         }
     }
 }

@@ -109,6 +109,12 @@ impl NativeNode {
         Ok(counters.into_iter().map(|(name, value)| (name, value.into())).collect())
     }
 
+    /// Of each endpoint of the node.
+    #[napi]
+    pub fn endpoint_limits(&self) -> napi::Result<dto::EndpointLimits> {
+        Ok(self.node.endpoint_limits().map_err(|error| to_js(&error))?.into())
+    }
+
     #[napi]
     pub fn seccomp_socket(&self) -> String {
         self.node.seccomp_socket().display().to_string()

@@ -3,6 +3,15 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { NodeProcess } from "./testing/node-process.js";
 import type { AttachRequest, StateChange } from "./types.js";
 
+const NO_USAGE = {
+  sockets: 0,
+  listeners: 0,
+  refusedSockets: 0n,
+  refusedListeners: 0n,
+  refusedConnects: 0n,
+  refusedInbound: 0n,
+};
+
 // Opening loads and verifies BPF programs, which takes seconds on a busy machine.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
@@ -50,7 +59,9 @@ describe("a node", () => {
       netnsPath: `/run/netns/sf-${node.name}-web`,
       listenerMetadata: "slimfast/7/1",
     });
-    expect(await node.call("attached")).toEqual([{ vni: 7, id: 1, seccompListeners: 0, dispensers: 0 }]);
+    expect(await node.call("attached")).toEqual([
+      { vni: 7, id: 1, seccompListeners: 0, dispensers: 0, usage: NO_USAGE },
+    ]);
     expect(await node.call("connections")).toEqual([]);
     expect(await node.call("listeners")).toEqual([]);
     const counters = (await node.call("counters")) as Record<string, unknown>;

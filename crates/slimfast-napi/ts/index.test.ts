@@ -12,6 +12,7 @@ const config: CoreConfig = {
   cgroup: "slimfast/node-1",
   runDir: "/run/slimfast/node-1",
   vxlanPort: 8472,
+  endpointLimits: { sockets: null, listeners: null, connectsPerSecond: null },
 };
 
 function wireError(fields: Record<string, unknown>): Error {

@@ -13,6 +13,7 @@ import type {
   Core,
   CoreConfig,
   EndpointKey,
+  EndpointLimits,
   EventBatch,
   ListenerState,
   NetworkPolicy,
@@ -90,6 +91,10 @@ class CoreHandle implements Core {
 
   counters(): Record<string, bigint> {
     return now(() => this.#node.counters());
+  }
+
+  endpointLimits(): EndpointLimits {
+    return now(() => this.#node.endpointLimits());
   }
 
   seccompSocket(): string {

@@ -18,6 +18,28 @@ export interface CoreConfig {
   runDir: string;
   /** UDP port of the VXLAN overlay. */
   vxlanPort: number;
+  /** Of each endpoint of the node; `null`: as the core has it, see bpf/slimfast.h. */
+  endpointLimits: { [Limit in keyof EndpointLimits]: number | null };
+}
+
+/** What one endpoint may have of its node. */
+export interface EndpointLimits {
+  /** TCP sockets, those that are prepared for it and accepted connections among them. */
+  sockets: number;
+  listeners: number;
+  /** connect(2) calls; as many as in one second may come at once. */
+  connectsPerSecond: number;
+}
+
+/** What one endpoint has, and what its limits stopped since it was attached. */
+export interface EndpointUsage {
+  sockets: number;
+  listeners: number;
+  refusedSockets: bigint;
+  refusedListeners: bigint;
+  refusedConnects: bigint;
+  /** Connections to its listeners that would have been one socket too many. */
+  refusedInbound: bigint;
 }
 
 export interface NodeState {
@@ -108,6 +130,7 @@ export interface AttachedState {
   id: number;
   seccompListeners: number;
   dispensers: number;
+  usage: EndpointUsage;
 }
 
 export interface AddressPort {
@@ -218,6 +241,8 @@ export interface Core {
   connections(): Promise<ConnectionState[]>;
   listeners(): Promise<ListenerState[]>;
   counters(): Record<string, bigint>;
+  /** Of each endpoint of the node. */
+  endpointLimits(): EndpointLimits;
   /** Path of the seccomp-agent socket. */
   seccompSocket(): string;
   /** At most one callback; events before the first one are kept up to the queue's bound. */

@@ -26,6 +26,8 @@ async function scraped(prepare: () => Promise<void> | void = () => {}): Promise<
 it("counts connections, verdicts, the kernel's counters and what is attached", async () => {
   const text = await scraped(async () => {
     await bed.connect().local.attachEndpoint(attachment("web"));
+    bed.core.usage = { ...bed.core.usage, sockets: 12, listeners: 2 };
+    bed.core.setListeners({ vni: 7, id: 1 }, 1);
     const inbound = connectionState({ direction: "inbound", tier: "preload" });
     bed.core.emit(
       [
@@ -59,6 +61,8 @@ it("counts connections, verdicts, the kernel's counters and what is attached", a
       "slimfast_agent_events_dropped_total 4",
       "slimfast_agent_refused_containers_total 1",
       "slimfast_agent_endpoints 1",
+      "slimfast_agent_sockets 12",
+      "slimfast_agent_listeners 2",
       "slimfast_agent_controller_connected 1",
       'slimfast_agent_info{version="1.2.3"} 1',
     ]),

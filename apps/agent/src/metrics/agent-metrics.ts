@@ -76,6 +76,14 @@ export class AgentMetrics {
       core.attached().reduce((sum, { dispensers }) => sum + dispensers, 0),
     );
     this.#gauge(
+      "slimfast_agent_sockets",
+      "TCP sockets that the node's endpoints have, or that are ready for them.",
+      () => core.attached().reduce((sum, { usage }) => sum + usage.sockets, 0),
+    );
+    this.#gauge("slimfast_agent_listeners", "Listening sockets of the node's endpoints.", () =>
+      core.attached().reduce((sum, { usage }) => sum + usage.listeners, 0),
+    );
+    this.#gauge(
       "slimfast_agent_controller_connected",
       "1 while the Sync stream to a controller is open, else 0.",
       () => (link.connected ? 1 : 0),

@@ -77,6 +77,7 @@ export class TestBed {
       cgroup: "slimfast/node-1",
       runDir: this.directory,
       vxlanPort: 4789,
+      endpointLimits: { sockets: null, listeners: null, connectsPerSecond: null },
     };
   }
 

@@ -11,6 +11,8 @@ import {
   CoreError,
   type CoreEvent,
   type EndpointKey,
+  type EndpointLimits,
+  type EndpointUsage,
   type EventBatch,
   type ListenerState,
   type NetworkPolicy,
@@ -29,6 +31,15 @@ export type CoreMethod =
   | "connections"
   | "close";
 
+const NO_USAGE: EndpointUsage = {
+  sockets: 0,
+  listeners: 0,
+  refusedSockets: 0n,
+  refusedListeners: 0n,
+  refusedConnects: 0n,
+  refusedInbound: 0n,
+};
+
 export class FakeCore implements Core {
   /** Calls in order, such as `attachEndpoint 7:1`. Reading calls are not recorded. */
   readonly calls: string[] = [];
@@ -42,6 +53,8 @@ export class FakeCore implements Core {
   readonly held = new Map<string, AttachedState>();
   readonly currentConnections: ConnectionState[] = [];
   readonly currentListeners: ListenerState[] = [];
+  /** Of endpoints that a process joins from now on. */
+  usage: EndpointUsage = NO_USAGE;
   isClosed = false;
   #deliver: ((batch: EventBatch) => void) | undefined;
 
@@ -68,7 +81,7 @@ export class FakeCore implements Core {
     await this.faults.pass("attachEndpoint");
     this.#mustBeOpen();
     if (!this.known.has(key)) throw new CoreError("not_found", `endpoint ${key} does not exist`);
-    this.held.set(key, { vni: request.vni, id: request.id, seccompListeners: 0, dispensers: 0 });
+    this.held.set(key, { vni: request.vni, id: request.id, seccompListeners: 0, dispensers: 0, usage: NO_USAGE });
     return {
       netnsPath: `/run/netns/${request.netnsName}`,
       listenerMetadata: `slimfast/${request.vni}/${request.id}`,
@@ -121,6 +134,10 @@ export class FakeCore implements Core {
     return { syn_seen: 3n };
   }
 
+  endpointLimits(): EndpointLimits {
+    return { sockets: 1_000, listeners: 10, connectsPerSecond: 100 };
+  }
+
   seccompSocket(): string {
     return "/run/fake/seccomp.sock";
   }
@@ -143,7 +160,7 @@ export class FakeCore implements Core {
 
   /** A process has joined the endpoint, or the last one has left it (0). */
   setListeners(key: EndpointKey, seccompListeners: number): void {
-    this.held.set(text(key), { ...key, seccompListeners, dispensers: 0 });
+    this.held.set(text(key), { ...key, seccompListeners, dispensers: 0, usage: this.usage });
   }
 
   #mustBeOpen(): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CliError } from "../exit-codes.js";
-import { parseFrontPorts, parseNodeCount, planCluster } from "./plan.js";
+import { checkEndpointLimits, parseFrontPorts, parseNodeCount, planCluster } from "./plan.js";
 
 describe("planCluster", () => {
   it("gives plain names to the ordinary cluster", () => {
@@ -16,7 +16,7 @@ describe("planCluster", () => {
   });
 
   it("has an address on the wire for agents that join over TLS, above those of the nodes", () => {
-    const plan = planCluster("/run/slimfast", 64, { first: 7000, count: 16 }, true);
+    const plan = planCluster("/run/slimfast", 64, { first: 7000, count: 16 }, { hasTls: true });
     expect(plan.tlsAddress).toBe("10.200.0.254:7443");
     expect(plan.nodes.some(({ underlayAddress }) => underlayAddress === "10.200.0.254")).toBe(false);
     expect(planCluster("/run/slimfast", 1, { first: 7000, count: 16 })).not.toHaveProperty("tlsAddress");
@@ -49,4 +49,12 @@ describe("parseFrontPorts", () => {
   it.each(["7000", "7000-7015", "0:4", "7000:0", "7000:65", "65535:2", "a:b", ""])("refuses %j", (text) => {
     expect(() => parseFrontPorts(text)).toThrow(/--front-ports/);
   });
+});
+
+it("limits of endpoints are all said, or some", () => {
+  for (const text of ["sockets=10,listeners=2,connects=100", "connects=7"])
+    expect(checkEndpointLimits(text)).toBe(text);
+  for (const text of ["", "sockets", "sockets=0", "sockets=-1", "files=3"]) {
+    expect(() => checkEndpointLimits(text)).toThrow(/--endpoint-limits/);
+  }
 });

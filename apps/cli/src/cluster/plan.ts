@@ -34,6 +34,8 @@ export interface ClusterPlan {
   readonly frontPorts: PortBlock;
   /** HOST:PORT on the wire, where agents join over TLS; absent: they use the controller's unix socket. */
   readonly tlsAddress?: string;
+  /** As the agents' option has them; absent: as the core has them. */
+  readonly endpointLimits?: string;
 }
 
 /** Front ports unless asked for otherwise. */
@@ -51,7 +53,17 @@ export const WIRE_ADDRESS: string = `${UNDERLAY}.254`;
 const TLS_PORT = 7443;
 const MAX_FRONT_PORTS = 64;
 
-export function planCluster(runDir: string, nodeCount: number, frontPorts: PortBlock, hasTls = false): ClusterPlan {
+export interface ClusterOptions {
+  readonly hasTls?: boolean | undefined;
+  readonly endpointLimits?: string | undefined;
+}
+
+export function planCluster(
+  runDir: string,
+  nodeCount: number,
+  frontPorts: PortBlock,
+  { hasTls = false, endpointLimits }: ClusterOptions = {},
+): ClusterPlan {
   const tag = runDirTag(runDir);
   const nodes = Array.from({ length: nodeCount }, (_, index): NodePlan => {
     const name = `${tag}node-${index + 1}`;
@@ -64,7 +76,8 @@ export function planCluster(runDir: string, nodeCount: number, frontPorts: PortB
     };
   });
   const tls = hasTls ? { tlsAddress: `${WIRE_ADDRESS}:${TLS_PORT}` } : {};
-  return { runDir, wireNetns: `sf-${tag}wire`, nodes, frontPorts, ...tls };
+  const limits = endpointLimits === undefined ? {} : { endpointLimits };
+  return { runDir, wireNetns: `sf-${tag}wire`, nodes, frontPorts, ...tls, ...limits };
 }
 
 /** Empty for the ordinary run directory. */
@@ -91,6 +104,18 @@ export function parseNodeCount(text: string): number {
     throw new CliError("usage", `--nodes ${text}: must be a number from 1 to ${MAX_NODES}`);
   }
   return count;
+}
+
+/** `sockets=N,listeners=N,connects=N`, or some of these, for the agents. @throws CliError `usage` */
+export function checkEndpointLimits(text: string): string {
+  const limit = String.raw`(sockets|listeners|connects)=[1-9]\d{0,8}`;
+  if (!new RegExp(`^${limit}(,${limit}){0,2}$`).test(text)) {
+    throw new CliError(
+      "usage",
+      `--endpoint-limits ${text}: must be sockets=N,listeners=N,connects=N or some of them, for example connects=5000`,
+    );
+  }
+  return text;
 }
 
 /** `FIRST:COUNT`. @throws CliError `usage` */

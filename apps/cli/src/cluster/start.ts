@@ -129,7 +129,7 @@ async function startController(state: ClusterState): Promise<void> {
 }
 
 async function startAgent(state: ClusterState, node: NodePlan): Promise<void> {
-  const { runDir, frontPorts, tlsAddress } = state.plan;
+  const { runDir, frontPorts, tlsAddress, endpointLimits } = state.plan;
   const joining = tlsAddress === undefined ? undefined : await prepareJoin(runDir, node);
   const options: DaemonOptions = {
     name: `the agent of ${node.name}`,
@@ -138,6 +138,7 @@ async function startAgent(state: ClusterState, node: NodePlan): Promise<void> {
       ...[AGENT_MAIN, "--node", node.name, "--underlay", node.underlayAddress],
       ...["--controller", tlsAddress ?? controllerAddress(runDir), "--run-dir", node.runDir],
       ...["--front-ports", `${frontPorts.first}:${frontPorts.count}`, "--cgroup", node.cgroup],
+      ...(endpointLimits === undefined ? [] : ["--endpoint-limits", endpointLimits]),
       ...(joining?.args ?? []),
     ],
     logPath: join(logDirectory(runDir), `agent-${node.name}.log`),

@@ -1,5 +1,5 @@
 /** `slimfast status`. */
-import type { Endpoint, GetStatusResponse } from "@slimfast/proto";
+import type { AttachedEndpoint, Endpoint, EndpointUsage, GetStatusResponse } from "@slimfast/proto";
 import { requireCluster, withAgent, withController } from "../cluster/access.js";
 import type { NodePlan } from "../cluster/plan.js";
 import type { ClusterState } from "../cluster/state-file.js";
@@ -19,6 +19,8 @@ interface NodeReport {
   /** Why it is not ok; null if it is. */
   readonly error: string | null;
   readonly agent: GetStatusResponse | null;
+  /** The endpoints that are attached there, with what they have; null without an agent. */
+  readonly attached: AttachedEndpoint[] | null;
 }
 
 interface ControllerReport {
@@ -43,13 +45,17 @@ export async function status(options: { readonly json?: boolean }): Promise<void
 async function askNode(state: ClusterState, node: NodePlan): Promise<NodeReport> {
   const base = { name: node.name, netns: node.netns, underlayAddress: node.underlayAddress };
   const record = state.processes.find((process) => process.node === node.name);
-  if (!record || !isAlive(record)) return { ...base, ok: false, error: "the agent has ended", agent: null };
+  if (!record || !isAlive(record))
+    return { ...base, ok: false, error: "the agent has ended", agent: null, attached: null };
   try {
-    const agent = await withAgent(node, (client) => client.local.getStatus({}, { deadline: ANSWER_TIMEOUT_MS }));
+    const options = { deadline: ANSWER_TIMEOUT_MS };
+    const [agent, { endpoints }] = await withAgent(node, ({ local }) =>
+      Promise.all([local.getStatus({}, options), local.listAttachedEndpoints({}, options)]),
+    );
     const error = agent.controllerConnected ? null : "not connected to the controller";
-    return { ...base, ok: error === null, error, agent };
+    return { ...base, ok: error === null, error, agent, attached: endpoints };
   } catch (error) {
-    return { ...base, ok: false, error: messageOf(error), agent: null };
+    return { ...base, ok: false, error: messageOf(error), agent: null, attached: null };
   }
 }
 
@@ -69,6 +75,19 @@ async function askController(state: ClusterState): Promise<ControllerReport> {
   }
 }
 
+/** Says which limits have stopped something. */
+function warnOfLimits(node: NodeReport, endpoint?: Endpoint, usage?: EndpointUsage): void {
+  const stopped = [
+    [usage?.refusedSockets, "sockets"],
+    [usage?.refusedListeners, "listeners"],
+    [usage?.refusedConnects, "connects"],
+    [usage?.refusedInbound, "inbound connections"],
+  ] as const;
+  const told = stopped.filter(([count = 0n]) => count > 0n).map(([count, what]) => `${count} ${what}`);
+  if (told.length === 0) return;
+  printLine(`${node.name}: the limits of ${endpoint?.network}/${endpoint?.name} stopped ${told.join(", ")}`);
+}
+
 function printText(nodes: readonly NodeReport[], controller: ControllerReport): void {
   printLine(
     formatTable(
@@ -83,6 +102,7 @@ function printText(nodes: readonly NodeReport[], controller: ControllerReport): 
     ),
   );
   for (const node of nodes) if (node.error !== null) printLine(`${node.name}: ${node.error}`);
+  for (const node of nodes) for (const { endpoint, usage } of node.attached ?? []) warnOfLimits(node, endpoint, usage);
   printLine();
   if (controller.error !== null) {
     printLine(`controller: ${controller.error}`);

@@ -1,6 +1,13 @@
 /** `slimfast up`. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ClusterPlan, DEFAULT_NETWORK, parseFrontPorts, parseNodeCount, planCluster } from "../cluster/plan.js";
+import {
+  type ClusterPlan,
+  checkEndpointLimits,
+  DEFAULT_NETWORK,
+  parseFrontPorts,
+  parseNodeCount,
+  planCluster,
+} from "../cluster/plan.js";
 import { startCluster } from "../cluster/start.js";
 import { type ClusterState, readState } from "../cluster/state-file.js";
 import { stopCluster } from "../cluster/stop.js";
@@ -18,17 +25,17 @@ export interface UpOptions {
   readonly nodes: string;
   readonly frontPorts: string;
   readonly tls?: boolean;
+  readonly endpointLimits?: string;
   readonly detach?: boolean;
   readonly json?: boolean;
 }
 
 export async function up(options: UpOptions): Promise<void> {
-  const plan = planCluster(
-    runDirectory(),
-    parseNodeCount(options.nodes),
-    parseFrontPorts(options.frontPorts),
-    options.tls,
-  );
+  const { nodes, frontPorts, tls, endpointLimits } = options;
+  const plan = planCluster(runDirectory(), parseNodeCount(nodes), parseFrontPorts(frontPorts), {
+    hasTls: tls,
+    endpointLimits: endpointLimits === undefined ? undefined : checkEndpointLimits(endpointLimits),
+  });
   const verbosity = options.json ? "quiet" : "normal";
   const watch = watchInterrupts();
   // A signal during start-up takes effect after it: half a cluster is harder to remove than a whole one.

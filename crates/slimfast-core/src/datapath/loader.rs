@@ -153,6 +153,9 @@ fn attach(object: &Object, cgroup: &Path) -> Result<Vec<Link>> {
             .map_err(|error| bpf_error(format!("attach {name} to {}", cgroup.display()), &error))?;
         links.push(link);
     }
+    // Before the first socket is counted, which it will count off.
+    let destroy = program(object, "sf_destroy")?.attach();
+    links.push(destroy.map_err(|error| bpf_error("attach sf_destroy to the tracepoint tcp_destroy_sock", &error))?);
     // Guards before entrances: dispatch answers for the front ports before the ingress hook records the first flow.
     links.push(
         program(object, "sf_dispatch")?

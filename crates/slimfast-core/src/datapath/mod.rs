@@ -1,6 +1,7 @@
 //! The BPF side of a node: loading and attaching the programs, and typed access to their maps.
 //!
 //! ```text
+//! accounts  what each endpoint may have of the node, and has
 //! loader    object -> loaded, attached programs; undone by dropping
 //! tables    the cluster's state into the maps
 //! sockets   host sockets with their owner's record
@@ -11,6 +12,7 @@
 //! records   the C header's records in Rust
 //! ```
 
+pub mod accounts;
 pub mod events;
 pub mod listing;
 pub mod loader;

@@ -1,91 +1,78 @@
-//! Creates host sockets with their owner's record, for the supervisors and dispensers.
+//! Creates host sockets for the supervisors and dispensers, each claimed for its owner.
 //!
-//! The record is written before anybody else can have the descriptor, so no hook ever sees a socket of ours without it.
+//! The claim is one setsockopt(2) that a program answers (`bpf/limits.bpf.h`): it writes the record and counts the socket,
+//! or refuses. It comes before anybody else can have the descriptor, so no hook ever sees a socket of ours without its
+//! record; and since the kernel does it as one, whatever becomes of this process, no socket is counted that is not there.
 
-use std::collections::HashMap;
-use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, RwLock};
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
-
-use super::be32;
-use super::records::{bytes_of, sf_socket, sf_socket_flags};
+use super::records::{bytes_of, sf_claim, sf_claim_option, sf_socket_flags};
 use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, Family, SocketSource, SocketSources, Tier};
-use crate::sys::host_socket::tcp_socket;
+use crate::sys::host_socket::{set_bytes, tcp_socket};
 
-/// Endpoints for which sockets may be created, with their overlay addresses.
-#[derive(Default)]
-struct Owners(RwLock<HashMap<EndpointKey, Ipv4Addr>>);
+/// Endpoints for which sockets may be created.
+type Owners = RwLock<HashSet<EndpointKey>>;
 
 /// Hands each supervisor and dispenser thread its source of sockets.
+#[derive(Debug, Default)]
 pub struct HostSockets {
-    records: Arc<MapHandle>,
     owners: Arc<Owners>,
 }
 
 impl HostSockets {
-    /// `records` is the map `sockets`.
-    pub fn new(records: MapHandle) -> Self {
-        Self { records: Arc::new(records), owners: Arc::default() }
-    }
-
-    /// From now on sockets may be created for the endpoint.
-    pub fn admit(&self, owner: EndpointKey, address: Ipv4Addr) {
-        self.owners.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(owner, address);
+    /// From now on sockets may be created for the endpoint, once the programs know it.
+    pub fn admit(&self, owner: EndpointKey) {
+        self.owners.write().unwrap_or_else(PoisonError::into_inner).insert(owner);
     }
 
     pub fn is_admitted(&self, owner: EndpointKey) -> bool {
-        self.owners.address(owner).is_ok()
+        self.owners.read().unwrap_or_else(PoisonError::into_inner).contains(&owner)
     }
 
     /// From now on every creation for the endpoint fails.
     pub fn dismiss(&self, owner: EndpointKey) {
-        self.owners.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&owner);
-    }
-}
-
-impl Owners {
-    fn address(&self, owner: EndpointKey) -> Result<Ipv4Addr> {
-        let owners = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        owners.get(&owner).copied().ok_or_else(|| Error::NotFound {
-            what: format!("endpoint {} of network {} on this node", owner.id, owner.vni),
-        })
+        self.owners.write().unwrap_or_else(PoisonError::into_inner).remove(&owner);
     }
 }
 
 impl SocketSources for HostSockets {
     fn for_endpoint(&self, owner: EndpointKey, tier: Tier) -> Result<Box<dyn SocketSource>> {
-        let address = self.owners.address(owner)?;
+        if !self.is_admitted(owner) {
+            return Err(not_here(owner));
+        }
         let flags = match tier {
             Tier::Notify => 0,
             Tier::Preload => sf_socket_flags::SF_PRELOAD.0,
         };
-        let record = sf_socket { owner: owner.into(), address: be32(address), flags, ..sf_socket::default() };
-        Ok(Box::new(EndpointSockets {
-            owner,
-            record,
-            records: Arc::clone(&self.records),
-            owners: Arc::clone(&self.owners),
-        }))
+        let claim = sf_claim { owner: owner.into(), flags };
+        Ok(Box::new(EndpointSockets { owner, claim, owners: Arc::clone(&self.owners) }))
     }
+}
+
+fn not_here(owner: EndpointKey) -> Error {
+    Error::NotFound { what: format!("endpoint {} of network {} on this node", owner.id, owner.vni) }
 }
 
 struct EndpointSockets {
     owner: EndpointKey,
-    record: sf_socket,
-    records: Arc<MapHandle>,
+    claim: sf_claim,
     owners: Arc<Owners>,
 }
 
 impl SocketSource for EndpointSockets {
     fn create(&self, family: Family) -> Result<OwnedFd> {
-        self.owners.address(self.owner)?;
+        if !self.owners.read().unwrap_or_else(PoisonError::into_inner).contains(&self.owner) {
+            return Err(not_here(self.owner));
+        }
         let socket = tcp_socket(family)?;
-        self.records
-            .update(&socket.as_raw_fd().to_ne_bytes(), bytes_of(&self.record), MapFlags::NO_EXIST)
-            .map_err(|error| super::bpf_error("write a socket's record", &error))?;
-        Ok(socket)
+        let (level, option) = (sf_claim_option::SF_CLAIM_LEVEL.0, sf_claim_option::SF_CLAIM.0);
+        match set_bytes(&socket, level as libc::c_int, option as libc::c_int, bytes_of(&self.claim)) {
+            Ok(()) => Ok(socket),
+            Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => Err(not_here(self.owner)),
+            Err(error) => Err(Error::system("setsockopt", "claim a socket for its endpoint", error)),
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
 
+use super::accounts::{Accounts, EndpointLimits};
 use super::loader::Loaded;
 use super::records::{
     Record, bytes_of, sf_address_key, sf_egress_key, sf_endpoint, sf_endpoint_key, sf_network, sf_node, sf_peer,
@@ -27,6 +28,7 @@ pub struct Tables {
     guarded: MapHandle,
     routers: MapHandle,
     uplinks: MapHandle,
+    accounts: Accounts,
     counters: MapHandle,
     counter_names: Vec<String>,
 }
@@ -44,7 +46,8 @@ impl From<sf_endpoint_key> for EndpointKey {
 }
 
 impl Tables {
-    pub fn new(loaded: &Loaded) -> Result<Self> {
+    /// `limits`: of each endpoint of the node.
+    pub fn new(loaded: &Loaded, limits: EndpointLimits) -> Result<Self> {
         Ok(Self {
             peers: loaded.map("peers")?,
             endpoints: loaded.map("endpoints")?,
@@ -55,6 +58,7 @@ impl Tables {
             guarded: loaded.map("host_addresses")?,
             routers: loaded.map("routers")?,
             uplinks: loaded.map("uplinks")?,
+            accounts: Accounts::new(loaded, limits)?,
             counters: loaded.map("counters")?,
             counter_names: loaded.counter_names()?,
         })
@@ -77,13 +81,21 @@ impl Tables {
         remove(&self.peers, bytes_of(&address_key(vni, address)))
     }
 
-    /// An endpoint of this node: SYNs for it are dispatched from now on.
+    /// An endpoint of this node: from now on it may have sockets, and SYNs for it are dispatched.
     pub fn set_endpoint(&self, key: EndpointKey, address: Ipv4Addr) -> Result<()> {
-        put(&self.endpoints, &sf_endpoint_key::from(key), &sf_endpoint { address: be32(address) })
+        let account = self.accounts.open(key)?;
+        put(&self.endpoints, &sf_endpoint_key::from(key), &sf_endpoint { address: be32(address), account })
     }
 
+    /// No more sockets first, then no more of what they can do.
     pub fn remove_endpoint(&self, key: EndpointKey) -> Result<()> {
-        remove(&self.endpoints, bytes_of(&sf_endpoint_key::from(key)))
+        let removed = remove(&self.endpoints, bytes_of(&sf_endpoint_key::from(key)));
+        removed.and(self.accounts.close(key))
+    }
+
+    /// What the endpoints of this node may have, and have.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// SYNs from this underlay address are believed.

@@ -113,7 +113,7 @@ impl Inner {
         // A plain endpoint's runtime is refused when it brings a seccomp listener.
         if !self.state.endpoint(*key).is_some_and(|endpoint| endpoint.is_plain) {
             self.lead_to_node(key.vni, key.id)?;
-            self.parts.sockets.admit(*key, *address);
+            self.parts.sockets.admit(*key);
         }
         let is_routed = self.route_from_node(key.vni, *address)?;
         self.attached.get_mut(key).ok_or(Error::Closed)?.is_routed = is_routed;

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use crate::datapath::accounts::EndpointLimits;
 use crate::error::{Error, Result};
 
 /// Front ports of one node at most: more would not help before the host's memory runs out.
@@ -25,6 +26,8 @@ pub struct NodeConfig {
     pub run_dir: PathBuf,
     /// UDP port of the VXLAN overlay.
     pub vxlan_port: u16,
+    /// What each endpoint of the node may have.
+    pub endpoint_limits: EndpointLimits,
 }
 
 impl NodeConfig {
@@ -54,7 +57,7 @@ impl NodeConfig {
         if !self.run_dir.is_absolute() {
             return Err(Error::invalid("runDir", format!("{} is not an absolute path", self.run_dir.display())));
         }
-        Ok(())
+        self.endpoint_limits.check()
     }
 }
 
@@ -80,6 +83,7 @@ mod tests {
             cgroup: "slimfast/node-1".into(),
             run_dir: "/run/slimfast/node-1".into(),
             vxlan_port: 4789,
+            endpoint_limits: EndpointLimits::default(),
         }
     }
 
@@ -102,6 +106,8 @@ mod tests {
         assert_eq!(wrong_field(NodeConfig { front_first: 0, ..config() }), "frontPortFirst");
         assert_eq!(wrong_field(NodeConfig { front_first: 65530, ..config() }), "frontPortFirst");
         assert_eq!(wrong_field(NodeConfig { vxlan_port: 0, ..config() }), "vxlanPort");
+        let limits = EndpointLimits { connects_per_second: 0, ..EndpointLimits::default() };
+        assert_eq!(wrong_field(NodeConfig { endpoint_limits: limits, ..config() }), "endpointLimits.connectsPerSecond");
         assert_eq!(wrong_field(NodeConfig { run_dir: "run".into(), ..config() }), "runDir");
     }
 }

@@ -1,5 +1,6 @@
 //! socket(2).
 
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::error::{Error, Result};
@@ -25,9 +26,15 @@ pub fn tcp_socket(family: Family) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-fn prepare(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> Result<()> {
-    let length = size_of_val(&value) as libc::socklen_t;
+/// setsockopt(2) with a value that is bytes.
+pub fn set_bytes(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: &[u8]) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
     // SAFETY: the kernel reads `length` bytes, which is the size of `value`.
-    let returned = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
-    if returned < 0 { Err(Error::last_os("setsockopt", "prepare a host socket")) } else { Ok(()) }
+    let returned = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.as_ptr().cast(), length) };
+    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn prepare(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> Result<()> {
+    set_bytes(socket, level, option, &value.to_ne_bytes())
+        .map_err(|source| Error::system("setsockopt", "prepare a host socket", source))
 }

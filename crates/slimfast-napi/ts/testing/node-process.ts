@@ -50,6 +50,7 @@ export class NodeProcess {
       cgroup: `slimfast/${this.name}`,
       runDir: join(this.directory, "run"),
       vxlanPort: 4789,
+      endpointLimits: { sockets: null, listeners: null, connectsPerSecond: null },
     };
     this.#child = spawn("nsenter", [`--net=/run/netns/${this.#namespace}`, process.execPath, DRIVER], {
       stdio: ["ignore", "inherit", "inherit", "ipc"],

@@ -26,11 +26,36 @@ export interface GetStatusResponse {
   seccompSocket: string;
   /** The controllers that the agent knows, separated by ", ": it talks to one of them, or tries to. */
   controller: string;
+  /** What each endpoint of the node may have. */
+  endpointLimits: EndpointLimits | undefined;
 }
 
 export interface GetStatusResponse_CountersEntry {
   key: string;
   value: bigint;
+}
+
+/**
+ * What one endpoint may have of its node. Beyond it socket(2) fails with ENFILE, bind(2) and listen(2) as the
+ * documentation says, connect(2) with EADDRNOTAVAIL; connections to it are refused.
+ */
+export interface EndpointLimits {
+  /** TCP sockets, those that are prepared for it and accepted connections among them. */
+  sockets: number;
+  listeners: number;
+  /** connect(2) calls; as many as in one second may come at once. */
+  connectsPerSecond: number;
+}
+
+/** What one endpoint has, and what its limits stopped since it was attached. */
+export interface EndpointUsage {
+  sockets: number;
+  listeners: number;
+  refusedSockets: bigint;
+  refusedListeners: bigint;
+  refusedConnects: bigint;
+  /** Connections to its listeners that would have been one socket too many. */
+  refusedInbound: bigint;
 }
 
 export interface AttachEndpointRequest {
@@ -70,6 +95,7 @@ export interface AttachedEndpoint {
   seccompListeners: number;
   /** Whether a dispenser of the preload tier is open for it. */
   dispensers: number;
+  usage: EndpointUsage | undefined;
 }
 
 export interface DetachEndpointRequest {
@@ -173,6 +199,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     version: "",
     seccompSocket: "",
     controller: "",
+    endpointLimits: undefined,
   };
 }
 
@@ -207,6 +234,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.controller !== "") {
       writer.uint32(74).string(message.controller);
+    }
+    if (message.endpointLimits !== undefined) {
+      EndpointLimits.encode(message.endpointLimits, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -299,6 +329,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.controller = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.endpointLimits = EndpointLimits.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -351,6 +389,11 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
         ? globalThis.String(object.seccomp_socket)
         : "",
       controller: isSet(object.controller) ? globalThis.String(object.controller) : "",
+      endpointLimits: isSet(object.endpointLimits)
+        ? EndpointLimits.fromJSON(object.endpointLimits)
+        : isSet(object.endpoint_limits)
+        ? EndpointLimits.fromJSON(object.endpoint_limits)
+        : undefined,
     };
   },
 
@@ -389,6 +432,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     if (message.controller !== "") {
       obj.controller = message.controller;
     }
+    if (message.endpointLimits !== undefined) {
+      obj.endpointLimits = EndpointLimits.toJSON(message.endpointLimits);
+    }
     return obj;
   },
 
@@ -416,6 +462,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.version = object.version ?? "";
     message.seccompSocket = object.seccompSocket ?? "";
     message.controller = object.controller ?? "";
+    message.endpointLimits = (object.endpointLimits !== undefined && object.endpointLimits !== null)
+      ? EndpointLimits.fromPartial(object.endpointLimits)
+      : undefined;
     return message;
   },
 };
@@ -504,6 +553,303 @@ export const GetStatusResponse_CountersEntry: MessageFns<GetStatusResponse_Count
     const message = createBaseGetStatusResponse_CountersEntry();
     message.key = object.key ?? "";
     message.value = (object.value !== undefined && object.value !== null) ? BigInt(object.value) : 0n;
+    return message;
+  },
+};
+
+function createBaseEndpointLimits(): EndpointLimits {
+  return { sockets: 0, listeners: 0, connectsPerSecond: 0 };
+}
+
+export const EndpointLimits: MessageFns<EndpointLimits> = {
+  encode(message: EndpointLimits, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sockets !== 0) {
+      writer.uint32(8).uint32(message.sockets);
+    }
+    if (message.listeners !== 0) {
+      writer.uint32(16).uint32(message.listeners);
+    }
+    if (message.connectsPerSecond !== 0) {
+      writer.uint32(24).uint32(message.connectsPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndpointLimits {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpointLimits();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sockets = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.listeners = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.connectsPerSecond = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EndpointLimits {
+    return {
+      sockets: isSet(object.sockets) ? globalThis.Number(object.sockets) : 0,
+      listeners: isSet(object.listeners) ? globalThis.Number(object.listeners) : 0,
+      connectsPerSecond: isSet(object.connectsPerSecond)
+        ? globalThis.Number(object.connectsPerSecond)
+        : isSet(object.connects_per_second)
+        ? globalThis.Number(object.connects_per_second)
+        : 0,
+    };
+  },
+
+  toJSON(message: EndpointLimits): unknown {
+    const obj: any = {};
+    if (message.sockets !== 0) {
+      obj.sockets = Math.round(message.sockets);
+    }
+    if (message.listeners !== 0) {
+      obj.listeners = Math.round(message.listeners);
+    }
+    if (message.connectsPerSecond !== 0) {
+      obj.connectsPerSecond = Math.round(message.connectsPerSecond);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EndpointLimits>): EndpointLimits {
+    return EndpointLimits.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EndpointLimits>): EndpointLimits {
+    const message = createBaseEndpointLimits();
+    message.sockets = object.sockets ?? 0;
+    message.listeners = object.listeners ?? 0;
+    message.connectsPerSecond = object.connectsPerSecond ?? 0;
+    return message;
+  },
+};
+
+function createBaseEndpointUsage(): EndpointUsage {
+  return {
+    sockets: 0,
+    listeners: 0,
+    refusedSockets: 0n,
+    refusedListeners: 0n,
+    refusedConnects: 0n,
+    refusedInbound: 0n,
+  };
+}
+
+export const EndpointUsage: MessageFns<EndpointUsage> = {
+  encode(message: EndpointUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sockets !== 0) {
+      writer.uint32(8).uint32(message.sockets);
+    }
+    if (message.listeners !== 0) {
+      writer.uint32(16).uint32(message.listeners);
+    }
+    if (message.refusedSockets !== 0n) {
+      if (BigInt.asUintN(64, message.refusedSockets) !== message.refusedSockets) {
+        throw new globalThis.Error("value provided for field message.refusedSockets of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.refusedSockets);
+    }
+    if (message.refusedListeners !== 0n) {
+      if (BigInt.asUintN(64, message.refusedListeners) !== message.refusedListeners) {
+        throw new globalThis.Error("value provided for field message.refusedListeners of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.refusedListeners);
+    }
+    if (message.refusedConnects !== 0n) {
+      if (BigInt.asUintN(64, message.refusedConnects) !== message.refusedConnects) {
+        throw new globalThis.Error("value provided for field message.refusedConnects of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.refusedConnects);
+    }
+    if (message.refusedInbound !== 0n) {
+      if (BigInt.asUintN(64, message.refusedInbound) !== message.refusedInbound) {
+        throw new globalThis.Error("value provided for field message.refusedInbound of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.refusedInbound);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndpointUsage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpointUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sockets = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.listeners = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.refusedSockets = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.refusedListeners = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.refusedConnects = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.refusedInbound = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EndpointUsage {
+    return {
+      sockets: isSet(object.sockets) ? globalThis.Number(object.sockets) : 0,
+      listeners: isSet(object.listeners) ? globalThis.Number(object.listeners) : 0,
+      refusedSockets: isSet(object.refusedSockets)
+        ? BigInt(object.refusedSockets)
+        : isSet(object.refused_sockets)
+        ? BigInt(object.refused_sockets)
+        : 0n,
+      refusedListeners: isSet(object.refusedListeners)
+        ? BigInt(object.refusedListeners)
+        : isSet(object.refused_listeners)
+        ? BigInt(object.refused_listeners)
+        : 0n,
+      refusedConnects: isSet(object.refusedConnects)
+        ? BigInt(object.refusedConnects)
+        : isSet(object.refused_connects)
+        ? BigInt(object.refused_connects)
+        : 0n,
+      refusedInbound: isSet(object.refusedInbound)
+        ? BigInt(object.refusedInbound)
+        : isSet(object.refused_inbound)
+        ? BigInt(object.refused_inbound)
+        : 0n,
+    };
+  },
+
+  toJSON(message: EndpointUsage): unknown {
+    const obj: any = {};
+    if (message.sockets !== 0) {
+      obj.sockets = Math.round(message.sockets);
+    }
+    if (message.listeners !== 0) {
+      obj.listeners = Math.round(message.listeners);
+    }
+    if (message.refusedSockets !== 0n) {
+      obj.refusedSockets = message.refusedSockets.toString();
+    }
+    if (message.refusedListeners !== 0n) {
+      obj.refusedListeners = message.refusedListeners.toString();
+    }
+    if (message.refusedConnects !== 0n) {
+      obj.refusedConnects = message.refusedConnects.toString();
+    }
+    if (message.refusedInbound !== 0n) {
+      obj.refusedInbound = message.refusedInbound.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EndpointUsage>): EndpointUsage {
+    return EndpointUsage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EndpointUsage>): EndpointUsage {
+    const message = createBaseEndpointUsage();
+    message.sockets = object.sockets ?? 0;
+    message.listeners = object.listeners ?? 0;
+    message.refusedSockets = (object.refusedSockets !== undefined && object.refusedSockets !== null)
+      ? BigInt(object.refusedSockets)
+      : 0n;
+    message.refusedListeners = (object.refusedListeners !== undefined && object.refusedListeners !== null)
+      ? BigInt(object.refusedListeners)
+      : 0n;
+    message.refusedConnects = (object.refusedConnects !== undefined && object.refusedConnects !== null)
+      ? BigInt(object.refusedConnects)
+      : 0n;
+    message.refusedInbound = (object.refusedInbound !== undefined && object.refusedInbound !== null)
+      ? BigInt(object.refusedInbound)
+      : 0n;
     return message;
   },
 };
@@ -887,7 +1233,14 @@ export const AttachEndpointResponse: MessageFns<AttachEndpointResponse> = {
 };
 
 function createBaseAttachedEndpoint(): AttachedEndpoint {
-  return { endpoint: undefined, netnsPath: "", listenerMetadata: "", seccompListeners: 0, dispensers: 0 };
+  return {
+    endpoint: undefined,
+    netnsPath: "",
+    listenerMetadata: "",
+    seccompListeners: 0,
+    dispensers: 0,
+    usage: undefined,
+  };
 }
 
 export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
@@ -906,6 +1259,9 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
     }
     if (message.dispensers !== 0) {
       writer.uint32(40).uint32(message.dispensers);
+    }
+    if (message.usage !== undefined) {
+      EndpointUsage.encode(message.usage, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -963,6 +1319,14 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
             message.dispensers = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.usage = EndpointUsage.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -994,6 +1358,7 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
         ? globalThis.Number(object.seccomp_listeners)
         : 0,
       dispensers: isSet(object.dispensers) ? globalThis.Number(object.dispensers) : 0,
+      usage: isSet(object.usage) ? EndpointUsage.fromJSON(object.usage) : undefined,
     };
   },
 
@@ -1014,6 +1379,9 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
     if (message.dispensers !== 0) {
       obj.dispensers = Math.round(message.dispensers);
     }
+    if (message.usage !== undefined) {
+      obj.usage = EndpointUsage.toJSON(message.usage);
+    }
     return obj;
   },
 
@@ -1029,6 +1397,9 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
     message.listenerMetadata = object.listenerMetadata ?? "";
     message.seccompListeners = object.seccompListeners ?? 0;
     message.dispensers = object.dispensers ?? 0;
+    message.usage = (object.usage !== undefined && object.usage !== null)
+      ? EndpointUsage.fromPartial(object.usage)
+      : undefined;
     return message;
   },
 };
