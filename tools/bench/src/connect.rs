@@ -28,10 +28,19 @@ pub struct ConnectReport {
     full: LatencySummary,
 }
 
-pub fn run(to: SocketAddr, count: u32, concurrency: u16, warmup: u32) -> Result<ConnectReport, Error> {
+/// What each connection does.
+#[derive(Clone, Copy)]
+pub struct Load {
+    pub to: SocketAddr,
+    pub nonblocking: bool,
+    /// Waits for the end instead of an echo.
+    pub until_closed: bool,
+}
+
+pub fn run(load: Load, count: u32, concurrency: u16, warmup: u32) -> Result<ConnectReport, Error> {
     watchdog::start("connect");
     for _ in 0..warmup {
-        one(to)?;
+        one(load)?;
     }
     let shares = shares(count, concurrency);
     let start_line = Barrier::new(shares.len() + 1);
@@ -44,7 +53,7 @@ pub fn run(to: SocketAddr, count: u32, concurrency: u16, warmup: u32) -> Result<
                 let start_line = &start_line;
                 scope.spawn(move || {
                     start_line.wait();
-                    many(to, share)
+                    many(load, share)
                 })
             })
             .collect();
@@ -75,11 +84,11 @@ fn shares(count: u32, parts: u16) -> Vec<u32> {
     (0..parts).map(|part| count / parts + u32::from(part < count % parts)).collect()
 }
 
-fn many(to: SocketAddr, count: u32) -> Result<(Latencies, Latencies), Error> {
+fn many(load: Load, count: u32) -> Result<(Latencies, Latencies), Error> {
     let mut connect = Latencies::with_capacity(count as usize);
     let mut full = Latencies::with_capacity(count as usize);
     for _ in 0..count {
-        let times = one(to)?;
+        let times = one(load)?;
         connect.push(times.connect);
         full.push(times.full);
     }
@@ -91,18 +100,29 @@ struct Times {
     full: std::time::Duration,
 }
 
-fn one(to: SocketAddr) -> Result<Times, Error> {
+fn one(Load { to, nonblocking, until_closed }: Load) -> Result<Times, Error> {
     let start = Instant::now();
-    // std makes exactly two calls here: socket() and connect().
-    let mut stream = TcpStream::connect(to).map_err(Error::socket("connect", to))?;
+    let connected = if nonblocking {
+        sys::start_connecting(to).and_then(sys::finish_connecting)
+    } else {
+        // std makes exactly two calls here: socket() and connect().
+        TcpStream::connect(to)
+    };
+    let mut stream = connected.map_err(Error::socket("connect", to))?;
     let connect = start.elapsed();
     let mut byte = [ECHO];
-    stream.write_all(&byte).map_err(Error::socket("write", to))?;
-    stream.read_exact(&mut byte).map_err(Error::socket("read", to))?;
-    let full = start.elapsed();
-    if byte != [ECHO] {
-        return Err(Error::Peer { address: to, reason: "the echo is not what was sent" });
+    if until_closed {
+        if stream.read(&mut byte).map_err(Error::socket("read", to))? != 0 {
+            return Err(Error::Peer { address: to, reason: "sent something: is the server one that only accepts?" });
+        }
+    } else {
+        stream.write_all(&byte).map_err(Error::socket("write", to))?;
+        stream.read_exact(&mut byte).map_err(Error::socket("read", to))?;
+        if byte != [ECHO] {
+            return Err(Error::Peer { address: to, reason: "the echo is not what was sent" });
+        }
     }
+    let full = start.elapsed();
     sys::reset_on_close(&stream).map_err(Error::socket("setsockopt", to))?;
     watchdog::progress();
     Ok(Times { connect, full })

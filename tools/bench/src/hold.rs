@@ -2,13 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::serve::ECHO;
-use crate::watchdog;
+use crate::{sys, watchdog};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,6 +39,47 @@ pub fn open(to: SocketAddr, count: u32) -> Result<Held, Error> {
     Ok(Held { report: HoldReport { mode: "hold", held: connections.len(), elapsed_seconds }, connections })
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdleReport {
+    mode: &'static str,
+    count: u32,
+    bytes_per_connection: f64,
+}
+
+/// Connections before those that are measured: caches, tables and the server's own lists get their size.
+const WARM_UP: u32 = 1_000;
+/// For what the kernel frees and accounts late.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// What the kernel's memory (Slab in /proc/meminfo) grows by while `count` connections are opened that then do nothing.
+pub fn measure_idle(to: SocketAddr, count: u32) -> Result<IdleReport, Error> {
+    watchdog::start("idle");
+    let warm = open(to, WARM_UP)?;
+    std::thread::sleep(SETTLE);
+    let before = slab_bytes()?;
+    let held = open(to, count)?;
+    std::thread::sleep(SETTLE);
+    let bytes_per_connection = (slab_bytes()? - before) as f64 / f64::from(count);
+    for stream in warm.connections.iter().chain(&held.connections) {
+        // No TIME_WAIT: the next run needs the ports.
+        sys::reset_on_close(stream).map_err(Error::socket("setsockopt", to))?;
+    }
+    Ok(IdleReport { mode: "idle", count, bytes_per_connection })
+}
+
+fn slab_bytes() -> Result<i64, Error> {
+    let text = std::fs::read_to_string("/proc/meminfo").map_err(Error::system("read /proc/meminfo"))?;
+    let missing = || io::Error::new(io::ErrorKind::InvalidData, "no Slab in /proc/meminfo");
+    slab_of(&text).ok_or_else(missing).map_err(Error::system("read /proc/meminfo"))
+}
+
+fn slab_of(meminfo: &str) -> Option<i64> {
+    let kib: i64 =
+        meminfo.lines().find_map(|line| line.strip_prefix("Slab:"))?.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
 impl Held {
     pub fn until_stdin_ends(self) -> Result<(), Error> {
         wait_for_end_of_stdin()?;
@@ -49,4 +90,14 @@ impl Held {
 
 pub fn wait_for_end_of_stdin() -> Result<(), Error> {
     io::copy(&mut io::stdin().lock(), &mut io::sink()).map(drop).map_err(Error::system("read"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn slab_is_read_in_bytes() {
+        let meminfo = "MemTotal:        2 kB\nSlab:             524 kB\nSReclaimable:     1 kB\n";
+        assert_eq!(super::slab_of(meminfo), Some(524 * 1024));
+        assert_eq!(super::slab_of("MemTotal: 2 kB\n"), None);
+    }
 }

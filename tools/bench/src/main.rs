@@ -52,6 +52,9 @@ enum Mode {
         /// Length of the accept queue.
         #[arg(long, default_value_t = 4096)]
         backlog: u16,
+        /// Close each connection as soon as it is accepted.
+        #[arg(long)]
+        accept_only: bool,
     },
     /// Time of connection setup.
     Connect {
@@ -66,6 +69,12 @@ enum Mode {
         /// Connections before those that are measured.
         #[arg(long, default_value_t = 100)]
         warmup: u32,
+        /// With O_NONBLOCK: connect() returns at once, and poll() says when the connection is there.
+        #[arg(long)]
+        nonblocking: bool,
+        /// Send nothing, and wait for the server to close the connection: for `serve --accept-only`.
+        #[arg(long)]
+        until_closed: bool,
     },
     /// Time of a round trip on an established connection.
     Rr {
@@ -127,6 +136,14 @@ enum Mode {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
     },
+    /// Memory that the kernel takes for connections that do nothing: both ends, on one machine.
+    Idle {
+        #[arg(long)]
+        to: SocketAddr,
+        /// Connections that are measured.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+    },
     /// Send SYNs and wait for no answer; keep the sockets until stdin ends.
     HalfOpen {
         #[arg(long)]
@@ -172,14 +189,17 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         sys::run_on_cpu(cpu).map_err(Error::system("sched_setaffinity"))?;
     }
     match arguments.mode {
-        Mode::Serve { port, address, family, backlog } => {
+        Mode::Serve { port, address, family, backlog, accept_only } => {
             let wildcard =
                 if family == "6" { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-            let server = serve::Server::listen(SocketAddr::new(address.unwrap_or(wildcard), port), backlog)?;
+            let server =
+                serve::Server::listen(SocketAddr::new(address.unwrap_or(wildcard), port), backlog, accept_only)?;
             print(&server.ready()?)?;
             server.run()
         }
-        Mode::Connect { to, count, concurrency, warmup } => print(&connect::run(to, count, concurrency, warmup)?),
+        Mode::Connect { to, count, concurrency, warmup, nonblocking, until_closed } => {
+            print(&connect::run(connect::Load { to, nonblocking, until_closed }, count, concurrency, warmup)?)
+        }
         Mode::Rr { to, count, size, warmup } => print(&request_response::run(to, count, size, warmup)?),
         Mode::Bulk { to, seconds, flows, reverse } => print(&bulk::run(to, seconds, flows, reverse)?),
         Mode::Memcached { to, seconds, clients, size, connection_per_request } => {
@@ -197,6 +217,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
             print(&held.report)?;
             held.until_stdin_ends()
         }
+        Mode::Idle { to, count } => print(&hold::measure_idle(to, count)?),
         Mode::HalfOpen { to, count } => {
             let half_open = half_open::open(to, count)?;
             print(&half_open.report)?;

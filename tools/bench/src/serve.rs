@@ -30,6 +30,8 @@ const CHUNKS_PER_TURN: usize = 16;
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    /// Connections are closed as soon as they are accepted.
+    accept_only: bool,
 }
 
 #[derive(Serialize)]
@@ -41,9 +43,9 @@ pub struct Ready {
 }
 
 impl Server {
-    pub fn listen(address: SocketAddr, backlog: u16) -> Result<Self, Error> {
+    pub fn listen(address: SocketAddr, backlog: u16, accept_only: bool) -> Result<Self, Error> {
         let listener = sys::listen(address, backlog).map_err(Error::socket("listen", address))?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, accept_only })
     }
 
     pub fn ready(&self) -> Result<Ready, Error> {
@@ -72,6 +74,9 @@ impl Server {
 
     fn accept_all(&self, epoll: &Epoll, connections: &mut Connections) -> Result<(), Error> {
         while let Some(stream) = sys::accept(&self.listener).map_err(Error::socket("accept", self.address))? {
+            if self.accept_only {
+                continue;
+            }
             let token = connections.next_token();
             epoll.add(&stream, token, Interest::Readable).map_err(Error::system("epoll_ctl"))?;
             connections.insert(token, Connection::new(stream));

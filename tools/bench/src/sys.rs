@@ -111,6 +111,19 @@ pub fn start_connecting(to: SocketAddr) -> io::Result<OwnedFd> {
     }
 }
 
+/// Waits until what [`start_connecting`] has begun is decided. The stream is a blocking one.
+pub fn finish_connecting(socket: OwnedFd) -> io::Result<TcpStream> {
+    let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, as announced.
+    check(unsafe { libc::poll(&raw mut entry, 1, -1) })?;
+    let stream = TcpStream::from(socket);
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 /// The calling thread, and the threads that it will start, run on this CPU only.
 pub fn run_on_cpu(cpu: u16) -> io::Result<()> {
     // SAFETY: all zero is a valid, empty set.

@@ -66,6 +66,32 @@ fn connect_from_several_threads() {
 }
 
 #[test]
+fn connect_without_blocking() {
+    let report = Server::start(&[]).run("connect", &["--count", "300", "--nonblocking"]);
+    assert_eq!(report["count"], 300);
+    assert_ordered(&report);
+}
+
+#[test]
+fn a_server_that_only_accepts_closes_each_connection() {
+    let server = Server::start(&["--accept-only"]);
+    let report = server.run("connect", &["--count", "301", "--concurrency", "4", "--until-closed"]);
+    assert_eq!(report["count"], 301);
+    // It sends no echo.
+    let to = format!("127.0.0.1:{}", server.port);
+    let output = bench().args(["connect", "--to", &to, "--count", "1", "--warmup", "0"]).output().expect("run");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// Each connection is two sockets; the kernel's own is more than 2,000 B.
+#[test]
+fn idle_connections_take_what_sockets_take() {
+    let report = Server::start(&[]).run("idle", &["--count", "5000"]);
+    let bytes = report["bytesPerConnection"].as_f64().expect("a number");
+    assert!((3_000.0..20_000.0).contains(&bytes), "{bytes}");
+}
+
+#[test]
 fn rr_with_messages_larger_than_a_chunk() {
     let report = Server::start(&[]).run("rr", &["--count", "5", "--size", "1000000", "--warmup", "0"]);
     assert_eq!((&report["count"], &report["sizeBytes"]), (&5.into(), &1_000_000.into()));

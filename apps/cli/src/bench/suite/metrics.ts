@@ -12,6 +12,7 @@ export const METRICS = {
   p50Us: { label: "latency p50", unit: "us", better: "lower" },
   p99Us: { label: "latency p99", unit: "us", better: "lower" },
   p999Us: { label: "latency p99.9", unit: "us", better: "lower" },
+  bytesPerConnection: { label: "kernel memory per connection", unit: "B", better: "lower" },
   cpuClientUs: { label: "CPU client", unit: "us/op", better: "lower" },
   cpuServerUs: { label: "CPU server", unit: "us/op", better: "lower" },
   cpuNetworkUs: { label: "CPU agents or routers", unit: "us/op", better: "lower" },

@@ -28,7 +28,7 @@ export function resultOf(cases: Readonly<Record<string, Samples>>): SuiteResult 
 function caseOf(name: string, samples: Samples): CaseResult {
   const [scenario = "", caseName = ""] = name.split(".");
   const isLatency = scenario === "connect" || scenario === "rr";
-  const primary = isLatency ? "p50Us" : "perSecond";
+  const primary = isLatency ? "p50Us" : scenario === "idle" ? "bytesPerConnection" : "perSecond";
   const rounds = new Map(
     Object.entries(samples).map(([network, values]) => [
       network as NetworkName,

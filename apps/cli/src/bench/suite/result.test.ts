@@ -26,6 +26,13 @@ it("targets are met, missed, or not measured", () => {
   expect(missed).toMatchObject({ figure: 0.91, relation: ">=", limit: 0.92, outcome: "missed" });
 });
 
+it("memory is judged beyond the host's own", () => {
+  const idle = (host: number[], preload: number[]) =>
+    resultOf({ "idle.connections": { host, "slimfast-preload": preload } }).targets[0];
+  expect(idle([5_000], [5_300])).toMatchObject({ figure: 300, unit: "B", limit: 400, outcome: "met" });
+  expect(idle([5_000], [5_500])).toMatchObject({ figure: 500, outcome: "missed" });
+});
+
 it("a file is a result, or it says how to make one", () => {
   const result = resultOf({ "crr.16-clients": { host: [100] } });
   expect(parseResult(JSON.stringify(result), "old.json")).toEqual(result);

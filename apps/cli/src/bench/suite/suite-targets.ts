@@ -11,6 +11,10 @@ interface Target {
   readonly metric: MetricKey;
   /** What the figure is divided by; null: it stands for itself. */
   readonly over: NetworkName | null;
+  /** What the figure is taken beyond: this network's is subtracted. */
+  readonly beyond?: NetworkName;
+  /** Of a figure that is no ratio. */
+  readonly unit?: "us" | "B";
   readonly relation: "<=" | ">=";
   readonly limit: number;
 }
@@ -56,6 +60,12 @@ const TARGETS: readonly Target[] = [
     ...{ name: "CPU of the agents per connection, slimfast-preload", scenario: "crr", case: "16-clients" },
     ...{ network: PRELOAD, metric: "cpuNetworkUs", over: null, relation: "<=", limit: 6 },
   },
+  ...([PRELOAD, NOTIFY] as const).map(
+    (network): Target => ({
+      ...{ name: `memory per idle connection beyond host, ${network}`, scenario: "idle", case: "connections" },
+      ...{ network, metric: "bytesPerConnection", over: null, beyond: "host", unit: "B", relation: "<=", limit: 400 },
+    }),
+  ),
 ];
 
 /** Of the scenarios that were run; what a target compares with may have been left out. */
@@ -66,12 +76,16 @@ export function suiteTargets(cases: readonly CaseResult[]): SuiteTarget[] {
   });
 }
 
-function evaluate({ name, network, metric, over, relation, limit }: Target, result: CaseResult): SuiteTarget {
-  const own = result.networks[network]?.[metric]?.median;
-  const base = over === null ? 1 : result.networks[over]?.[metric]?.median;
-  const described = { name, relation, limit, unit: over === null ? "us" : "x" };
-  if (own === undefined || base === undefined) return { ...described, figure: null, outcome: "not measured" };
-  const figure = Math.round((own / base) * 1_000) / 1_000;
+function evaluate(target: Target, result: CaseResult): SuiteTarget {
+  const { name, network, metric, over, beyond, unit = "us", relation, limit } = target;
+  const medianOn = (on: NetworkName) => result.networks[on]?.[metric]?.median;
+  const own = medianOn(network);
+  const base = over === null ? 1 : medianOn(over);
+  const less = beyond === undefined ? 0 : medianOn(beyond);
+  const described = { name, relation, limit, unit: over === null ? unit : "x" };
+  if (own === undefined || base === undefined || less === undefined)
+    return { ...described, figure: null, outcome: "not measured" };
+  const figure = Math.round(((own - less) / base) * 1_000) / 1_000;
   const isMet = relation === "<=" ? figure <= limit : figure >= limit;
   return { ...described, figure, outcome: isMet ? "met" : "missed" };
 }

@@ -1,5 +1,5 @@
 /** Every scenario, in the order in which they run. */
-import { BULK, CONNECT, CRR, RR } from "./connections.js";
+import { ACCEPT, BULK, CONNECT, CRR, IDLE, RR } from "./connections.js";
 import { GRPC } from "./grpc.js";
 import { MEMCACHED } from "./memcached.js";
 import { NGINX_PROXY, NGINX_STATIC } from "./nginx.js";
@@ -11,6 +11,8 @@ import { TLS } from "./tls.js";
 export const SCENARIOS: readonly Scenario[] = [
   CONNECT,
   CRR,
+  ACCEPT,
+  IDLE,
   RR,
   BULK,
   NGINX_PROXY,

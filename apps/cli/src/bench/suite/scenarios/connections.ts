@@ -46,6 +46,14 @@ const setupCase = (clients: number): OwnCase => ({
   },
 });
 
+/** connect() that returns at once, and poll(). */
+const nonBlockingCase: OwnCase = {
+  ...setupCase(1),
+  name: "non-blocking",
+  title: "socket(), connect() with O_NONBLOCK and poll()",
+  args: ({ operations }) => ["connect", "--nonblocking", "--count", String(operations)],
+};
+
 const crrCase = (clients: number): OwnCase => ({
   ...setupCase(clients),
   title: `connect, 1 B request, 1 B response, close: ${clients} at once`,
@@ -80,7 +88,35 @@ const bulkCase = (flows: number): OwnCase => ({
   },
 });
 
-export const CONNECT = ownScenario("connect", "time of connection setup", [setupCase(1), setupCase(MANY)]);
+/** The server's one thread accepts and closes; clients wait for that, so the rate is the listener's. */
+const acceptCase: OwnCase = {
+  ...crrCase(MANY),
+  title: `accept() and close() by one thread, ${MANY} clients`,
+  args: ({ operations }) => ["connect", "--until-closed", "--count", String(operations * 4), ...concurrency(MANY)],
+};
+
+/** Fewer would not stand out from what else the machine does. */
+const FEWEST_IDLE = 5_000;
+
+const idleCase: OwnCase = {
+  name: "connections",
+  title: "kernel memory of a connection that does nothing, both ends",
+  primary: "bytesPerConnection",
+  isPinned: false,
+  args: ({ operations }) => ["idle", "--count", String(Math.max(FEWEST_IDLE, operations * 3))],
+  read: (report) => {
+    const { bytesPerConnection, count } = report as { bytesPerConnection: number; count: number };
+    return { values: { bytesPerConnection }, work: { operations: count } };
+  },
+};
+
+export const CONNECT = ownScenario("connect", "time of connection setup", [
+  setupCase(1),
+  setupCase(MANY),
+  nonBlockingCase,
+]);
+export const ACCEPT = ownScenario("accept", "accept rate of one listener", [acceptCase], ["--accept-only"]);
+export const IDLE = ownScenario("idle", "memory of idle connections", [idleCase]);
 export const CRR = ownScenario("crr", "connect, request, response, close", [crrCase(1), crrCase(MANY)]);
 export const RR = ownScenario("rr", "request and response on one connection", [rrCase(1), rrCase(32), rrCase(1024)]);
 export const BULK = ownScenario("bulk", "throughput", [bulkCase(1), bulkCase(8)]);
@@ -89,14 +125,24 @@ function concurrency(clients: number): string[] {
   return clients === 1 ? [] : ["--concurrency", String(clients)];
 }
 
-function ownScenario(name: string, description: string, cases: readonly OwnCase[]): Scenario {
-  return { name, description, programs: [], cases, open: (network) => open(network, name, cases) };
+function ownScenario(
+  name: string,
+  description: string,
+  cases: readonly OwnCase[],
+  serverOptions: readonly string[] = [],
+): Scenario {
+  return { name, description, programs: [], cases, open: (network) => open(network, name, cases, serverOptions) };
 }
 
-async function open(network: Network, name: string, cases: readonly OwnCase[]): Promise<OpenScenario> {
+async function open(
+  network: Network,
+  name: string,
+  cases: readonly OwnCase[],
+  serverOptions: readonly string[],
+): Promise<OpenScenario> {
   const isPinned = cases.some((it) => it.isPinned);
   const serve = (port: number, more: readonly string[]) => [
-    ...[rustProduct("slimfast-bench"), "serve", "--port", String(port), ...more],
+    ...[rustProduct("slimfast-bench"), "serve", "--port", String(port), ...serverOptions, ...more],
   ];
   const free = await startListening(network, name, PORT, serve(PORT, []));
   const servers = [free];
