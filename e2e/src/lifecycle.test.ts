@@ -1,7 +1,9 @@
 /** A cluster comes up, goes down, crashes and is cleaned up: after each, the machine is as it was. */
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { until } from "./fixture/until.js";
 import { Cli, ending, type StatusReport } from "./testing/cli.js";
 import { type MachineState, machineState } from "./testing/machine.js";
 
@@ -58,16 +60,22 @@ describe("up and down", () => {
     expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
   });
 
-  it("ends the foreground command when a process of the cluster dies, and says which", async () => {
+  it("in the foreground starts an agent again that dies, and ends when the controller does", async () => {
     const child = cli.start(["up"]);
     const ended = ending(child);
     await isUp();
     const [, second] = await agentPids();
     if (second === undefined) throw new Error("there is no second agent");
     process.kill(second, "SIGKILL");
+    await until(() => !recorded().some(({ pid }) => pid === second), "the agent is started again");
+    await isUp();
+    const controller = recorded().find(({ role }) => role === "controller");
+    if (!controller) throw new Error("there is no controller");
+    process.kill(controller.pid, "SIGKILL");
     const { exitCode, stderr } = await ended;
     expect(exitCode).toBe(1);
-    expect(stderr).toContain("node-2 has ended");
+    expect(stderr).toContain("the controller has ended");
+    expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
   });
 
   it("refuses wrong options without touching anything", async () => {
@@ -79,13 +87,14 @@ describe("up and down", () => {
 });
 
 describe("after a crash", () => {
-  it("the next up starts afresh when all agents were killed", async () => {
+  it("the next up starts the agents again when all of them were killed", async () => {
     await cli.json("up", "--detach");
     for (const pid of await agentPids()) process.kill(pid, "SIGKILL");
     const up = await cli.run(["up", "--detach"]);
-    expect(up.stderr).toContain("removing what an earlier run has left");
+    expect(up.stdout).toMatch(/Started again: the agent of .*node-1, the agent of .*node-2\./);
     expect(up.exitCode).toBe(0);
-    expect((await cli.json<StatusReport>("status")).ok).toBe(true);
+    await isUp();
+    await cli.json("down");
   });
 
   it("the next up starts afresh when the foreground command was killed", async () => {
@@ -110,6 +119,14 @@ describe("after a crash", () => {
     },
   );
 });
+
+/** Processes of the cluster, as its state file names them. */
+function recorded(): readonly { role: string; pid: number }[] {
+  const { processes } = JSON.parse(readFileSync(`${RUN_DIR}/cluster.json`, "utf8")) as {
+    processes: { role: string; pid: number }[];
+  };
+  return processes;
+}
 
 async function isUp(): Promise<void> {
   for (let attempt = 0; attempt < 100; attempt += 1) {

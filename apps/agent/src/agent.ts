@@ -37,7 +37,7 @@ export interface AgentOptions {
   identity?: NodeIdentity | undefined;
   version: string;
   log: Logger;
-  /** Opens the core; tests give a fake one. It also undoes what a crashed run has left. */
+  /** Opens the core; tests give a fake one. */
   openCore: (config: CoreConfig) => Promise<Core>;
   /** Ends a start that is under way: it fails with the signal's reason. Without meaning afterwards. */
   signal?: AbortSignal;
@@ -58,27 +58,32 @@ export interface Agent {
    * @throws the first failure, when everything that could be taken down is; the journal has what is left.
    */
   close(): Promise<void>;
+  /** Ends this agent and leaves the node running: the next agent takes it over. */
+  leave(): Promise<void>;
 }
+
+/** What becomes of the node when its agent ends. */
+type Ending = "close" | "leave";
 
 /** Taken apart in reverse order of being put together; goes on past failures. */
 class Teardown {
-  readonly #steps: { what: string; undo: () => Promise<void> | void }[] = [];
+  readonly #steps: { what: string; undo: (ending: Ending) => Promise<void> | void }[] = [];
   readonly #log: Logger;
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
-  add(what: string, undo: () => Promise<void> | void): void {
+  add(what: string, undo: (ending: Ending) => Promise<void> | void): void {
     this.#steps.push({ what, undo });
   }
 
   /** @returns the first failure */
-  async run(): Promise<{ failure: unknown } | undefined> {
+  async run(ending: Ending): Promise<{ failure: unknown } | undefined> {
     let first: { failure: unknown } | undefined;
     for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
       try {
-        await step.undo();
+        await step.undo(ending);
       } catch (error) {
         this.#log.error({ what: step.what, reason: messageOf(error) }, "cannot take down");
         first ??= { failure: error };
@@ -88,13 +93,19 @@ class Teardown {
   }
 }
 
-/** @throws CoreError, SlimFastError or the system's error; nothing is left behind then. */
+/** @throws CoreError, SlimFastError or the system's error; everything is as before then. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const teardown = new Teardown(options.log);
+  let isAdopted = false;
+  const openCore = async (config: CoreConfig) => {
+    const core = await options.openCore(config);
+    isAdopted = core.isAdopted();
+    return core;
+  };
   try {
-    return await putTogether(options, teardown);
+    return await putTogether({ ...options, openCore }, teardown);
   } catch (error) {
-    await teardown.run();
+    await teardown.run(isAdopted ? "leave" : "close");
     throw options.signal?.aborted ? options.signal.reason : error;
   }
 }
@@ -104,14 +115,14 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   const limits = options.limits ?? DEFAULT_LIMITS;
   if (!existsSync(config.runDir)) teardown.add("the run directory", () => removeIfEmpty(config.runDir));
   const core = await options.openCore(config);
-  teardown.add("the core", () => core.close());
+  teardown.add("the core", (ending) => (ending === "close" ? core.close() : core.leave()));
 
   const { identity } = options;
   const controller = new Controllers(options.controllerAddresses, identity ? { tls: () => identity.tls() } : {});
   teardown.add("the connection to the controller", () => controller.close());
 
   const node = nodeOf(config);
-  const state = new ClusterState();
+  const state = new ClusterState(core.policyNotes().map(({ vni }) => vni));
   const convert = new Converter(node.name, state);
   const events = new EventFanout(limits);
   const onRefused = () => identity?.noteRefusal();
@@ -125,13 +136,17 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
     deliver(batch, { endpoints, events, reporter, convert, log });
   });
 
+  for (const key of endpoints.adopt()) {
+    log.error(key, "an endpoint of another version's agent cannot be taken over: it is detached");
+    await core.detachEndpoint(key);
+  }
   const { signal } = options;
   signal?.throwIfAborted();
   const onAbort = () => void link.stop();
   signal?.addEventListener("abort", onAbort);
   teardown.add("the link to the controller", () => link.stop());
   try {
-    await link.start();
+    await (core.isAdopted() ? link.resume() : link.start());
   } finally {
     signal?.removeEventListener("abort", onAbort);
   }
@@ -144,7 +159,7 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   }
   teardown.add("the report to the controller", () => reporter.stop());
   reporter.start();
-  teardown.add("the endpoints", () => endpoints.close());
+  teardown.add("the endpoints", (ending) => (ending === "close" ? endpoints.close() : endpoints.leave()));
 
   const socket = join(config.runDir, "agent.sock");
   const server = createServer()
@@ -171,15 +186,17 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
 
   const seccompSocket = core.seccompSocket();
   let closing: ReturnType<Teardown["run"]> | undefined;
+  const end = async (ending: Ending) => {
+    closing ??= teardown.run(ending);
+    const left = await closing;
+    if (left) throw left.failure;
+  };
   return {
     socket,
     seccompSocket,
     metricsAddress: metricsServer?.address,
-    close: async () => {
-      closing ??= teardown.run();
-      const left = await closing;
-      if (left) throw left.failure;
-    },
+    close: () => end("close"),
+    leave: () => end("leave"),
   };
 }
 
@@ -197,6 +214,7 @@ function connectParts(parts: {
     ...parts,
     policies: new PolicyEnforcement({ ...parts, node: parts.node.name }),
     attached: () => endpoints.refs(),
+    onFirstState: () => endpoints.compare((network, name) => parts.state.endpoint(network, name)),
     onRemoved: (keys) => endpoints.onRemoved(keys),
   });
   const endpoints = new Endpoints({ ...parts, link });

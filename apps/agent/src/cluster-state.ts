@@ -71,7 +71,14 @@ export class ClusterState {
   readonly #departed = new Map<string, Endpoint>();
   /** What another store has said and this one not yet: neither known to it, nor known to be gone. */
   readonly #unconfirmed = new Map<string, KnownVersion>();
+  /** Networks whose policies a former agent has set: the core has them before the state says so. */
+  readonly #inherited: ReadonlySet<number>;
   #storeId = "";
+
+  /** @param inherited - VNIs of networks in which a former agent's policies are in force */
+  constructor(inherited: Iterable<number> = []) {
+    this.#inherited = new Set(inherited);
+  }
 
   /** Names the store that everything held comes from; empty if it has no name. */
   get storeId(): string {
@@ -210,7 +217,8 @@ export class ClusterState {
       const policies = planned.get(name) ?? this.policies(name);
       if (!network || (policies.length === 0 && !network.defaultDeny)) continue;
       // In a network that the core does not have yet, nobody is attached.
-      if (this.#networks.get(name)?.vni !== network.vni) continue;
+      const isThere = this.#networks.get(name)?.vni === network.vni || this.#inherited.has(network.vni);
+      if (!isThere) continue;
       const byId = new Map(this.#endpointsOf(name).map((endpoint) => [endpoint.id, endpoint]));
       for (const endpoint of edited.get(name) ?? []) byId.set(endpoint.id, endpoint);
       views.push({ network, policies, endpoints: [...byId.values()] });

@@ -28,13 +28,15 @@ import { RevisionGate } from "./waiters.js";
 
 export interface LinkOptions {
   controller: Pick<Controllers, "agent" | "learn" | "addresses">;
-  core: Pick<Core, "applyState">;
+  core: Pick<Core, "applyState" | "settle">;
   state: ClusterState;
   policies: Pick<PolicyEnforcement, "prepare" | "settle">;
   /** What is announced: name, underlay address, front ports. */
   node: Node;
   /** Endpoints that the node has now: the controller deletes all others of the node. */
   attached: () => EndpointRef[];
+  /** Called when the first state of all is known: what a former agent has left can be compared with it. */
+  onFirstState: () => Promise<void>;
   /** Called before the core drops these endpoints. */
   onRemoved: (keys: readonly EndpointKey[]) => Promise<void>;
   /** Called when a controller does not accept the node's certificate. */
@@ -61,6 +63,8 @@ export class ControllerLink {
   /** Why the last stream ended, for who waits for one in vain. */
   #lastFailure = "";
   #running: Promise<void> | undefined;
+  /** What a former agent has left in the core was compared with the state. */
+  #isSettled = false;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -113,8 +117,23 @@ export class ControllerLink {
         await this.#pause(Math.min(backoff.nextMs(Math.random()), remainingMs()));
       }
     }
-    this.#running = this.#run();
+    this.#running = this.#run(true);
     await this.#firstState(remainingMs());
+  }
+
+  /**
+   * As {@link start}, of a node that goes on in any case with what it has: waits `adoptedStartMs` for the first state, and
+   * leaves the rest to the background.
+   */
+  async resume(): Promise<void> {
+    const { limits, log } = this.#options;
+    this.#running = this.#run(false);
+    try {
+      await this.#firstState(limits.adoptedStartMs);
+    } catch (error) {
+      if (this.#stop.signal.aborted) throw error;
+      log.warn({ reason: messageOf(error) }, "the node goes on with what a former agent has left");
+    }
   }
 
   async #firstState(timeoutMs: number): Promise<void> {
@@ -147,11 +166,11 @@ export class ControllerLink {
     await controller.agent.registerNode(request, deadline === undefined ? { signal } : { signal, deadline });
   }
 
-  async #run(): Promise<void> {
+  async #run(wasRegistered: boolean): Promise<void> {
     const { controller, limits, log } = this.#options;
     const lost = new Backoff(limits.reconnectMinMs, limits.reconnectMaxMs);
     const refused = new Backoff(limits.refusedRetryMinMs, limits.refusedRetryMaxMs);
-    let isRegistered = true;
+    let isRegistered = wasRegistered;
     while (!this.#stop.signal.aborted) {
       const startedMs = performance.now();
       let pauses = lost;
@@ -237,10 +256,20 @@ export class ControllerLink {
         step.commit();
       }
       await policies.settle(networks);
+      // A revision of the store: it has told everything.
+      if (!this.#isSettled && response.revision > 0n) await this.#settle();
       return "";
     } catch (error) {
       return messageOf(error) || "unknown error";
     }
+  }
+
+  async #settle(): Promise<void> {
+    const { core, onFirstState, log } = this.#options;
+    await onFirstState();
+    const cut = await core.settle();
+    this.#isSettled = true;
+    if (cut > 0) log.info({ cut }, "connections of a former agent's time are not allowed any more");
   }
 
   async #pause(ms: number): Promise<void> {

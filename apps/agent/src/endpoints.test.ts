@@ -40,6 +40,8 @@ describe("attaching", () => {
         id: 1,
         address: "10.32.0.2",
         publishedPorts: [{ hostPort: 8080, endpointPort: 80 }],
+        // For the next agent.
+        note: expect.stringContaining('"name":"web"'),
       },
     ]);
     // First the node itself, then the network with the endpoint, and only then the attachment.

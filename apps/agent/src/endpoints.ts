@@ -7,9 +7,16 @@
  * happens to an endpoint: a detachment waits for the attachment before it.
  */
 import { setMaxListeners } from "node:events";
+import { basename } from "node:path";
 import { type ErrorCode, SlimFastError } from "@slimfast/client";
 import type { AttachedState, Core, EndpointKey } from "@slimfast/core";
-import type { AttachEndpointRequest, AttachedEndpoint, Endpoint, EndpointRef, Node } from "@slimfast/proto";
+import {
+  type AttachEndpointRequest,
+  type AttachedEndpoint,
+  Endpoint,
+  type EndpointRef,
+  type Node,
+} from "@slimfast/proto";
 import type { Logger } from "pino";
 import { endpointKey } from "./cluster-state.js";
 import type { ControllerLink } from "./controller-link.js";
@@ -39,6 +46,8 @@ interface Entry {
   listenerMetadata: string;
   /** The cluster dropped it while it was being attached. */
   isRemoved: boolean;
+  /** A former agent's, and not compared with the state yet. */
+  isAdopted: boolean;
   /** Runs until a first process has joined an ephemeral endpoint. */
   joinTimer: NodeJS.Timeout | undefined;
   /** The detachment under way. */
@@ -73,6 +82,62 @@ export class Endpoints {
 
   get count(): number {
     return this.#entries.size;
+  }
+
+  /**
+   * Takes over what a former agent had attached, as the core has it. To be called before anything else.
+   *
+   * @returns keys of endpoints that cannot be taken over
+   */
+  adopt(): EndpointKey[] {
+    const { core, node, log } = this.#options;
+    const unknown: EndpointKey[] = [];
+    for (const { vni, id, netnsPath, listenerMetadata, note } of core.attached()) {
+      const read = readNote(note);
+      if (!read || read.endpoint.vni !== vni || read.endpoint.id !== id || read.endpoint.node !== node.name) {
+        unknown.push({ vni, id });
+        continue;
+      }
+      const { endpoint, storeId, ephemeral } = read;
+      const key = endpointKey(endpoint.network, endpoint.name);
+      const entry: Entry = {
+        ...{ endpoint, storeId, ephemeral, netnsPath, listenerMetadata },
+        netnsName: basename(netnsPath),
+        state: "attached",
+        isRemoved: false,
+        isAdopted: true,
+        joinTimer: undefined,
+        detached: undefined,
+      };
+      this.#entries.set(key, entry);
+      // Its last process may have ended while nobody was there to hear of it.
+      if (ephemeral && !this.#isJoined(entry)) this.#expectProcess(key, entry);
+    }
+    if (this.#entries.size > 0) log.info({ endpoints: this.#entries.size }, "endpoints of a former agent go on");
+    return unknown;
+  }
+
+  /**
+   * The state is known: what a former agent had attached and the cluster has dropped since goes.
+   *
+   * @param find - what the state has under a name
+   */
+  async compare(find: (network: string, name: string) => Endpoint | undefined): Promise<void> {
+    const gone: [string, Entry][] = [];
+    for (const [key, entry] of this.#entries) {
+      if (!entry.isAdopted) continue;
+      entry.isAdopted = false;
+      const { network, name, id, createTime } = entry.endpoint;
+      const known = find(network, name);
+      if (known?.id === id && known.createTime?.getTime() === createTime?.getTime()) entry.endpoint = known;
+      else gone.push([key, entry]);
+    }
+    await Promise.all(
+      gone.map(async ([key, entry]) => {
+        this.#options.log.warn({ endpoint: key }, "the endpoint was deleted while no agent ran: it is detached");
+        await this.#detachEntry(key, entry);
+      }),
+    );
   }
 
   /** For the hello of a stream; with id 0 what is being created: the controller may have it already, and we not its answer. */
@@ -154,6 +219,7 @@ export class Endpoints {
       netnsPath: "",
       listenerMetadata: "",
       isRemoved: false,
+      isAdopted: false,
       joinTimer: undefined,
       detached: undefined,
     };
@@ -193,7 +259,9 @@ export class Endpoints {
     const { core, link } = this.#options;
     const { vni, id, address, publishedPorts, revision } = entry.endpoint;
     await link.applied(revision, `endpoint ${key}`, this.#stop.signal);
-    const result = await core.attachEndpoint({ netnsName: entry.netnsName, vni, id, address, publishedPorts });
+    const { netnsName } = entry;
+    const note = writeNote(entry);
+    const result = await core.attachEndpoint({ netnsName, vni, id, address, publishedPorts, note });
     entry.netnsPath = result.netnsPath;
     entry.listenerMetadata = result.listenerMetadata;
   }
@@ -292,6 +360,14 @@ export class Endpoints {
     this.#entries.delete(key);
   }
 
+  /** Ends attachments that are under way, and leaves what is attached to the next agent. */
+  async leave(): Promise<void> {
+    this.#stop.abort(unavailable("the agent is stopping"));
+    for (const { joinTimer } of this.#entries.values()) clearTimeout(joinTimer);
+    await Promise.all([...this.#attaching.values()].map(({ over }) => over));
+    await this.#deletions.close();
+  }
+
   /** Ends attachments that are under way, and detaches everything. */
   async close(): Promise<void> {
     this.#stop.abort(unavailable("the agent is stopping"));
@@ -309,4 +385,20 @@ function message(entry: Entry, held?: AttachedState): AttachedEndpoint {
   const { endpoint, netnsPath, listenerMetadata } = entry;
   const { seccompListeners = 0, dispensers = 0, usage } = held ?? {};
   return { endpoint, netnsPath, listenerMetadata, seccompListeners, dispensers, usage };
+}
+
+/** What the next agent has to know of an endpoint. */
+function writeNote({ endpoint, storeId, ephemeral }: Entry): string {
+  return JSON.stringify({ endpoint: Endpoint.toJSON(endpoint), storeId, ephemeral });
+}
+
+/** Undefined if it is none of this version's. */
+function readNote(note: string): Pick<Entry, "endpoint" | "storeId" | "ephemeral"> | undefined {
+  try {
+    const { endpoint, storeId, ephemeral } = JSON.parse(note) as Record<string, unknown>;
+    if (typeof storeId !== "string" || typeof ephemeral !== "boolean") return undefined;
+    return { endpoint: Endpoint.fromJSON(endpoint), storeId, ephemeral };
+  } catch {
+    return undefined;
+  }
 }

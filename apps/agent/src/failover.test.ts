@@ -77,7 +77,12 @@ async function startNode(number: number): Promise<Node> {
   const agent = await startAgent({
     config: {
       ...{ nodeName: name, underlayAddress: `10.200.0.${number}`, frontPortFirst: 7_000, frontPortCount: 16 },
-      ...{ cgroup: `slimfast/${name}`, runDir: join(at(first).directory, "run"), vxlanPort: 4_789 },
+      ...{
+        cgroup: `slimfast/${name}`,
+        runDir: join(at(first).directory, "run"),
+        keeperPath: "/none",
+        vxlanPort: 4_789,
+      },
       endpointLimits: { sockets: null, listeners: null, connectsPerSecond: null },
     },
     controllerAddresses: addresses,

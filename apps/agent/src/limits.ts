@@ -3,6 +3,8 @@
 export interface Limits {
   /** Time to register and to receive the first state, at start. */
   startupTimeoutMs: number;
+  /** Of that, on a node that a former agent has left running. */
+  adoptedStartMs: number;
   /** Pause before the first reconnection to the controller; it doubles with each failure. */
   reconnectMinMs: number;
   /** Longest pause between two attempts to reconnect. */
@@ -53,6 +55,7 @@ export const FORMER_CLIENT_MS = 15_000;
 
 export const DEFAULT_LIMITS: Readonly<Limits> = {
   startupTimeoutMs: 15_000,
+  adoptedStartMs: 2_000,
   reconnectMinMs: 100,
   reconnectMaxMs: 5_000,
   streamHealthyMs: 5_000,

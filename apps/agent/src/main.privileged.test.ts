@@ -107,12 +107,25 @@ describe("the process", () => {
     expect(host.traces()).toEqual([]);
   });
 
-  it("undoes what a killed run has left, and the controller forgets its endpoints", async () => {
+  it.each(["SIGKILL", "SIGHUP"] as const)("takes over what a run that ended by %s has left", async (signal) => {
     const first = await startWithEndpoint();
-    first.child.kill("SIGKILL");
+    const before = await connect().local.listAttachedEndpoints({});
+    first.child.kill(signal);
     await first.exit;
     expect(host.traces()).toContain(`sf-${host.node}-blue-web`);
     const second = host.startAgent();
+    expect(await second.ready, second.stderr()).toBeDefined();
+    expect(await connect().local.listAttachedEndpoints({})).toEqual(before);
+    second.child.kill("SIGTERM");
+    expect((await second.exit).code).toBe(0);
+    expect(host.traces()).toEqual([]);
+  });
+
+  it("undoes what a killed run has left when it is to start afresh, and the controller forgets its endpoints", async () => {
+    const first = await startWithEndpoint();
+    first.child.kill("SIGKILL");
+    await first.exit;
+    const second = host.startAgent([...host.arguments(), "--fresh"]);
     expect(await second.ready, second.stderr()).toBeDefined();
     expect(host.traces()).not.toContain(`sf-${host.node}-blue-web`);
     const { local } = connect();

@@ -2,11 +2,15 @@
 /**
  * The `slimfast-agent` process: command line, logs, signals.
  *
- * stdout carries one line of JSON when the node is registered and serves; logs go to stderr. Exit codes: 0 after SIGTERM or
- * SIGINT, 1 if it could not start, could not take everything down or was told twice to stop, 2 for a wrong command line.
+ * stdout carries one line of JSON when the node is registered and serves; logs go to stderr. SIGTERM and SIGINT take the node
+ * down. After SIGHUP, as after SIGKILL, the node goes on without an agent until the next one takes it over. Exit codes: 0
+ * after these signals, 1 if it could not start, could not take everything down or was told twice to stop, 2 for a wrong
+ * command line.
  */
 import { once } from "node:events";
 import { readFileSync, writeSync } from "node:fs";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type CoreConfig, CoreError, openCore, recover } from "@slimfast/core";
 import { startTracing } from "@slimfast/telemetry";
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -38,6 +42,7 @@ interface Arguments extends JoinArguments {
   readonly vxlanPort: number;
   readonly endpointLimits: CoreConfig["endpointLimits"];
   readonly metrics?: string;
+  readonly fresh?: boolean;
   readonly logLevel: string;
 }
 
@@ -87,6 +92,7 @@ function readArguments(): Arguments {
       parseEndpointLimits,
       UNSAID,
     )
+    .option("--fresh", "end what an agent before this one has left running, instead of taking it over")
     .option("--metrics <host:port>", "serve Prometheus metrics there, on a loopback address", checkMetricsAddress)
     .addOption(new Option("--log-level <level>", "least level to log").choices(LOG_LEVELS).default("info"))
     .exitOverride();
@@ -103,7 +109,19 @@ function version(): string {
   return (manifest as { version: string }).version;
 }
 
-/** Aborted by the first SIGTERM or SIGINT. The second ends the process, and so does a graceful exit that takes too long. */
+/** A product of the Rust build, which is where the agent's own files are. */
+const KEEPER = resolve(
+  process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../target", import.meta.url)),
+  "release/slimfast-keeper",
+);
+
+/** With this reason for its end, the agent leaves the node running. */
+const LEAVE = new Error("the agent was told to leave the node to the next one");
+
+/**
+ * Aborted by the first SIGTERM, SIGINT or SIGHUP. The second ends the process, and so does a graceful exit that takes too
+ * long.
+ */
 function stopSignal(log: Logger): AbortSignal {
   const stop = new AbortController();
   // The journal tells the next run what is left.
@@ -112,8 +130,9 @@ function stopSignal(log: Logger): AbortSignal {
     if (stop.signal.aborted) exitAtOnce();
     log.info({ signal }, "stopping");
     setTimeout(exitAtOnce, DEFAULT_LIMITS.shutdownTimeoutMs).unref();
-    stop.abort();
+    stop.abort(signal === "SIGHUP" ? LEAVE : undefined);
   };
+  process.on("SIGHUP", onSignal);
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
   return stop.signal;
@@ -135,6 +154,7 @@ async function run(options: Arguments, log: Logger, signal: AbortSignal): Promis
       frontPortCount: options.frontPorts.count,
       cgroup: options.cgroup ?? `slimfast/${options.node}`,
       runDir: options.runDir,
+      keeperPath: KEEPER,
       vxlanPort: options.vxlanPort,
       endpointLimits: options.endpointLimits,
     },
@@ -144,7 +164,7 @@ async function run(options: Arguments, log: Logger, signal: AbortSignal): Promis
     ...(options.metrics === undefined ? {} : { metricsAddress: options.metrics }),
     log,
     openCore: async (config) => {
-      await recover(config.runDir);
+      if (options.fresh) await recover(config.runDir);
       return openCore(config);
     },
     signal,
@@ -155,7 +175,7 @@ async function run(options: Arguments, log: Logger, signal: AbortSignal): Promis
     writeSync(1, `${JSON.stringify(ready)}\n`);
     if (!signal.aborted) await once(signal, "abort");
   } finally {
-    await agent.close();
+    await (signal.reason === LEAVE ? agent.leave() : agent.close());
   }
 }
 

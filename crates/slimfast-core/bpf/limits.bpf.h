@@ -103,14 +103,16 @@ static __always_inline bool is_full(__u32 account) {
 
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(sf_destroy, struct sock *sk) {
-    const struct sf_socket *record = bpf_sk_storage_get(&sockets, sk, 0, 0);
+    struct sf_socket *record = bpf_sk_storage_get(&sockets, sk, 0, 0);
     struct sf_usage *usage;
 
-    if (!record)
+    /* While one agent takes over from another, both have this program attached. */
+    if (!record || record->flags & SF_COUNTED_OFF)
         return 0;
     /* The copy of a listener's record, on a connection that never came about. */
     if (record->listener_cookie && record->listener_cookie != bpf_get_socket_cookie(sk))
         return 0;
+    record->flags |= SF_COUNTED_OFF;
     usage = usage_of(record->account);
     if (usage)
         __sync_fetch_and_add(&usage->sockets, -1);

@@ -320,6 +320,8 @@ enum sf_socket_flags {
     SF_TOLD = 1 << 17,
     /* sf_usage.listeners counts it. */
     SF_COUNTED_LISTENER = 1 << 18,
+    /* sf_destroy has counted it off: the next version's must not do it again. */
+    SF_COUNTED_OFF = 1 << 19,
 };
 
 /* How an address given to bind(2) covers the container's addresses. */

@@ -149,6 +149,12 @@ impl Admission {
         held.endpoints.get(&endpoint).map_or((0, 0), |e| (e.listeners.len(), e.dispensers.len()))
     }
 
+    /// [`Admission::held`] of every endpoint that has any.
+    pub fn all_held(&self) -> HashMap<EndpointKey, (usize, usize)> {
+        let held = lock(&self.shared.held);
+        held.endpoints.iter().map(|(&key, e)| (key, (e.listeners.len(), e.dispensers.len()))).collect()
+    }
+
     pub fn counters(&self) -> &HandoutCounters {
         &self.shared.counters
     }

@@ -6,6 +6,7 @@ pub mod datapath;
 pub mod dispenser;
 pub mod error;
 pub mod host;
+pub mod keeper;
 pub mod node;
 pub mod owner;
 pub mod probe;

@@ -5,23 +5,24 @@
 //! node/config   what a node is opened with, checked once
 //! node/state    the cluster's state: remembered, and written into the maps and the routers
 //! node/attach   endpoints of this node: attached and detached as a whole
+//! node/adopt    taking over what a former agent has left
 //! node/uplinks the wires between this node and the routers of its networks
 //! node/queue    events on their way to the agent: bounded, dropped and counted when nobody reads
 //! ```
 //!
 //! Threads: any. Changes are serialised by one lock; no thread that serves a container ever takes it.
 
+mod adopt;
 mod attach;
 mod config;
 mod queue;
 mod state;
 mod uplinks;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 pub use self::attach::{AttachRequest, PublishedPort};
 pub use self::config::NodeConfig;
@@ -30,26 +31,29 @@ pub use self::state::{EndpointState, NetworkState, NodeState, StateChange};
 
 use self::attach::Attached;
 use self::state::State;
-use crate::admission::{Admission, AdmissionEvent};
 use crate::datapath::accounts::{EndpointLimits, EndpointUsage};
 use crate::datapath::events::EventReader;
 use crate::datapath::listing::{Connection, Cut, Listener, Listing};
 use crate::datapath::loader::{Loaded, NodeConstants};
+use crate::datapath::pins::Pins;
 use crate::datapath::policies::{NetworkPolicy, Policies};
-use crate::datapath::sockets::HostSockets;
 use crate::datapath::tables::{HostAddresses, Tables};
 use crate::error::{Error, Result};
 use crate::host::addresses::{self, AddressWatch};
+use crate::host::bpf_fs::BpfFs;
 use crate::host::cgroup::Cgroup;
-use crate::host::journal::Journal;
+use crate::host::journal::{Change, Journal};
 use crate::host::netns::NetNs;
 use crate::host::overlay::Router;
-use crate::host::ports::{PortHold, PortRange, Reservation};
+use crate::host::ports::{PortHold, Reservation};
 use crate::host::uplink::Uplink;
-use crate::owner::{EndpointKey, SocketSources};
+use crate::keeper::{Keeper, KeeperEvent, KeeperStart, KeeperWatch, SECCOMP_SOCKET};
+use crate::owner::EndpointKey;
 
-/// File name of the seccomp-agent socket in the run directory.
-const SECCOMP_SOCKET: &str = "seccomp.sock";
+/// Directory of the pins in the run directory.
+const PINS: &str = "bpf";
+/// What the keeper calls the sockets that keep other programs off the front ports.
+const FRONT_HOLD: &str = "front";
 
 /// An open node. Every method fails with [`Error::Closed`] once [`Node::close`] was called.
 pub struct Node {
@@ -58,10 +62,13 @@ pub struct Node {
     seccomp_socket: PathBuf,
 }
 
-/// What an attached endpoint has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An attached endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachedState {
     pub key: EndpointKey,
+    pub netns_name: String,
+    /// Of the [`AttachRequest`], also of a former agent's.
+    pub note: String,
     pub seccomp_listeners: usize,
     pub dispensers: usize,
     pub usage: EndpointUsage,
@@ -79,16 +86,17 @@ struct Inner {
     parts: Parts,
     host: Host,
     namespace: NetNs,
+    /// Whether a former agent had left it running.
+    is_adopted: bool,
 }
 
-/// What ends by being stopped or dropped, without a trace on the host.
+/// The threads and handles of this process: dropping them leaves the node as it is.
 struct Parts {
-    admission: Admission,
-    idle_watch: JoinHandle<()>,
+    keeper_watch: KeeperWatch,
+    keeper: Keeper,
     address_watch: AddressWatch,
     reader: EventReader,
     listing: Listing,
-    sockets: Arc<HostSockets>,
     tables: Tables,
     policies: Policies,
     loaded: Loaded,
@@ -96,18 +104,20 @@ struct Parts {
 
 /// What a node changes on its host before anything else works.
 struct Host {
-    cgroup: Option<Cgroup>,
     reservation: Option<Reservation>,
-    hold: Option<PortHold>,
+    cgroup: Option<Cgroup>,
+    bpf_fs: Option<BpfFs>,
     journal: Arc<Journal>,
 }
 
 impl Node {
-    /// Opens the node in the network namespace of the calling thread, and moves the process into the node's cgroup.
+    /// Opens the node in the network namespace of the calling thread. A node that a former agent has left running is taken
+    /// over; what else is left of one is undone first.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the field; [`Error::Conflict`] when a front port or the run directory is taken, by whom;
-    /// [`Error::Unsupported`] when the host lacks something. Nothing is left behind.
+    /// [`Error::Invalid`] with the field; [`Error::Conflict`] when a front port or the run directory is taken, by whom, and when
+    /// a node that runs cannot be taken over; [`Error::Unsupported`] when the host lacks something. Everything is as before
+    /// then.
     pub fn open(config: NodeConfig) -> Result<Self> {
         config.check()?;
         let namespace = NetNs::current()?;
@@ -115,28 +125,14 @@ impl Node {
         crate::sys::limits::raise_descriptor_limit();
         let queue = Arc::new(EventQueue::default());
         let seccomp_socket = config.run_dir.join(SECCOMP_SOCKET);
-        let host = Host::prepare(&config)?;
-        match Parts::open(&config, &host, &namespace, &queue) {
-            Ok(parts) => {
-                let state = State::new(config.node_name.clone());
-                let inner = Inner {
-                    config,
-                    state,
-                    attached: HashMap::new(),
-                    routers: HashMap::new(),
-                    uplinks: HashMap::new(),
-                    parts,
-                    host,
-                    namespace,
-                };
-                Ok(Self { inner: Mutex::new(Some(inner)), queue, seccomp_socket })
+        let inner = match adopt::find_keeper(&config)? {
+            Some(keeper) => Inner::adopt(config, namespace, keeper, &queue)?,
+            None => {
+                crate::host::recover(&config.run_dir)?;
+                Inner::create(config, namespace, &queue)?
             }
-            Err(error) => {
-                // The error that led here is the one to report.
-                let _ = host.restore();
-                Err(error)
-            }
-        }
+        };
+        Ok(Self { inner: Mutex::new(Some(inner)), queue, seccomp_socket })
     }
 
     /// Detaches every endpoint, takes everything down and restores the host. Idempotent. Goes on past failures and returns
@@ -144,6 +140,23 @@ impl Node {
     pub fn close(&self) -> Result<()> {
         let Some(inner) = self.lock().take() else { return Ok(()) };
         inner.close()
+    }
+
+    /// Closes the node and leaves everything as it is, for the next agent to take over. Idempotent.
+    pub fn leave(&self) -> Result<()> {
+        let Some(inner) = self.lock().take() else { return Ok(()) };
+        inner.leave()
+    }
+
+    /// Whether a former agent had left the node running, and this one has taken it over.
+    pub fn is_adopted(&self) -> Result<bool> {
+        self.with(|inner| Ok(inner.is_adopted))
+    }
+
+    /// The state that was applied since the node was opened is complete: what a former agent has left beyond it goes. Says how
+    /// many connections were cut.
+    pub fn settle(&self) -> Result<u32> {
+        self.with(Inner::settle)
     }
 
     /// Applies one increment of the cluster's state.
@@ -163,12 +176,19 @@ impl Node {
 
     pub fn attached(&self) -> Result<Vec<AttachedState>> {
         self.with(|inner| {
-            let state = |&key: &EndpointKey| {
-                let (seccomp_listeners, dispensers) = inner.parts.admission.held(key);
-                let usage = inner.parts.tables.accounts().usage(key)?.unwrap_or_default();
-                Ok(AttachedState { key, seccomp_listeners, dispensers, usage })
+            let held: HashMap<_, _> =
+                inner.parts.keeper.endpoints()?.into_iter().map(|held| (held.endpoint, held)).collect();
+            let state = |(&key, attached): (&EndpointKey, &Attached)| {
+                Ok(AttachedState {
+                    key,
+                    netns_name: attached.netns_name.clone(),
+                    note: attached.note.clone(),
+                    seccomp_listeners: held.get(&key).map_or(0, |held| held.seccomp_listeners),
+                    dispensers: held.get(&key).map_or(0, |held| held.dispensers),
+                    usage: inner.parts.tables.accounts().usage(key)?.unwrap_or_default(),
+                })
             };
-            inner.attached.keys().map(state).collect()
+            inner.attached.iter().map(state).collect()
         })
     }
 
@@ -185,14 +205,19 @@ impl Node {
         self.with(|inner| inner.namespace.run(|| inner.parts.listing.listeners()))
     }
 
-    /// Replaces a network's policies and resets the connections that they do not allow; says how many those were.
+    /// Replaces a network's policies and resets the connections that they do not allow; says how many those were. `note` is kept
+    /// with them, for the next agent.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a network that is not in the applied state, [`Error::Invalid`] as [`Policies::set`].
-    pub fn set_policy(&self, policy: &NetworkPolicy) -> Result<u32> {
+    pub fn set_policy(&self, policy: &NetworkPolicy, note: &str) -> Result<u32> {
         self.with(|inner| {
-            if inner.state.network(policy.vni).is_none() {
+            let vni = policy.vni;
+            if inner.state.network(vni).is_none() && !inner.parts.tables.is_inherited_network(vni) {
                 return Err(Error::NotFound { what: format!("network {}", policy.vni) });
+            }
+            if inner.host.journal.node().policies.get(&vni).map(String::as_str) != Some(note) {
+                inner.host.journal.update_node(|node| drop(node.policies.insert(vni, note.to_owned())))?;
             }
             inner.parts.policies.set(policy)?;
             inner.cut(Cut::Denied { vni: policy.vni })
@@ -201,7 +226,18 @@ impl Node {
 
     /// Everything is allowed in the network from now on. Idempotent.
     pub fn remove_policy(&self, vni: u32) -> Result<()> {
-        self.with(|inner| inner.parts.policies.remove(vni))
+        self.with(|inner| {
+            inner.parts.policies.remove(vni)?;
+            if !inner.host.journal.node().policies.contains_key(&vni) {
+                return Ok(());
+            }
+            inner.host.journal.update_node(|node| drop(node.policies.remove(&vni)))
+        })
+    }
+
+    /// The notes of the policies that are in force, by VNI.
+    pub fn policy_notes(&self) -> Result<BTreeMap<u32, String>> {
+        self.with(|inner| Ok(inner.host.journal.node().policies))
     }
 
     /// Resets the connection with this socket cookie; false if there is none.
@@ -209,13 +245,13 @@ impl Node {
         self.with(|inner| Ok(inner.cut(Cut::Cookie(cookie))? > 0))
     }
 
-    /// Counters of the BPF programs and of the hand-out of sockets, by name; they grow from 0 while the node is open.
+    /// Counters of the BPF programs and of the hand-out of sockets, by name; they grow from 0 while the node is there, whatever
+    /// agent runs it.
     pub fn counters(&self) -> Result<Vec<(String, u64)>> {
         self.with(|inner| {
             let mut all: Vec<_> =
                 inner.parts.tables.counters()?.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            let handed_out = inner.parts.admission.counters().named();
-            all.extend(handed_out.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            all.extend(inner.parts.keeper.counters()?);
             Ok(all)
         })
     }
@@ -232,7 +268,7 @@ impl Node {
 
     /// What the runtime must send as metadata for an endpoint.
     pub fn listener_metadata(key: EndpointKey) -> String {
-        format!("slimfast/{}/{}", key.vni, key.id)
+        key.metadata()
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> Result<T>) -> Result<T> {
@@ -247,15 +283,15 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Whoever wants to know of failures calls close() first.
-        let _ = self.close();
+        // Not closed: what the process did not mean to end goes on, whatever has ended the process.
+        let _ = self.leave();
     }
 }
 
 impl Host {
     fn prepare(config: &NodeConfig) -> Result<Self> {
         let journal = Arc::new(Journal::begin(&config.run_dir)?);
-        let mut host = Self { cgroup: None, reservation: None, hold: None, journal };
+        let mut host = Self { reservation: None, cgroup: None, bpf_fs: None, journal };
         match host.fill(config) {
             Ok(()) => Ok(host),
             Err(error) => {
@@ -266,42 +302,79 @@ impl Host {
     }
 
     fn fill(&mut self, config: &NodeConfig) -> Result<()> {
-        let range = PortRange::block(config.front_first, config.front_count)?;
-        self.hold = Some(PortHold::acquire(range)?);
-        self.reservation = Some(Reservation::acquire(range, &self.journal)?);
-        self.cgroup = Some(Cgroup::join(&config.cgroup, &self.journal)?);
+        self.journal.update_node(|node| node.options = config.options())?;
+        self.reservation = Some(Reservation::acquire(config.front_ports()?, &self.journal)?);
+        self.cgroup = Some(Cgroup::create(&config.cgroup, &self.journal)?);
+        self.bpf_fs = Some(BpfFs::mount(&config.run_dir.join(PINS), &self.journal)?);
         Ok(())
+    }
+
+    fn pins(&self) -> Result<Pins> {
+        Ok(Pins::at(self.bpf_fs.as_ref().ok_or(Error::Closed)?.directory()))
+    }
+
+    /// Starts the keeper, which is in the journal before it is there, and lets it keep other programs off the front ports.
+    fn start_keeper(&self, config: &NodeConfig, hold: &PortHold) -> Result<Keeper> {
+        let cgroup = self.cgroup.as_ref().ok_or(Error::Closed)?;
+        let change = Change::Keeper { run_dir: config.run_dir.clone() };
+        self.journal.record(change.clone())?;
+        let start = KeeperStart { program: &config.keeper, run_dir: &config.run_dir, cgroup: cgroup.directory() };
+        let keeper = Keeper::start(&start).inspect_err(|_| drop(self.journal.forget(&change)))?;
+        match keeper.hold(FRONT_HOLD, hold.sockets()) {
+            Ok(()) => Ok(keeper),
+            Err(error) => {
+                let _ = self.stop_keeper(config, keeper);
+                Err(error)
+            }
+        }
+    }
+
+    fn stop_keeper(&self, config: &NodeConfig, keeper: Keeper) -> Result<()> {
+        keeper.stop()?;
+        self.journal.forget(&Change::Keeper { run_dir: config.run_dir.clone() })
     }
 
     /// Goes on past failures and returns the first.
     fn restore(self) -> Result<()> {
-        let left = self.cgroup.map_or(Ok(()), Cgroup::leave);
+        let unpinned = self.bpf_fs.map_or(Ok(()), BpfFs::remove);
+        let removed = self.cgroup.map_or(Ok(()), Cgroup::remove);
         let released = self.reservation.map_or(Ok(()), Reservation::release);
-        drop(self.hold);
-        left.and(released).and(self.journal.finish())
+        unpinned.and(removed).and(released).and(self.journal.finish())
     }
 }
 
 impl Parts {
     fn open(config: &NodeConfig, host: &Host, namespace: &NetNs, queue: &Arc<EventQueue>) -> Result<Self> {
-        let cgroup = host.cgroup.as_ref().ok_or(Error::Closed)?;
-        let constants = NodeConstants {
-            address: config.underlay,
-            front_first: config.front_first,
-            front_count: config.front_count,
-        };
-        let loaded = Loaded::load(constants, cgroup.directory())?;
+        // First of all: who has a front port is to be named before anything is attached.
+        let hold = PortHold::acquire(config.front_ports()?)?;
+        let loaded = host.load(config)?;
+        let keeper = host.start_keeper(config, &hold)?;
+        Self::around(keeper, loaded, config, namespace, queue).inspect_err(|_| {
+            if let Ok(Some(keeper)) = Keeper::find(&config.run_dir) {
+                let _ = host.stop_keeper(config, keeper);
+            }
+        })
+    }
+
+    /// The keeper outlives a failure.
+    fn around(
+        keeper: Keeper,
+        loaded: Loaded,
+        config: &NodeConfig,
+        namespace: &NetNs,
+        queue: &Arc<EventQueue>,
+    ) -> Result<Self> {
         let tables = Tables::new(&loaded, config.endpoint_limits)?;
         let policies = Policies::new(&loaded)?;
         // Its own containers reach their loopback before any state has come.
         tables.set_node(config.underlay)?;
-        let mut host_addresses = HostAddresses::new(&loaded)?;
+        let mut host_addresses = HostAddresses::new(&tables);
         let (first, written) = sync_channel(1);
         // A later failure (the map is full) leaves the former entries; there is nobody to tell.
-        let address_watch =
-            AddressWatch::start(namespace, move |addresses| drop(first.try_send(host_addresses.replace(addresses))))?;
+        let address_watch = AddressWatch::start(namespace, move |addresses| {
+            drop(first.try_send(host_addresses.replace(addresses)));
+        })?;
         written.recv().unwrap_or(Err(Error::Closed))?;
-        let sockets = Arc::new(HostSockets::default());
         let listing = Listing::new(&loaded)?;
         let sink = Arc::clone(queue);
         let reader = EventReader::start(
@@ -309,26 +382,62 @@ impl Parts {
             loaded.map("passed_over")?,
             Box::new(move |told| sink.push_told(told)),
         )?;
-        let (sender, admitted) = channel();
-        let admitted_sockets = Arc::clone(&sockets);
-        let lookup = move |metadata: &str| parse_metadata(metadata).filter(|&key| admitted_sockets.is_admitted(key));
-        let sources: Arc<dyn SocketSources> = Arc::clone(&sockets) as _;
-        let idle_watch = watch_admission(admitted, Arc::clone(queue))?;
-        let admission = Admission::start(&config.run_dir.join(SECCOMP_SOCKET), Box::new(lookup), sources, sender)?;
-        Ok(Self { admission, idle_watch, address_watch, reader, listing, sockets, tables, policies, loaded })
+        let told = Arc::clone(queue);
+        let keeper_watch = keeper.watch(move |event| told.push_all(event.map(NodeEvent::from)))?;
+        Ok(Self { keeper_watch, keeper, address_watch, reader, listing, tables, policies, loaded })
     }
 
-    fn stop(self) {
-        self.admission.stop();
-        // Ends with the sender that admission held. A panic has been reported by the panic hook.
-        let _ = self.idle_watch.join();
+    /// Ends this process's threads, and gives the keeper back.
+    fn end(self) -> Keeper {
+        drop(self.keeper_watch);
         drop(self.address_watch);
         drop(self.reader);
         drop(self.loaded);
+        self.keeper
+    }
+}
+
+impl From<KeeperEvent> for NodeEvent {
+    fn from(event: KeeperEvent) -> Self {
+        match event {
+            KeeperEvent::Idle { endpoint } => NodeEvent::Idle(endpoint),
+            KeeperEvent::Refused { reason } => NodeEvent::Refused { reason },
+        }
+    }
+}
+
+impl Host {
+    /// Loads the programs, pinned; or puts them into the place of a former agent's.
+    fn load(&self, config: &NodeConfig) -> Result<Loaded> {
+        let cgroup = self.cgroup.as_ref().ok_or(Error::Closed)?;
+        let constants = NodeConstants {
+            address: config.underlay,
+            front_first: config.front_first,
+            front_count: config.front_count,
+        };
+        Loaded::load_pinned(constants, cgroup.directory(), &self.pins()?)
     }
 }
 
 impl Inner {
+    fn create(config: NodeConfig, namespace: NetNs, queue: &Arc<EventQueue>) -> Result<Self> {
+        let host = Host::prepare(&config)?;
+        match Parts::open(&config, &host, &namespace, queue) {
+            Ok(parts) => Ok(Self::new(config, namespace, host, parts)),
+            Err(error) => {
+                // The error that led here is the one to report.
+                let _ = host.restore();
+                Err(error)
+            }
+        }
+    }
+
+    fn new(config: NodeConfig, namespace: NetNs, host: Host, parts: Parts) -> Self {
+        let state = State::new(config.node_name.clone());
+        let (attached, routers, uplinks) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { config, state, attached, routers, uplinks, parts, host, namespace, is_adopted: false }
+    }
+
     /// The iterators walk the sockets of the namespace that they are read in.
     fn cut(&self, which: Cut) -> Result<u32> {
         self.namespace.run(|| self.parts.listing.cut(which))
@@ -347,43 +456,13 @@ impl Inner {
         for (_, router) in self.routers.drain() {
             outcome = outcome.and(router.destroy());
         }
-        self.parts.stop();
+        let keeper = self.parts.end();
+        outcome = outcome.and(self.host.stop_keeper(&self.config, keeper));
         outcome.and(self.host.restore())
     }
-}
 
-/// Parses what [`Node::listener_metadata`] made.
-fn parse_metadata(metadata: &str) -> Option<EndpointKey> {
-    let (vni, id) = metadata.strip_prefix("slimfast/")?.split_once('/')?;
-    Some(EndpointKey { vni: vni.parse().ok()?, id: id.parse().ok()? })
-}
-
-/// Puts admission's events that the agent wants into its queue.
-fn watch_admission(admitted: Receiver<AdmissionEvent>, queue: Arc<EventQueue>) -> Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("sf-idle".into())
-        .spawn(move || {
-            for event in admitted {
-                match event {
-                    AdmissionEvent::Idle(key) => queue.push_all([NodeEvent::Idle(key)]),
-                    AdmissionEvent::Refused { reason } => queue.push_all([NodeEvent::Refused { reason }]),
-                    AdmissionEvent::Admitted { .. } => {}
-                }
-            }
-        })
-        .map_err(|source| Error::system("clone", "start the thread that watches admission", source))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{EndpointKey, Node, parse_metadata};
-
-    #[test]
-    fn metadata_goes_there_and_back() {
-        let key = EndpointKey { vni: 7, id: 4_000_000_000 };
-        assert_eq!(parse_metadata(&Node::listener_metadata(key)), Some(key));
-        for wrong in ["", "slimfast/7", "slimfast/x/1", "slimfast/7/1/2", "7/1", "slimfast/7/-1"] {
-            assert_eq!(parse_metadata(wrong), None, "{wrong}");
-        }
+    fn leave(self) -> Result<()> {
+        drop(self.parts.end());
+        self.host.journal.abandon()
     }
 }

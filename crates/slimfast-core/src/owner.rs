@@ -2,15 +2,30 @@
 
 use std::os::fd::OwnedFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Result;
 
 /// An endpoint, cluster-wide. `id` is never given out twice in a network, so it is also the generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EndpointKey {
     /// Virtual network id, 1 to 2^24 - 1.
     pub vni: u32,
     /// At least 1.
     pub id: u32,
+}
+
+impl EndpointKey {
+    /// What a runtime sends as metadata with a seccomp listener of the endpoint's.
+    pub fn metadata(self) -> String {
+        format!("slimfast/{}/{}", self.vni, self.id)
+    }
+
+    /// Parses what [`EndpointKey::metadata`] made.
+    pub fn from_metadata(metadata: &str) -> Option<Self> {
+        let (vni, id) = metadata.strip_prefix("slimfast/")?.split_once('/')?;
+        Some(Self { vni: vni.parse().ok()?, id: id.parse().ok()? })
+    }
 }
 
 /// Address family of a socket.
@@ -38,4 +53,18 @@ pub trait SocketSources: Send + Sync {
     /// Must be called on the thread that will create the sockets. [`crate::error::Error::NotFound`] once the endpoint is
     /// detached.
     fn for_endpoint(&self, owner: EndpointKey, tier: Tier) -> Result<Box<dyn SocketSource>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EndpointKey;
+
+    #[test]
+    fn metadata_goes_there_and_back() {
+        let key = EndpointKey { vni: 7, id: 4_000_000_000 };
+        assert_eq!(EndpointKey::from_metadata(&key.metadata()), Some(key));
+        for wrong in ["", "slimfast/7", "slimfast/x/1", "slimfast/7/1/2", "7/1", "slimfast/7/-1"] {
+            assert_eq!(EndpointKey::from_metadata(wrong), None, "{wrong}");
+        }
+    }
 }

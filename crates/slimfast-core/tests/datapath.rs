@@ -108,7 +108,7 @@ impl Node {
         )
         .expect("read events");
         tables.set_node(NODE).expect("set the node");
-        let mut host_addresses = HostAddresses::new(&loaded).expect("open the map");
+        let mut host_addresses = HostAddresses::new(&tables);
         host_addresses.replace(&[NODE.into()].into()).expect("set a host address");
         for (key, address) in [(A, A_ADDRESS), (B, B_ADDRESS), (C, B_ADDRESS)] {
             tables.set_network(key.vni, (Ipv4Addr::new(10, 32, 0, 0), 16), None).expect("set a network");

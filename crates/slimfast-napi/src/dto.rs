@@ -10,6 +10,7 @@ use slimfast_core::datapath::listing::{Connection, Direction, Listener};
 use slimfast_core::datapath::passed_over::EventClass;
 use slimfast_core::datapath::policies::{self, Verdict};
 use slimfast_core::error::{Error, Result};
+use slimfast_core::host::netns;
 use slimfast_core::node;
 use slimfast_core::owner::{EndpointKey, Tier};
 use slimfast_core::probe;
@@ -36,6 +37,7 @@ pub struct CoreConfig {
     pub front_port_count: u32,
     pub cgroup: String,
     pub run_dir: String,
+    pub keeper_path: String,
     pub vxlan_port: u32,
     pub endpoint_limits: WantedLimits,
 }
@@ -104,6 +106,12 @@ pub struct NetworkPolicy {
 }
 
 #[napi(object)]
+pub struct PolicyNote {
+    pub vni: u32,
+    pub note: String,
+}
+
+#[napi(object)]
 pub struct PublishedPort {
     pub host_port: u32,
     pub endpoint_port: u32,
@@ -116,6 +124,7 @@ pub struct AttachRequest {
     pub id: u32,
     pub address: String,
     pub published_ports: Vec<PublishedPort>,
+    pub note: String,
 }
 
 #[napi(object)]
@@ -128,6 +137,9 @@ pub struct AttachResult {
 pub struct AttachedState {
     pub vni: u32,
     pub id: u32,
+    pub netns_path: String,
+    pub listener_metadata: String,
+    pub note: String,
     pub seccomp_listeners: u32,
     pub dispensers: u32,
     pub usage: EndpointUsage,
@@ -272,6 +284,7 @@ impl TryFrom<CoreConfig> for node::NodeConfig {
             cgroup: config.cgroup,
             run_dir: config.run_dir.into(),
             endpoint_limits: config.endpoint_limits.into(),
+            keeper: config.keeper_path.into(),
         })
     }
 }
@@ -373,6 +386,7 @@ impl TryFrom<AttachRequest> for node::AttachRequest {
             address: address("address", &request.address)?,
             netns_name: request.netns_name,
             published: each(request.published_ports)?,
+            note: request.note,
         })
     }
 }
@@ -468,6 +482,9 @@ impl From<&node::AttachedState> for AttachedState {
         Self {
             vni: state.key.vni,
             id: state.key.id,
+            netns_path: netns::path_of(&state.netns_name).display().to_string(),
+            listener_metadata: node::Node::listener_metadata(state.key),
+            note: state.note.clone(),
             seccomp_listeners: count(state.seccomp_listeners),
             dispensers: count(state.dispensers),
             usage: (&state.usage).into(),

@@ -66,9 +66,27 @@ impl NativeNode {
 
     /// Resolves with how many connections were cut.
     #[napi]
-    pub fn set_network_policy(&self, policy: dto::NetworkPolicy) -> AsyncTask<Job<u32>> {
+    pub fn set_network_policy(&self, policy: dto::NetworkPolicy, note: String) -> AsyncTask<Job<u32>> {
         let node = Arc::clone(&self.node);
-        job(move || node.set_policy(&policy.try_into()?))
+        job(move || node.set_policy(&policy.try_into()?, &note))
+    }
+
+    #[napi]
+    pub fn policy_notes(&self) -> napi::Result<Vec<dto::PolicyNote>> {
+        let notes = self.node.policy_notes().map_err(|error| to_js(&error))?;
+        Ok(notes.into_iter().map(|(vni, note)| dto::PolicyNote { vni, note }).collect())
+    }
+
+    #[napi]
+    pub fn is_adopted(&self) -> napi::Result<bool> {
+        self.node.is_adopted().map_err(|error| to_js(&error))
+    }
+
+    /// Resolves with how many connections were cut.
+    #[napi]
+    pub fn settle(&self) -> AsyncTask<Job<u32>> {
+        let node = Arc::clone(&self.node);
+        job(move || node.settle())
     }
 
     #[napi]
@@ -134,6 +152,16 @@ impl NativeNode {
             wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }));
         Ok(())
+    }
+
+    #[napi]
+    pub fn leave(&self) -> AsyncTask<Job<()>> {
+        let node = Arc::clone(&self.node);
+        job(move || {
+            let outcome = node.leave();
+            node.events().clear_waker();
+            outcome
+        })
     }
 
     #[napi]

@@ -41,7 +41,7 @@ function clusterState(): StateChange {
 }
 
 function attachRequest(): AttachRequest {
-  return { netnsName: `sf-${node.name}-web`, vni: 7, id: 1, address: "10.32.0.2", publishedPorts: [] };
+  return { netnsName: `sf-${node.name}-web`, vni: 7, id: 1, address: "10.32.0.2", publishedPorts: [], note: "mine" };
 }
 
 /** A copy without the property. */
@@ -60,7 +60,10 @@ describe("a node", () => {
       listenerMetadata: "slimfast/7/1",
     });
     expect(await node.call("attached")).toEqual([
-      { vni: 7, id: 1, seccompListeners: 0, dispensers: 0, usage: NO_USAGE },
+      {
+        ...{ vni: 7, id: 1, seccompListeners: 0, dispensers: 0, usage: NO_USAGE, note: "mine" },
+        ...{ netnsPath: `/run/netns/sf-${node.name}-web`, listenerMetadata: "slimfast/7/1" },
+      },
     ]);
     expect(await node.call("connections")).toEqual([]);
     expect(await node.call("listeners")).toEqual([]);
@@ -74,11 +77,13 @@ describe("a node", () => {
       identities: [{ endpointId: 1, identity: 1 }],
       verdicts: [{ from: 1, to: 1, portFirst: 80, portLast: 443, isAllowed: true }],
     };
-    expect(await node.call("setNetworkPolicy", policy)).toBe(0);
-    await expect(node.call("setNetworkPolicy", { ...policy, vni: 8 })).rejects.toMatchObject({
+    expect(await node.call("setNetworkPolicy", policy, "a note")).toBe(0);
+    await expect(node.call("setNetworkPolicy", { ...policy, vni: 8 }, "")).rejects.toMatchObject({
       failure: { kind: "not_found" },
     });
+    expect(await node.call("policyNotes")).toEqual([{ vni: 7, note: "a note" }]);
     await node.call("removeNetworkPolicy", 7);
+    expect(await node.call("policyNotes")).toEqual([]);
     expect(await node.call("cutConnection", 1n)).toBe(false);
     await node.call("detachEndpoint", { vni: 7, id: 1 });
     await node.call("detachEndpoint", { vni: 7, id: 1 });
@@ -116,6 +121,35 @@ describe("a node", () => {
     expect(node.traces()).toEqual([]);
   });
 
+  it("that was killed, or told to leave it, is taken over by the next one, with its endpoints", async () => {
+    await node.call("open", node.config);
+    expect(await node.call("isAdopted")).toBe(false);
+    await node.call("applyState", clusterState());
+    await node.call("attachEndpoint", attachRequest());
+    const [attached, traces] = [await node.call("attached"), node.traces()];
+    const keeper = node.keeperPid();
+    await node.restart("SIGKILL");
+    for (const ending of ["leave", "SIGKILL"] as const) {
+      expect(node.traces()).toEqual(traces);
+      await node.call("open", node.config);
+      expect(await node.call("isAdopted")).toBe(true);
+      expect(await node.call("attached")).toEqual(attached);
+      expect(node.keeperPid()).toBe(keeper);
+      if (ending === "leave") await node.call("leave");
+      else await node.restart(ending);
+    }
+    expect(await node.failure("open", { ...node.config, frontPortFirst: 7100 })).toMatchObject({
+      kind: "conflict",
+      holder: expect.stringContaining("--fresh"),
+    });
+    await node.call("open", node.config);
+    expect(await node.call("settle")).toBe(0);
+    await node.call("detachEndpoint", { vni: 7, id: 1 });
+    expect(await node.call("attached")).toEqual([]);
+    await node.call("close");
+    expect(node.traces()).toEqual([]);
+  });
+
   it("that was killed is undone from its journal", async () => {
     await node.call("open", node.config);
     await node.call("applyState", clusterState());
@@ -125,8 +159,7 @@ describe("a node", () => {
     const other = new NodeProcess();
     try {
       await other.call("recover", node.config.runDir);
-      // The socket file is no change of the host: the directory's next node replaces it.
-      expect(node.traces()).toEqual(["seccomp.sock"]);
+      expect(node.traces()).toEqual([]);
       await other.call("recover", node.config.runDir);
     } finally {
       await other.remove();

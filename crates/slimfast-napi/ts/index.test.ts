@@ -11,6 +11,7 @@ const config: CoreConfig = {
   frontPortCount: 16,
   cgroup: "slimfast/node-1",
   runDir: "/run/slimfast/node-1",
+  keeperPath: "/usr/libexec/slimfast-keeper",
   vxlanPort: 8472,
   endpointLimits: { sockets: null, listeners: null, connectsPerSecond: null },
 };

@@ -17,13 +17,17 @@ import type {
   EventBatch,
   ListenerState,
   NetworkPolicy,
+  PolicyNote,
   StateChange,
 } from "./types.js";
 
 export { CoreError, type CoreErrorFields } from "./errors.js";
 export type * from "./types.js";
 
-/** Opens this node's data path. Nothing is left behind if it fails. */
+/**
+ * Opens this node's data path. One that a former agent has left running is taken over; what else is left of one is undone
+ * first. Everything is as before if it fails.
+ */
 export async function openCore(config: CoreConfig): Promise<Core> {
   return openWith(nativeModule(), config);
 }
@@ -34,7 +38,10 @@ export async function probe(): Promise<Check[]> {
   return later(() => native.probe());
 }
 
-/** Undoes what a crashed run left on the host, from the journal in `runDir`. Nothing to do is not an error. */
+/**
+ * Undoes what an agent that is gone has left on the host, running or not, from the journal in `runDir`. Nothing to do is not
+ * an error.
+ */
 export async function recover(runDir: string): Promise<void> {
   const native = nativeModule();
   return later(() => native.recover(runDir));
@@ -65,8 +72,12 @@ class CoreHandle implements Core {
     return later(() => this.#node.detachEndpoint(key));
   }
 
-  setNetworkPolicy(policy: NetworkPolicy): Promise<number> {
-    return later(() => this.#node.setNetworkPolicy(policy));
+  setNetworkPolicy(policy: NetworkPolicy, note: string): Promise<number> {
+    return later(() => this.#node.setNetworkPolicy(policy, note));
+  }
+
+  policyNotes(): PolicyNote[] {
+    return now(() => this.#node.policyNotes());
   }
 
   removeNetworkPolicy(vni: number): Promise<void> {
@@ -103,6 +114,18 @@ class CoreHandle implements Core {
 
   onEvents(callback: (batch: EventBatch) => void): void {
     now(() => this.#node.onEvents(callback));
+  }
+
+  isAdopted(): boolean {
+    return now(() => this.#node.isAdopted());
+  }
+
+  settle(): Promise<number> {
+    return later(() => this.#node.settle());
+  }
+
+  leave(): Promise<void> {
+    return later(() => this.#node.leave());
   }
 
   close(): Promise<void> {

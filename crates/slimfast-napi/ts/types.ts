@@ -12,10 +12,12 @@ export interface CoreConfig {
   frontPortFirst: number;
   /** Number of front ports, 1 to 64. */
   frontPortCount: number;
-  /** cgroup v2 path below the mount, for example "slimfast/node-1". The process is moved into it. */
+  /** cgroup v2 path below the mount, for example "slimfast/node-1". The node's keeper is started in it. */
   cgroup: string;
-  /** Directory for sockets and for the journal of host changes. Created with mode 0700. */
+  /** Directory for sockets, pinned programs and the journal of host changes. Created with mode 0700. */
   runDir: string;
+  /** The program `slimfast-keeper`, an absolute path. */
+  keeperPath: string;
   /** UDP port of the VXLAN overlay. */
   vxlanPort: number;
   /** Of each endpoint of the node; `null`: as the core has it, see bpf/slimfast.h. */
@@ -94,6 +96,11 @@ export interface NetworkPolicy {
   verdicts: PolicyVerdict[];
 }
 
+export interface PolicyNote {
+  vni: number;
+  note: string;
+}
+
 export interface EndpointIdentity {
   endpointId: number;
   identity: number;
@@ -117,6 +124,8 @@ export interface AttachRequest {
   id: number;
   address: string;
   publishedPorts: { hostPort: number; endpointPort: number }[];
+  /** Kept with the endpoint for whoever opens the node next: see {@link AttachedState}. */
+  note: string;
 }
 
 export interface AttachResult {
@@ -128,6 +137,11 @@ export interface AttachResult {
 export interface AttachedState {
   vni: number;
   id: number;
+  /** As in {@link AttachResult}. */
+  netnsPath: string;
+  listenerMetadata: string;
+  /** Of the request. */
+  note: string;
   seccompListeners: number;
   dispensers: number;
   usage: EndpointUsage;
@@ -231,8 +245,12 @@ export interface Core {
    * Fails with `not_found` for a network that is not in the applied state, with `invalid` for too many verdicts (262,144
    * on a node; a range of ports takes 1 to 30) and nothing is changed then.
    * Resolves with the number of sockets that were cut.
+   *
+   * @param note - kept with the policy for whoever opens the node next: see {@link policyNotes}
    */
-  setNetworkPolicy(policy: NetworkPolicy): Promise<number>;
+  setNetworkPolicy(policy: NetworkPolicy, note: string): Promise<number>;
+  /** The notes of the policies that are in force, also of those that a former agent has set. */
+  policyNotes(): PolicyNote[];
   /** Everything is allowed in the network from now on. Idempotent. */
   removeNetworkPolicy(vni: number): Promise<void>;
   /** Resets one connection; false if there is none with this cookie. */
@@ -247,6 +265,15 @@ export interface Core {
   seccompSocket(): string;
   /** At most one callback; events before the first one are kept up to the queue's bound. */
   onEvents(callback: (batch: EventBatch) => void): void;
+  /** Whether a former agent had left the node running: {@link attached} then names what it had. */
+  isAdopted(): boolean;
+  /**
+   * What was applied since the node was opened is complete: what a former agent has left beyond it goes. Resolves with the
+   * number of sockets that were cut.
+   */
+  settle(): Promise<number>;
+  /** Closes the node, and leaves everything running for the agent that opens it next. Idempotent. */
+  leave(): Promise<void>;
   /** Detaches everything and restores the host. Idempotent. */
   close(): Promise<void>;
 }

@@ -38,11 +38,15 @@ interface Group {
 export class NetworkCompiler {
   readonly #node: string;
   /** Identities that the kernel has, by what the policies mean. */
-  #numbers: ReadonlyMap<string, number> = new Map();
+  #numbers: ReadonlyMap<string, number>;
 
-  /** @param node - name of this node */
-  constructor(node: string) {
+  /**
+   * @param node - name of this node
+   * @param numbers - identities that the kernel has of a former agent
+   */
+  constructor(node: string, numbers: ReadonlyMap<string, number> = new Map()) {
     this.#node = node;
+    this.#numbers = numbers;
   }
 
   /**
@@ -59,6 +63,11 @@ export class NetworkCompiler {
     const { groups, identities, numbers } = this.#group(table, deciding, endpoints);
     const verdicts = verdictsOf(table, isDefaultDeny, groups);
     return { policy: { vni: network.vni, isDefaultDeny, identities, verdicts }, numbers };
+  }
+
+  /** Identities that the kernel may have from the moment that it is given `compiled`, and until it has taken it. */
+  numbersWith({ numbers }: Compiled): Map<string, number> {
+    return new Map([...this.#numbers, ...numbers]);
   }
 
   /** The kernel has it now. */

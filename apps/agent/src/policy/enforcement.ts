@@ -11,7 +11,7 @@ import type { ClusterState, PlannedStep } from "../cluster-state.js";
 import { NetworkCompiler, type NetworkView } from "./compile.js";
 
 export interface EnforcementOptions {
-  core: Pick<Core, "setNetworkPolicy" | "removeNetworkPolicy">;
+  core: Pick<Core, "setNetworkPolicy" | "removeNetworkPolicy" | "policyNotes">;
   state: Pick<ClusterState, "view">;
   /** Name of this node. */
   node: string;
@@ -27,11 +27,14 @@ interface Enforced {
 export class PolicyEnforcement {
   readonly #options: EnforcementOptions;
   readonly #enforced = new Map<string, Enforced>();
+  /** Identities of a former agent's policies, by VNI. */
+  readonly #inherited: ReadonlyMap<number, ReadonlyMap<string, number>>;
   /** Networks whose policies may be more than what is needed, or not be taken away yet. */
   readonly #unsettled = new Set<string>();
 
   constructor(options: EnforcementOptions) {
     this.#options = options;
+    this.#inherited = new Map(options.core.policyNotes().map(({ vni, note }) => [vni, readNumbers(note)]));
   }
 
   /** To be called before the core takes the step. */
@@ -66,19 +69,29 @@ export class PolicyEnforcement {
   /** Whether there is something to enforce. What is not to be enforced any more is left to `settle`. */
   async #enforce(view: NetworkView): Promise<boolean> {
     const { core, node, log } = this.#options;
-    const { name } = view.network;
-    const enforced = this.#enforced.get(name) ?? { compiler: new NetworkCompiler(node), set: new Map() };
+    const { name, vni } = view.network;
+    const compiler = () => new NetworkCompiler(node, this.#inherited.get(vni));
+    const enforced = this.#enforced.get(name) ?? { compiler: compiler(), set: new Map() };
     const compiled = enforced.compiler.compile(view);
     if (!compiled) return false;
     this.#enforced.set(name, enforced);
     const { policy } = compiled;
     const text = JSON.stringify(policy);
     if (enforced.set.get(policy.vni) === text) return true;
-    const cut = await core.setNetworkPolicy(policy);
+    const cut = await core.setNetworkPolicy(policy, JSON.stringify([...enforced.compiler.numbersWith(compiled)]));
     enforced.compiler.accept(compiled);
     enforced.set.set(policy.vni, text);
     const sizes = { identities: policy.identities.length, verdicts: policy.verdicts.length };
     log.info({ network: name, ...sizes, cut }, "policies are in force");
     return true;
+  }
+}
+
+/** A note that cannot be read is another version's: its identities are then taken for unknown. */
+function readNumbers(note: string): ReadonlyMap<string, number> {
+  try {
+    return new Map(JSON.parse(note) as [string, number][]);
+  } catch {
+    return new Map();
   }
 }

@@ -14,6 +14,7 @@ import { FakeCore } from "./fake-core.js";
 /** Short pauses, and time-outs that only a hanging test reaches. */
 export const TEST_LIMITS: Readonly<Limits> = {
   startupTimeoutMs: 30_000,
+  adoptedStartMs: 30_000,
   reconnectMinMs: 5,
   reconnectMaxMs: 20,
   streamHealthyMs: 60_000,
@@ -76,6 +77,7 @@ export class TestBed {
       frontPortCount: 16,
       cgroup: "slimfast/node-1",
       runDir: this.directory,
+      keeperPath: "/usr/libexec/slimfast-keeper",
       vxlanPort: 4789,
       endpointLimits: { sockets: null, listeners: null, connectsPerSecond: null },
     };

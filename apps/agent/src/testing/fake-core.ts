@@ -17,6 +17,7 @@ import {
   type ListenerState,
   type NetworkPolicy,
   type PassedOver,
+  type PolicyNote,
   type StateChange,
 } from "@slimfast/core";
 import { Faults } from "./faults.js";
@@ -50,12 +51,17 @@ export class FakeCore implements Core {
   readonly known = new Set<string>();
   readonly networks = new Set<number>();
   readonly policies = new Map<number, NetworkPolicy>();
+  /** By VNI; of a former agent's policies as well. */
+  readonly notes = new Map<number, string>();
   readonly held = new Map<string, AttachedState>();
   readonly currentConnections: ConnectionState[] = [];
   readonly currentListeners: ListenerState[] = [];
   /** Of endpoints that a process joins from now on. */
   usage: EndpointUsage = NO_USAGE;
   isClosed = false;
+  /** What is in {@link held} at first is a former agent's. */
+  adopted = false;
+  settled = 0;
   #deliver: ((batch: EventBatch) => void) | undefined;
 
   async applyState(change: StateChange): Promise<void> {
@@ -81,11 +87,13 @@ export class FakeCore implements Core {
     await this.faults.pass("attachEndpoint");
     this.#mustBeOpen();
     if (!this.known.has(key)) throw new CoreError("not_found", `endpoint ${key} does not exist`);
-    this.held.set(key, { vni: request.vni, id: request.id, seccompListeners: 0, dispensers: 0, usage: NO_USAGE });
-    return {
+    const result = {
       netnsPath: `/run/netns/${request.netnsName}`,
       listenerMetadata: `slimfast/${request.vni}/${request.id}`,
     };
+    const { vni, id, note } = request;
+    this.held.set(key, { ...result, vni, id, note, seccompListeners: 0, dispensers: 0, usage: NO_USAGE });
+    return result;
   }
 
   async detachEndpoint(key: EndpointKey): Promise<void> {
@@ -95,19 +103,27 @@ export class FakeCore implements Core {
     this.held.delete(text(key));
   }
 
-  async setNetworkPolicy(policy: NetworkPolicy): Promise<number> {
+  async setNetworkPolicy(policy: NetworkPolicy, note: string): Promise<number> {
     this.calls.push(`setNetworkPolicy ${policy.vni}`);
     await this.faults.pass("setNetworkPolicy");
     this.#mustBeOpen();
-    if (!this.networks.has(policy.vni)) throw new CoreError("not_found", `network ${policy.vni} does not exist`);
+    if (!(this.networks.has(policy.vni) || this.notes.has(policy.vni))) {
+      throw new CoreError("not_found", `network ${policy.vni} does not exist`);
+    }
     this.policies.set(policy.vni, policy);
+    this.notes.set(policy.vni, note);
     return 0;
+  }
+
+  policyNotes(): PolicyNote[] {
+    return [...this.notes].map(([vni, note]) => ({ vni, note }));
   }
 
   async removeNetworkPolicy(vni: number): Promise<void> {
     this.calls.push(`removeNetworkPolicy ${vni}`);
     await this.faults.pass("removeNetworkPolicy");
     this.policies.delete(vni);
+    this.notes.delete(vni);
   }
 
   async cutConnection(cookie: bigint): Promise<boolean> {
@@ -146,6 +162,20 @@ export class FakeCore implements Core {
     this.#deliver = callback;
   }
 
+  isAdopted(): boolean {
+    return this.adopted;
+  }
+
+  async settle(): Promise<number> {
+    this.settled += 1;
+    return 0;
+  }
+
+  async leave(): Promise<void> {
+    this.calls.push("leave");
+    this.isClosed = true;
+  }
+
   async close(): Promise<void> {
     this.calls.push("close");
     await this.faults.pass("close");
@@ -160,7 +190,8 @@ export class FakeCore implements Core {
 
   /** A process has joined the endpoint, or the last one has left it (0). */
   setListeners(key: EndpointKey, seccompListeners: number): void {
-    this.held.set(text(key), { ...key, seccompListeners, dispensers: 0, usage: this.usage });
+    const state = this.held.get(text(key));
+    if (state) this.held.set(text(key), { ...state, seccompListeners, usage: this.usage });
   }
 
   #mustBeOpen(): void {

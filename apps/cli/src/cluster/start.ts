@@ -3,7 +3,7 @@
  * again and the step's own error is thrown.
  */
 
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { connectController, SlimFastError } from "@slimfast/client";
 import { CliError } from "../exit-codes.js";
@@ -15,6 +15,7 @@ import { openConsoleSocket } from "./console-socket.js";
 import { prepareJoin } from "./joining.js";
 import { withMissingFeatures } from "./missing-features.js";
 import { type ClusterPlan, controllerAddress, DEFAULT_NETWORK, type NodePlan } from "./plan.js";
+import { isRevivable, revive } from "./revive.js";
 import { type ClusterState, isIntact, logDirectory, readState, withLock, writeState } from "./state-file.js";
 import { stopLocked } from "./stop.js";
 import { removalOf, strayNamespaces } from "./strays.js";
@@ -59,6 +60,27 @@ export async function startCluster(
     }
     state.phase = "up";
     writeState(state);
+  });
+}
+
+/**
+ * Starts again what has ended of a cluster that is up; its endpoints and connections have gone on.
+ *
+ * @returns what was started again; null if there is no such cluster in this run directory
+ */
+export async function reviveCluster(runDir: string, verbosity: Verbosity): Promise<string[] | null> {
+  const left = readState(runDir);
+  if (!left || isIntact(left) || !isRevivable(left)) return null;
+  requireRoot();
+  return withLock(runDir, async () => {
+    const state = readState(runDir);
+    if (!state || !isRevivable(state)) return null;
+    return revive(state, verbosity, async ({ node: name, logPath }) => {
+      // What the one that has ended said last is worth keeping.
+      if (existsSync(logPath)) renameSync(logPath, `${logPath}.1`);
+      const node = state.plan.nodes.find((candidate) => candidate.name === name);
+      await (node ? startAgent(state, node) : startController(state));
+    });
   });
 }
 

@@ -11,6 +11,9 @@ import { formatFamilies } from "../resources/values.js";
 /** Of one agent's answer. Long: a node whose CPUs are all taken is busy, not gone. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
+const AGENT_ENDED =
+  "the agent has ended; the node's endpoints go on without it. Start it again with: ./slimfast up --detach";
+
 interface NodeReport {
   readonly name: string;
   readonly netns: string;
@@ -45,8 +48,7 @@ export async function status(options: { readonly json?: boolean }): Promise<void
 async function askNode(state: ClusterState, node: NodePlan): Promise<NodeReport> {
   const base = { name: node.name, netns: node.netns, underlayAddress: node.underlayAddress };
   const record = state.processes.find((process) => process.node === node.name);
-  if (!record || !isAlive(record))
-    return { ...base, ok: false, error: "the agent has ended", agent: null, attached: null };
+  if (!record || !isAlive(record)) return { ...base, ok: false, error: AGENT_ENDED, agent: null, attached: null };
   try {
     const options = { deadline: ANSWER_TIMEOUT_MS };
     const [agent, { endpoints }] = await withAgent(node, ({ local }) =>

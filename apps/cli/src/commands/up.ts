@@ -8,18 +8,21 @@ import {
   parseNodeCount,
   planCluster,
 } from "../cluster/plan.js";
-import { startCluster } from "../cluster/start.js";
-import { type ClusterState, readState } from "../cluster/state-file.js";
+import { describeProcess, endedProcesses } from "../cluster/revive.js";
+import { reviveCluster, startCluster } from "../cluster/start.js";
+import { readState } from "../cluster/state-file.js";
 import { stopCluster } from "../cluster/stop.js";
 import { CliError } from "../exit-codes.js";
 import { watchInterrupts } from "../interrupts.js";
 import { printJson, printLine } from "../output.js";
 import { runDirectory } from "../paths.js";
 import { logTail } from "../process/daemon.js";
-import { isAlive } from "../process/identity.js";
+import type { Verbosity } from "../progress.js";
 
 /** How often a foreground `up` looks whether its processes still run. */
 const WATCH_INTERVAL_MS = 1_000;
+/** Of agents that end again and again. */
+const RESTARTS_MAX = 5;
 
 export interface UpOptions {
   readonly nodes: string;
@@ -37,6 +40,12 @@ export async function up(options: UpOptions): Promise<void> {
     endpointLimits: endpointLimits === undefined ? undefined : checkEndpointLimits(endpointLimits),
   });
   const verbosity = options.json ? "quiet" : "normal";
+  const revived = await reviveCluster(plan.runDir, verbosity);
+  if (revived) {
+    if (options.json) printJson({ ok: true, revived });
+    else printLine(`Started again: ${revived.join(", ")}. Endpoints and connections have gone on meanwhile.`);
+    return;
+  }
   const watch = watchInterrupts();
   // A signal during start-up takes effect after it: half a cluster is harder to remove than a whole one.
   await startCluster(plan, verbosity, options.detach ? "detached" : "attended");
@@ -50,7 +59,10 @@ export async function up(options: UpOptions): Promise<void> {
     watch.close();
     return;
   }
-  const failure = await Promise.race([watch.interrupted.then(() => null), waitForLoss(plan.runDir, watch.signal)]);
+  const failure = await Promise.race([
+    watch.interrupted.then(() => null),
+    keepUp(plan.runDir, verbosity, watch.signal),
+  ]);
   if (!options.json) process.stderr.write("\n");
   await stopCluster(plan.runDir, verbosity);
   watch.close();
@@ -84,22 +96,29 @@ function printUp(plan: ClusterPlan, detached: boolean): void {
   printLine(detached ? "  ./slimfast down" : "\nCtrl-C ends it and removes everything.");
 }
 
-/** Resolves with an error when a process of the cluster has ended, with null when `signal` is aborted. */
-async function waitForLoss(runDir: string, signal: AbortSignal): Promise<CliError | null> {
+/**
+ * Starts agents that have ended again, at most so often in a row. Resolves with an error when that does not help or the
+ * controller has ended, with null when `signal` is aborted or somebody else has taken the cluster down.
+ */
+async function keepUp(runDir: string, verbosity: Verbosity, signal: AbortSignal): Promise<CliError | null> {
+  let attempts = 0;
   while (!signal.aborted) {
     await sleep(WATCH_INTERVAL_MS, undefined, { signal }).catch(() => undefined);
     const state = readState(runDir);
     // Somebody has called `down`: nothing is left to stay for.
     if (state?.phase !== "up") return null;
-    const lost = lostProcess(state);
-    if (lost && !signal.aborted) return lost;
+    const [lost] = endedProcesses(state);
+    if (!lost) attempts = 0;
+    if (!lost || signal.aborted) continue;
+    const failure = new CliError("failed", `${describeProcess(lost)} has ended:\n${logTail(lost.logPath)}`);
+    if (lost.node === null || attempts === RESTARTS_MAX) return failure;
+    attempts += 1;
+    try {
+      await reviveCluster(runDir, verbosity);
+    } catch (error) {
+      // Another command may be at it, or the agent may find next time what it lacks now.
+      if (attempts === RESTARTS_MAX) return error instanceof CliError ? error : failure;
+    }
   }
   return null;
-}
-
-function lostProcess(state: ClusterState): CliError | null {
-  const lost = state.processes.find((record) => !isAlive(record));
-  if (!lost) return null;
-  const name = lost.node === null ? "the controller" : `the agent of ${lost.node}`;
-  return new CliError("failed", `${name} has ended:\n${logTail(lost.logPath)}`);
 }

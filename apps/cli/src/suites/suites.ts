@@ -31,6 +31,8 @@ const OWN_FOLDERS = {
   fidelity: "what the system calls of TCP sockets do: in endpoints as in an ordinary network namespace",
   apps: "real servers and clients: in one container, on one node, on two; in both tiers and in a plain namespace",
   abuse: "what a hostile container may try, row by row: attempts, blocked, leaked",
+  durability:
+    "agents killed, restarted and upgraded under load: connections, listeners, socket(2), what is left behind",
   bench: "the benchmark suite itself: every scenario on every network, report, comparison, clean-up",
   console: "the web console in a browser, on a real cluster",
   python: "CPython's own socket, ssl and http tests: the same results in endpoints as in a namespace",

@@ -4,7 +4,7 @@
 //! nobody has a socket of the account. Accounts of detached endpoints are drained: they are given out again, the oldest
 //! first, once their last socket is gone. The maps say all of it, so that whoever finds them pinned can go on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
@@ -12,7 +12,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use super::bpf_error;
 use super::loader::Loaded;
 use super::records::{bytes_of, read_record, sf_default_limit, sf_limits, sf_usage};
-use super::tables::put_bytes;
+use super::table::put_bytes;
 use crate::error::{Error, Result};
 use crate::owner::EndpointKey;
 
@@ -104,19 +104,52 @@ struct Book {
     draining: VecDeque<u32>,
     /// All from here on were never given out.
     fresh: u32,
+    /// Of endpoints that a former agent had attached, and this one has not taken over yet.
+    inherited: HashSet<EndpointKey>,
+}
+
+impl Book {
+    /// What a former agent has left in the map.
+    fn inherit(limits: &MapHandle) -> Result<Self> {
+        let mut book = Self::default();
+        for account in 0..limits.max_entries() {
+            let bytes = limits
+                .lookup(&account.to_ne_bytes(), MapFlags::ANY)
+                .map_err(|error| bpf_error("read what endpoints may have", &error))?;
+            let Some(record) = bytes.as_deref().and_then(read_record::<sf_limits>) else { continue };
+            let owner = EndpointKey::from(record.owner);
+            if owner.id == 0 {
+                // They are given out in this order.
+                break;
+            }
+            book.fresh = account + 1;
+            if record.is_attached == 0 {
+                book.draining.push_back(account);
+            } else {
+                book.open.insert(owner, account);
+                book.inherited.insert(owner);
+            }
+        }
+        Ok(book)
+    }
 }
 
 impl Accounts {
     pub fn new(loaded: &Loaded, each: EndpointLimits) -> Result<Self> {
         let (limits, usages) = (loaded.map("limits")?, loaded.map("usages")?);
-        Ok(Self { limits, usages, each, book: Mutex::default() })
+        let book = Mutex::new(Book::inherit(&limits)?);
+        Ok(Self { limits, usages, each, book })
     }
 
-    /// The account of an endpoint that is about to be attached. Idempotent.
+    /// The account of an endpoint that is about to be attached, or taken over from a former agent. Idempotent.
     pub(super) fn open(&self, owner: EndpointKey) -> Result<u32> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(account) = book.open.get(&owner) {
-            return Ok(*account);
+        if let Some(account) = book.open.get(&owner).copied() {
+            if book.inherited.remove(&owner) {
+                // The former agent may have had other limits.
+                put_bytes(&self.limits, &account.to_ne_bytes(), bytes_of(&self.each.record(owner)))?;
+            }
+            return Ok(account);
         }
         let account = self.unused(&mut book)?;
         put_bytes(&self.usages, &account.to_ne_bytes(), bytes_of(&sf_usage::default()))?;
@@ -129,9 +162,18 @@ impl Accounts {
     pub(super) fn close(&self, owner: EndpointKey) -> Result<()> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(account) = book.open.remove(&owner) else { return Ok(()) };
+        book.inherited.remove(&owner);
         book.draining.push_back(account);
         let closed = sf_limits { is_attached: 0, ..self.each.record(owner) };
         put_bytes(&self.limits, &account.to_ne_bytes(), bytes_of(&closed))
+    }
+
+    /// Closes what a former agent had open and this one has not opened since.
+    pub(super) fn close_inherited(&self) -> Result<()> {
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let inherited: Vec<_> = book.inherited.iter().copied().collect();
+        drop(book);
+        inherited.into_iter().try_for_each(|owner| self.close(owner))
     }
 
     /// `None` for an endpoint that is not attached.

@@ -1,4 +1,8 @@
-//! Loads the programs and attaches them: all of them, or none. Dropping [`Loaded`] detaches everything.
+//! Loads the programs and attaches them: all of them, or none.
+//!
+//! What is pinned goes on when [`Loaded`] is dropped, and the next one takes it over: it loads its own programs on the maps
+//! that are there and puts each into its predecessor's place, which the kernel does between two packets. What is not pinned
+//! is detached by dropping.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -10,6 +14,7 @@ use libbpf_rs::{
     OpenObject, PrintLevel,
 };
 
+use super::pins::Pins;
 use super::records::{OBJECT, rodata};
 use super::{be32, bpf_error};
 use crate::error::{Error, Result};
@@ -31,9 +36,19 @@ const CGROUP_PROGRAMS: [&str; 12] = [
     "sf_sockops",
 ];
 
+/// Counts a socket off at its end.
+const DESTROY: &str = "sf_destroy";
+
+/// What lets connections in, as far as the guards have it.
+pub(super) const ENTRANCES: [&str; 2] = ["sf_ingress", "sf_ingress6"];
+
 /// After conntrack (-200) and the packet filter (0) have had their say, before NAT's last hook (100): what the host's own
-/// firewall drops never becomes a flow.
-const INGRESS_PRIORITY: i32 = 50;
+/// firewall drops never becomes a flow. Two, because netfilter's links cannot be given another program: the next one is
+/// attached beside the former one, and for a moment both record the same.
+const INGRESS_PRIORITIES: [i32; 2] = [50, 51];
+
+const DISPATCH: &str = "sf_dispatch";
+const INGRESS6: &str = "sf_ingress6";
 
 /// Exists where the kernel has IPv6.
 const IPV6_ADDRESSES: &str = "/proc/thread-self/net/if_inet6";
@@ -47,26 +62,41 @@ pub struct NodeConstants {
     pub front_count: u16,
 }
 
-/// The loaded object and its attachments, all of which end with it.
+/// The loaded object and its attachments.
 pub struct Loaded {
     object: Object,
-    _links: Vec<Link>,
+    _links: Vec<(&'static str, Link)>,
 }
 
 impl Loaded {
-    /// Loads the programs and attaches them to `cgroup` and to the network namespace that the calling thread is in.
+    /// Loads the programs and attaches them to `cgroup` and to the network namespace that the calling thread is in, as long as
+    /// this lives.
     ///
     /// # Errors
     /// [`Error::System`] with the verifier's or kernel's message; nothing stays attached.
     pub fn load(constants: NodeConstants, cgroup: &Path) -> Result<Self> {
-        silence_libbpf();
-        let mut open = ObjectBuilder::default()
-            .name("slimfast")
-            .and_then(|builder| builder.open_memory(OBJECT))
-            .map_err(|error| bpf_error("open the BPF object", &error))?;
-        set_constants(&mut open, constants)?;
-        let object = open.load().map_err(|error| bpf_error("load the BPF programs", &error))?;
-        let links = attach(&object, cgroup)?;
+        let object = load(open(constants)?)?;
+        let links = Hooks::open(cgroup)?.attach_all(&object)?;
+        Ok(Self { object, _links: links })
+    }
+
+    /// As [`Loaded::load`], but for good; or takes over what is pinned.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when what is pinned has another layout. What was attached before stays attached.
+    pub fn load_pinned(constants: NodeConstants, cgroup: &Path, pins: &Pins) -> Result<Self> {
+        let mut open = open(constants)?;
+        let hooks = Hooks::open(cgroup)?;
+        if !pins.are_live() {
+            let object = load(open)?;
+            let mut links = hooks.attach_all(&object)?;
+            pins.make_live(&object, &mut links)?;
+            return Ok(Self { object, _links: links });
+        }
+        pins.reuse(&mut open)?;
+        let object = load(open)?;
+        pins.add_maps(&object)?;
+        let links = hooks.take_over(&object, pins)?;
         Ok(Self { object, _links: links })
     }
 
@@ -140,45 +170,106 @@ fn set_constants(open: &mut OpenObject, constants: NodeConstants) -> Result<()> 
     Ok(())
 }
 
-fn attach(object: &Object, cgroup: &Path) -> Result<Vec<Link>> {
-    let open = |path: &Path| {
-        File::open(path).map_err(|source| Error::system("open", format!("open {}", path.display()), source))
-    };
-    let cgroup_file = open(cgroup)?;
-    let netns = open(Path::new("/proc/thread-self/ns/net"))?;
-    let mut links = Vec::new();
-    for name in CGROUP_PROGRAMS {
-        let link = program(object, name)?
-            .attach_cgroup(cgroup_file.as_raw_fd())
-            .map_err(|error| bpf_error(format!("attach {name} to {}", cgroup.display()), &error))?;
-        links.push(link);
-    }
-    // Before the first socket is counted, which it will count off.
-    let destroy = program(object, "sf_destroy")?.attach();
-    links.push(destroy.map_err(|error| bpf_error("attach sf_destroy to the tracepoint tcp_destroy_sock", &error))?);
-    // Guards before entrances: dispatch answers for the front ports before the ingress hook records the first flow.
-    links.push(
-        program(object, "sf_dispatch")?
-            .attach_netns(netns.as_fd().as_raw_fd())
-            .map_err(|error| bpf_error("attach sf_dispatch to the network namespace", &error))?,
-    );
-    for (name, protocol_family) in [("sf_ingress", NFPROTO_IPV4), ("sf_ingress6", NFPROTO_IPV6)] {
-        if protocol_family == NFPROTO_IPV6 && !Path::new(IPV6_ADDRESSES).exists() {
-            continue; // no container can have an IPv6 socket either
-        }
-        let ingress = NetfilterOpts {
-            protocol_family,
-            hooknum: NF_INET_LOCAL_IN,
-            priority: INGRESS_PRIORITY,
-            ..NetfilterOpts::default()
+fn open(constants: NodeConstants) -> Result<OpenObject> {
+    silence_libbpf();
+    let mut open = ObjectBuilder::default()
+        .name("slimfast")
+        .and_then(|builder| builder.open_memory(OBJECT))
+        .map_err(|error| bpf_error("open the BPF object", &error))?;
+    set_constants(&mut open, constants)?;
+    Ok(open)
+}
+
+fn load(open: OpenObject) -> Result<Object> {
+    open.load().map_err(|error| bpf_error("load the BPF programs", &error))
+}
+
+/// Where the programs are attached.
+struct Hooks {
+    cgroup: File,
+    cgroup_name: String,
+    netns: File,
+}
+
+impl Hooks {
+    /// The calling thread's network namespace is the node's.
+    fn open(cgroup: &Path) -> Result<Self> {
+        let open = |path: &Path| {
+            File::open(path).map_err(|source| Error::system("open", format!("open {}", path.display()), source))
         };
-        links.push(
-            program(object, name)?
-                .attach_netfilter_with_opts(ingress)
-                .map_err(|error| bpf_error(format!("attach {name} to netfilter's LOCAL_IN"), &error))?,
-        );
+        Ok(Self {
+            cgroup: open(cgroup)?,
+            cgroup_name: cgroup.display().to_string(),
+            netns: open(Path::new("/proc/thread-self/ns/net"))?,
+        })
     }
-    Ok(links)
+
+    /// In the order in which they are attached. First what counts a socket off, before one is counted. Guards before entrances: dispatch answers for the front ports before the
+    /// ingress hook records the first flow.
+    fn programs(&self) -> Vec<&'static str> {
+        let mut programs = vec![DESTROY];
+        programs.extend(CGROUP_PROGRAMS);
+        programs.push(DISPATCH);
+        programs.extend(ENTRANCES);
+        if !Path::new(IPV6_ADDRESSES).exists() {
+            // No container can have an IPv6 socket either.
+            programs.retain(|name| *name != INGRESS6);
+        }
+        programs
+    }
+
+    fn attach_all(&self, object: &Object) -> Result<Vec<(&'static str, Link)>> {
+        self.programs().into_iter().map(|name| Ok((name, self.attach(object, name, INGRESS_PRIORITIES[0])?))).collect()
+    }
+
+    /// `priority`: among netfilter's hooks.
+    fn attach(&self, object: &Object, name: &str, priority: i32) -> Result<Link> {
+        let program = program(object, name)?;
+        let (attached, place) = if ENTRANCES.contains(&name) {
+            let protocol_family = if name == INGRESS6 { NFPROTO_IPV6 } else { NFPROTO_IPV4 };
+            let ingress =
+                NetfilterOpts { protocol_family, hooknum: NF_INET_LOCAL_IN, priority, ..NetfilterOpts::default() };
+            (program.attach_netfilter_with_opts(ingress), "netfilter's LOCAL_IN")
+        } else if name == DESTROY {
+            (program.attach(), "the tracepoint tcp_destroy_sock")
+        } else if name == DISPATCH {
+            (program.attach_netns(self.netns.as_raw_fd()), "the network namespace")
+        } else {
+            (program.attach_cgroup(self.cgroup.as_raw_fd()), &self.cgroup_name[..])
+        };
+        attached.map_err(|error| bpf_error(format!("attach {name} to {place}"), &error))
+    }
+
+    /// Puts each program of `object` into the place of its predecessor, which is pinned; new ones get a place.
+    fn take_over(&self, object: &Object, pins: &Pins) -> Result<Vec<(&'static str, Link)>> {
+        let programs = self.programs();
+        let mut links = Vec::new();
+        for &name in &programs {
+            let former = pins.pinned_link(name)?;
+            let link = match former {
+                Some(mut link) if can_be_updated(name) => {
+                    link.update_prog(&*program(object, name)?)
+                        .map_err(|error| bpf_error(format!("put {name} into its predecessor's place"), &error))?;
+                    link
+                }
+                former => {
+                    let mut link = self.attach(object, name, INGRESS_PRIORITIES[0]).or_else(|error| {
+                        if former.is_some() { self.attach(object, name, INGRESS_PRIORITIES[1]) } else { Err(error) }
+                    })?;
+                    pins.put_link(name, &mut link)?;
+                    link
+                }
+            };
+            links.push((name, link));
+        }
+        pins.keep_links(&programs)?;
+        Ok(links)
+    }
+}
+
+/// The others are attached beside their predecessors: what both do for a moment has to be the same as what one does.
+fn can_be_updated(name: &str) -> bool {
+    name != DESTROY && !ENTRANCES.contains(&name)
 }
 
 /// libbpf writes to stderr on its own; what matters is in the errors. Warnings are kept for `SLIMFAST_LIBBPF_DEBUG`.

@@ -1,9 +1,10 @@
 //! The BPF side of a node: loading and attaching the programs, and typed access to their maps.
 //!
 //! ```text
+//! loader    object -> loaded, attached programs
+//! pins      where maps and links are kept beyond the process
+//! tables    the cluster's state into the maps; table: one of them, and what a former agent has left in it
 //! accounts  what each endpoint may have of the node, and has
-//! loader    object -> loaded, attached programs; undone by dropping
-//! tables    the cluster's state into the maps
 //! sockets   host sockets with their owner's record
 //! events    the ring of connection events, read by one thread
 //! passed_over  counts of the connections that nobody is told of
@@ -17,9 +18,11 @@ pub mod events;
 pub mod listing;
 pub mod loader;
 pub mod passed_over;
+pub mod pins;
 pub mod policies;
 pub mod records;
 pub mod sockets;
+mod table;
 pub mod tables;
 
 use std::net::Ipv4Addr;

@@ -11,8 +11,8 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::bpf_error;
 use super::loader::Loaded;
-use super::records::{bytes_of, sf_endpoint_key, sf_policy, sf_verdict_key};
-use super::tables::{put_bytes, remove};
+use super::records::{bytes_of, read_record, sf_endpoint_key, sf_policy, sf_verdict_key};
+use super::table::{put_bytes, remove};
 use crate::error::{Error, Result};
 
 /// Most verdicts of all networks together, as in `bpf/slimfast.h`.
@@ -58,17 +58,59 @@ pub struct Policies {
     verdicts: MapHandle,
     count: MapHandle,
     written: HashMap<u32, Written>,
+    /// Networks whose policies are a former agent's: not set since.
+    inherited: BTreeSet<u32>,
 }
 
 impl Policies {
     pub fn new(loaded: &Loaded) -> Result<Self> {
-        Ok(Self {
+        let mut policies = Self {
             policies: loaded.map("policies")?,
             identities: loaded.map("identities")?,
             verdicts: loaded.map("verdicts")?,
             count: loaded.map(".data.policy")?,
             written: HashMap::new(),
-        })
+            inherited: BTreeSet::new(),
+        };
+        policies.inherit()?;
+        Ok(policies)
+    }
+
+    /// Reads what a former agent has written.
+    fn inherit(&mut self) -> Result<()> {
+        let failed = |error| bpf_error("read the policies of a former agent", &error);
+        for key in self.policies.keys() {
+            if let Some(vni) = read_u32(&key) {
+                self.inherited.insert(vni);
+                self.written.entry(vni).or_default();
+            }
+        }
+        for key in self.identities.keys() {
+            let value = self.identities.lookup(&key, MapFlags::ANY).map_err(failed)?;
+            if let (Some(key), Some(identity)) =
+                (read_record::<sf_endpoint_key>(&key), value.as_deref().and_then(read_u32))
+            {
+                self.written.entry(key.vni).or_default().identities.insert(key.id, identity);
+            }
+        }
+        for key in self.verdicts.keys() {
+            let value = self.verdicts.lookup(&key, MapFlags::ANY).map_err(failed)?;
+            if let (Some((vni, place)), Some([is_allowed])) = (verdict_place(&key), value.as_deref()) {
+                self.written.entry(vni).or_default().verdicts.insert(place, *is_allowed != 0);
+            }
+        }
+        // Of a network that a former agent was about to remove, or to set for the first time.
+        self.inherited.extend(self.written.keys());
+        Ok(())
+    }
+
+    /// Takes away the policies of a former agent that were not set since; says of which networks.
+    pub fn drop_inherited(&mut self) -> Result<BTreeSet<u32>> {
+        let inherited = self.inherited.clone();
+        for vni in &inherited {
+            self.remove(*vni)?;
+        }
+        Ok(inherited)
     }
 
     /// Replaces what was set for the network.
@@ -105,11 +147,13 @@ impl Policies {
         let value = sf_policy { is_default_deny: u32::from(policy.is_default_deny) };
         put_bytes(&self.policies, &policy.vni.to_ne_bytes(), bytes_of(&value))?;
         self.write_count()?;
+        self.inherited.remove(&policy.vni);
         self.take_away(policy.vni, &wanted)
     }
 
     /// The network has no policies any more: everything is allowed in it. Idempotent.
     pub fn remove(&mut self, vni: u32) -> Result<()> {
+        self.inherited.remove(&vni);
         if !self.written.contains_key(&vni) {
             return Ok(());
         }
@@ -153,6 +197,17 @@ fn verdict_key(vni: u32, (from, to, port, length): VerdictPlace) -> [u8; size_of
     let mut bytes = [0; size_of::<sf_verdict_key>()];
     bytes.copy_from_slice(bytes_of(&key));
     bytes
+}
+
+/// The inverse of [`verdict_key`].
+fn verdict_place(key: &[u8]) -> Option<(u32, VerdictPlace)> {
+    let sf_verdict_key { prefix_length, vni, from, to, port } = read_record(key)?;
+    let length = u8::try_from(prefix_length.checked_sub(BITS_BEFORE_PORT)?).ok()?;
+    Some((vni, (from, to, u16::from_be(port), length)))
+}
+
+fn read_u32(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 fn identities_of(policy: &NetworkPolicy) -> Result<BTreeMap<u32, u32>> {

@@ -4,30 +4,32 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::accounts::{Accounts, EndpointLimits};
 use super::loader::Loaded;
 use super::records::{
-    Record, bytes_of, sf_address_key, sf_egress_key, sf_endpoint, sf_endpoint_key, sf_network, sf_node, sf_peer,
-    sf_published, sf_router,
+    Record, bytes_of, read_record, sf_address_key, sf_egress_key, sf_endpoint, sf_endpoint_key, sf_network, sf_node,
+    sf_peer, sf_published, sf_router,
 };
-use super::{be32, bpf_error};
+use super::table::Table;
+use super::{be32, bpf_error, ipv4};
 use crate::error::Result;
 use crate::owner::EndpointKey;
 
 /// Handles on the maps that only the core writes.
 pub struct Tables {
-    peers: MapHandle,
-    endpoints: MapHandle,
-    nodes: MapHandle,
-    networks: MapHandle,
-    published: MapHandle,
-    egress: MapHandle,
-    guarded: MapHandle,
-    routers: MapHandle,
-    uplinks: MapHandle,
+    peers: Table,
+    endpoints: Table,
+    nodes: Table,
+    networks: Table,
+    published: Table,
+    egress: Table,
+    guarded: Arc<Table>,
+    routers: Table,
+    uplinks: Table,
     accounts: Accounts,
     counters: MapHandle,
     counter_names: Vec<String>,
@@ -49,15 +51,15 @@ impl Tables {
     /// `limits`: of each endpoint of the node.
     pub fn new(loaded: &Loaded, limits: EndpointLimits) -> Result<Self> {
         Ok(Self {
-            peers: loaded.map("peers")?,
-            endpoints: loaded.map("endpoints")?,
-            nodes: loaded.map("nodes")?,
-            networks: loaded.map("networks")?,
-            published: loaded.map("published")?,
-            egress: loaded.map("egress")?,
-            guarded: loaded.map("host_addresses")?,
-            routers: loaded.map("routers")?,
-            uplinks: loaded.map("uplinks")?,
+            peers: Table::open(loaded, "peers")?,
+            endpoints: Table::open(loaded, "endpoints")?,
+            nodes: Table::open(loaded, "nodes")?,
+            networks: Table::open(loaded, "networks")?,
+            published: Table::open(loaded, "published")?,
+            egress: Table::open(loaded, "egress")?,
+            guarded: Arc::new(Table::open(loaded, "host_addresses")?),
+            routers: Table::open(loaded, "routers")?,
+            uplinks: Table::open(loaded, "uplinks")?,
             accounts: Accounts::new(loaded, limits)?,
             counters: loaded.map("counters")?,
             counter_names: loaded.counter_names()?,
@@ -78,7 +80,7 @@ impl Tables {
     }
 
     pub fn remove_peer(&self, vni: u32, address: Ipv4Addr) -> Result<()> {
-        remove(&self.peers, bytes_of(&address_key(vni, address)))
+        self.peers.remove(bytes_of(&address_key(vni, address)))
     }
 
     /// An endpoint of this node: from now on it may have sockets, and SYNs for it are dispatched.
@@ -89,7 +91,7 @@ impl Tables {
 
     /// No more sockets first, then no more of what they can do.
     pub fn remove_endpoint(&self, key: EndpointKey) -> Result<()> {
-        let removed = remove(&self.endpoints, bytes_of(&sf_endpoint_key::from(key)));
+        let removed = self.endpoints.remove(bytes_of(&sf_endpoint_key::from(key)));
         removed.and(self.accounts.close(key))
     }
 
@@ -100,11 +102,11 @@ impl Tables {
 
     /// SYNs from this underlay address are believed.
     pub fn set_node(&self, address: Ipv4Addr) -> Result<()> {
-        put_bytes(&self.nodes, &be32(address).to_ne_bytes(), &[1])
+        self.nodes.put(&be32(address).to_ne_bytes(), &[1])
     }
 
     pub fn remove_node(&self, address: Ipv4Addr) -> Result<()> {
-        remove(&self.nodes, &be32(address).to_ne_bytes())
+        self.nodes.remove(&be32(address).to_ne_bytes())
     }
 
     /// `aliases`: the first address of its block in the node's namespace, while it has a router here.
@@ -117,52 +119,83 @@ impl Tables {
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix_length)).unwrap_or(0);
         let aliases = aliases.map_or(0, be32);
         let value = sf_network { prefix: be32(prefix), mask: mask.to_be(), aliases };
-        put_bytes(&self.networks, &vni.to_ne_bytes(), bytes_of(&value))
+        self.networks.put(&vni.to_ne_bytes(), bytes_of(&value))
     }
 
     pub fn remove_network(&self, vni: u32) -> Result<()> {
-        remove(&self.networks, &vni.to_ne_bytes())
+        self.networks.remove(&vni.to_ne_bytes())
     }
 
     /// A network's router namespace, by its cookie: its uplink has index `router_index` there and `node_index` in the
     /// node's namespace, which is `node_nsid` there.
     pub fn set_router(&self, vni: u32, cookie: u64, node_nsid: u32, router_index: u32, node_index: u32) -> Result<()> {
         let value = sf_router { vni, node_nsid, uplink: router_index };
-        put_bytes(&self.routers, &cookie.to_ne_bytes(), bytes_of(&value))?;
-        put_bytes(&self.uplinks, &node_index.to_ne_bytes(), &vni.to_ne_bytes())
+        self.routers.put(&cookie.to_ne_bytes(), bytes_of(&value))?;
+        self.uplinks.put(&node_index.to_ne_bytes(), &vni.to_ne_bytes())
     }
 
     pub fn remove_router(&self, cookie: u64, node_index: u32) -> Result<()> {
-        let removed = remove(&self.routers, &cookie.to_ne_bytes());
-        removed.and(remove(&self.uplinks, &node_index.to_ne_bytes()))
+        let removed = self.routers.remove(&cookie.to_ne_bytes());
+        removed.and(self.uplinks.remove(&node_index.to_ne_bytes()))
     }
 
     /// Containers may not connect to the address although the host itself does not have it: it has a route there.
     pub fn guard_address(&self, address: Ipv4Addr) -> Result<()> {
-        put_bytes(&self.guarded, &be32(address).to_ne_bytes(), &[1])
+        self.guarded.put(&be32(address).to_ne_bytes(), &[1])
     }
 
     pub fn unguard_address(&self, address: Ipv4Addr) -> Result<()> {
-        remove(&self.guarded, &be32(address).to_ne_bytes())
+        self.guarded.remove(&be32(address).to_ne_bytes())
     }
 
     /// Endpoints of the network may connect to this range outside of the overlay.
     pub fn allow_egress(&self, vni: u32, range: (Ipv4Addr, u8)) -> Result<()> {
-        put_bytes(&self.egress, bytes_of(&egress_key(vni, range)), &[range.1])
+        self.egress.put(bytes_of(&egress_key(vni, range)), &[range.1])
     }
 
     pub fn withdraw_egress(&self, vni: u32, range: (Ipv4Addr, u8)) -> Result<()> {
-        remove(&self.egress, bytes_of(&egress_key(vni, range)))
+        self.egress.remove(bytes_of(&egress_key(vni, range)))
     }
 
     /// SYNs to `host_port` of the node go to `port` of the endpoint.
     pub fn set_published(&self, host_port: u16, key: EndpointKey, port: u16) -> Result<()> {
         let value = sf_published { endpoint: key.into(), port, pad: 0 };
-        put_bytes(&self.published, &host_port.to_ne_bytes(), bytes_of(&value))
+        self.published.put(&host_port.to_ne_bytes(), bytes_of(&value))
     }
 
     pub fn remove_published(&self, host_port: u16) -> Result<()> {
-        remove(&self.published, &host_port.to_ne_bytes())
+        self.published.remove(&host_port.to_ne_bytes())
+    }
+
+    /// Whether a former agent has left the network here, and nothing was said of it since.
+    pub fn is_inherited_network(&self, vni: u32) -> bool {
+        self.networks.is_inherited(&vni.to_ne_bytes())
+    }
+
+    /// Prefix and length of a network that is written, whoever wrote it.
+    pub fn network(&self, vni: u32) -> Result<Option<(Ipv4Addr, u8)>> {
+        let bytes = self.networks.get(&vni.to_ne_bytes())?;
+        let network = bytes.as_deref().and_then(read_record::<sf_network>);
+        Ok(network.map(|it| (ipv4(it.prefix), u8::try_from(it.mask.count_ones()).unwrap_or(32))))
+    }
+
+    /// Takes away what a former agent has left about this node's own endpoints and routers and was not written since.
+    pub fn drop_inherited_of_node(&self) -> Result<()> {
+        for table in [&self.published, &self.endpoints, &self.routers, &self.uplinks] {
+            table.drop_inherited()?;
+        }
+        self.accounts.close_inherited()?;
+        self.guarded.drop_inherited().map(drop)
+    }
+
+    /// Takes away what a former agent has left about the cluster and was not written since. Says which networks lost egress
+    /// ranges.
+    pub fn drop_inherited_of_cluster(&self) -> Result<BTreeSet<u32>> {
+        for table in [&self.peers, &self.nodes, &self.networks] {
+            table.drop_inherited()?;
+        }
+        let egress = self.egress.drop_inherited()?;
+        Ok(egress.iter().filter_map(|key| Some(read_record::<sf_egress_key>(key)?.vni)).collect())
     }
 
     /// Counters of the programs, summed over the CPUs.
@@ -188,13 +221,13 @@ impl Tables {
 
 /// Addresses of the host itself, which containers may not connect to.
 pub struct HostAddresses {
-    map: MapHandle,
+    table: Arc<Table>,
     written: BTreeSet<Ipv4Addr>,
 }
 
 impl HostAddresses {
-    pub fn new(loaded: &Loaded) -> Result<Self> {
-        Ok(Self { map: loaded.map("host_addresses")?, written: BTreeSet::new() })
+    pub fn new(tables: &Tables) -> Self {
+        Self { table: Arc::clone(&tables.guarded), written: BTreeSet::new() }
     }
 
     /// Only the IPv4 ones of `addresses` from now on. New ones first, so that none of both sets is open in between.
@@ -207,10 +240,10 @@ impl HostAddresses {
             })
             .collect();
         for address in &wanted {
-            put_bytes(&self.map, &be32(*address).to_ne_bytes(), &[1])?;
+            self.table.put(&be32(*address).to_ne_bytes(), &[1])?;
         }
         for address in self.written.difference(&wanted) {
-            remove(&self.map, &be32(*address).to_ne_bytes())?;
+            self.table.remove(&be32(*address).to_ne_bytes())?;
         }
         self.written = wanted;
         Ok(())
@@ -225,21 +258,6 @@ fn egress_key(vni: u32, (base, length): (Ipv4Addr, u8)) -> sf_egress_key {
     sf_egress_key { prefix_length: 32 + u32::from(length), vni, address: be32(base) }
 }
 
-fn put<K: Record, V: Record>(map: &MapHandle, key: &K, value: &V) -> Result<()> {
-    put_bytes(map, bytes_of(key), bytes_of(value))
-}
-
-pub(super) fn put_bytes(map: &MapHandle, key: &[u8], value: &[u8]) -> Result<()> {
-    map.update(key, value, MapFlags::ANY)
-        .map_err(|error| bpf_error(format!("write to BPF map {}", map.name().to_string_lossy()), &error))
-}
-
-/// Idempotent.
-pub(super) fn remove(map: &MapHandle, key: &[u8]) -> Result<()> {
-    match map.delete(key) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(bpf_error(format!("delete from BPF map {}", map.name().to_string_lossy()), &error))
-        }
-        _ => Ok(()),
-    }
+fn put<K: Record, V: Record>(table: &Table, key: &K, value: &V) -> Result<()> {
+    table.put(bytes_of(key), bytes_of(value))
 }

@@ -1,4 +1,5 @@
-//! Owns the agent's cgroup: the programs are attached to it, and sockets belong to the cgroup of whoever creates them.
+//! Owns the node's cgroup: the programs are attached to it, and sockets belong to the cgroup of whoever creates them, which
+//! is the node's keeper.
 //!
 //! The version-2 hierarchy may be mounted anywhere, beside version 1; it is looked up, never assumed.
 //!
@@ -27,24 +28,20 @@ const MARK: &CStr = c"trusted.slimfast";
 const EMPTYING_TIMEOUT: Duration = Duration::from_secs(2);
 const EMPTYING_POLL: Duration = Duration::from_millis(10);
 
-/// A cgroup that this process made and has moved into. Dropping it changes nothing; see [`Cgroup::leave`].
+/// A node's cgroup. Dropping it changes nothing; see [`Cgroup::remove`].
 #[derive(Debug)]
 pub struct Cgroup {
     directory: PathBuf,
-    /// Where the process was before.
-    former: PathBuf,
     /// What had to be created, outermost first.
     created: Vec<PathBuf>,
     journal: Arc<Journal>,
 }
 
 impl Cgroup {
-    /// Creates the cgroup `path` (below the mount, for example "slimfast/node-1") and moves this process into it.
-    /// Existing directories are used as they are.
-    pub fn join(path: &str, journal: &Arc<Journal>) -> Result<Self> {
+    /// Creates the cgroup `path` (below the mount, for example "slimfast/node-1"). Existing directories are used as they are.
+    pub fn create(path: &str, journal: &Arc<Journal>) -> Result<Self> {
         let mount = find_mount()?;
         let relative = check_path(path)?;
-        let former = mount.join(own_path()?.trim_start_matches('/'));
         let mut undo = Undo::new();
         let mut created = Vec::new();
         let mut directory = mount;
@@ -58,10 +55,21 @@ impl Cgroup {
                 created.push(directory.clone());
             }
         }
-        step("move into the cgroup")?;
-        move_process(std::process::id(), &directory)?;
         undo.commit();
-        Ok(Cgroup { directory, former, created, journal: Arc::clone(journal) })
+        Ok(Cgroup { directory, created, journal: Arc::clone(journal) })
+    }
+
+    /// The cgroup `path` that a former agent had created, as its journal says.
+    pub fn adopt(path: &str, journal: &Arc<Journal>) -> Result<Self> {
+        let directory = find_mount()?.join(check_path(path)?);
+        if !directory.is_dir() {
+            return Err(Error::NotFound { what: format!("the cgroup {}", directory.display()) });
+        }
+        let created = journal.changes().into_iter().filter_map(|change| match change {
+            Change::Cgroup { directory } => Some(directory),
+            _ => None,
+        });
+        Ok(Cgroup { created: created.collect(), directory, journal: Arc::clone(journal) })
     }
 
     /// For attaching programs.
@@ -69,10 +77,9 @@ impl Cgroup {
         &self.directory
     }
 
-    /// Moves this process back to where it was and removes what was created, except outer cgroups that others still use.
-    /// [`Error::Conflict`] names processes that are still in the cgroup itself.
-    pub fn leave(self) -> Result<()> {
-        move_process(std::process::id(), &self.former)?;
+    /// Removes what was created, except outer cgroups that others still use. [`Error::Conflict`] names processes that are
+    /// still in the cgroup itself.
+    pub fn remove(self) -> Result<()> {
         if self.created.contains(&self.directory) {
             remove_directory(&self.directory)?;
         }
@@ -223,14 +230,6 @@ fn check_path(path: &str) -> Result<&Path> {
         ));
     }
     Ok(relative)
-}
-
-/// The cgroup v2 path of this process, from the root of the hierarchy.
-fn own_path() -> Result<String> {
-    const PATH: &str = "/proc/self/cgroup";
-    let text = fs::read_to_string(PATH).map_err(|error| Error::system("read", format!("reading {PATH}"), error))?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"));
-    path.map(str::to_owned).ok_or_else(|| Error::NotFound { what: "this process's version 2 cgroup".to_owned() })
 }
 
 /// First cgroup2 mount of a mountinfo file that shows the root of its hierarchy.

@@ -4,16 +4,21 @@
 //! One JSON file per run directory, replaced by an atomic rename and synced. It is gone once everything is undone. A
 //! record says "may have been changed": undoing tolerates that it never happened. See [`recover`].
 
+mod record;
 mod recover;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::record::{EndpointRecord, EndpointStage, NodeRecord, UplinkRecord};
+
+pub(crate) use self::recover::undo_namespace;
 pub use self::recover::{Recovered, recover};
 use super::ports::PortRange;
 use crate::error::{Error, Result};
@@ -21,7 +26,8 @@ use crate::error::{Error, Result};
 /// File name of the journal in the run directory.
 pub const FILE_NAME: &str = "journal.json";
 const TEMPORARY_NAME: &str = "journal.json.new";
-const VERSION: u32 = 1;
+/// 1 had no record of the node.
+const VERSIONS: RangeInclusive<u32> = 1..=2;
 
 /// Something on the host that was, or was about to be, changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +39,10 @@ pub enum Change {
     ReservedPorts { netns_cookie: u64, ranges: Vec<PortRange> },
     /// This cgroup directory was created.
     Cgroup { directory: PathBuf },
+    /// A BPF file system was mounted here, for pins.
+    BpfFs { directory: PathBuf },
+    /// A keeper was started for this run directory.
+    Keeper { run_dir: PathBuf },
 }
 
 /// A process, told apart from a later one with the same id.
@@ -52,6 +62,8 @@ struct Document {
     boot_id: String,
     owner: Owner,
     changes: Vec<Change>,
+    #[serde(default)]
+    node: NodeRecord,
 }
 
 /// The journal of this process for one run directory.
@@ -78,10 +90,63 @@ impl Journal {
             };
             return Err(Error::Conflict { what: format!("run directory {}", directory.display()), holder });
         }
-        let document =
-            Document { version: VERSION, boot_id: boot_id()?, owner: Owner::current()?, changes: Vec::new() };
+        let document = Document {
+            version: *VERSIONS.end(),
+            boot_id: boot_id()?,
+            owner: Owner::current()?,
+            changes: Vec::new(),
+            node: NodeRecord::default(),
+        };
         write(directory, &document)?;
         Ok(Journal { directory: directory.to_owned(), document: Mutex::new(document) })
+    }
+
+    /// Goes on with the journal of an agent that is gone. [`Error::NotFound`] when there is none of this boot,
+    /// [`Error::Conflict`] when its owner lives.
+    pub fn adopt(directory: &Path) -> Result<Self> {
+        let _lock = lock(directory)?;
+        let none = || Error::NotFound { what: format!("a journal of this boot in {}", directory.display()) };
+        let mut document = read(directory)?.ok_or_else(none)?;
+        if document.owner.alive() {
+            return Err(Error::Conflict {
+                what: format!("run directory {}", directory.display()),
+                holder: format!("the running process {}", document.owner.describe()),
+            });
+        }
+        if document.boot_id != boot_id()? {
+            return Err(none());
+        }
+        document.owner = Owner::current()?;
+        document.version = *VERSIONS.end();
+        write(directory, &document)?;
+        Ok(Journal { directory: directory.to_owned(), document: Mutex::new(document) })
+    }
+
+    /// What a former agent of this boot has written about its node. `None` without one, and while it runs.
+    pub fn peek(directory: &Path) -> Result<Option<NodeRecord>> {
+        let boot_id = boot_id()?;
+        let document = read(directory)?.filter(|document| document.boot_id == boot_id && !document.owner.alive());
+        Ok(document.map(|document| document.node))
+    }
+
+    /// Leaves everything to the next agent, which finds the journal as that of one that is gone.
+    pub fn abandon(&self) -> Result<()> {
+        let mut document = self.document();
+        document.owner = Owner { pid: 0, start_time_ticks: 0 };
+        write(&self.directory, &document)
+    }
+
+    /// What the node consists of, for the next agent.
+    pub fn node(&self) -> NodeRecord {
+        self.document().node.clone()
+    }
+
+    /// Changes what the node consists of, or nothing.
+    pub fn update_node(&self, update: impl FnOnce(&mut NodeRecord)) -> Result<()> {
+        let mut document = self.document();
+        let former = document.node.clone();
+        update(&mut document.node);
+        write(&self.directory, &document).inspect_err(|_| document.node = former)
     }
 
     /// Must come before the change itself. On failure nothing may be changed.
@@ -131,9 +196,12 @@ impl Owner {
     /// This process.
     pub fn current() -> Result<Self> {
         let pid = std::process::id();
-        let start_time_ticks =
-            start_time_ticks(pid).ok_or_else(|| Error::NotFound { what: format!("/proc/{pid}/stat") })?;
-        Ok(Owner { pid, start_time_ticks })
+        Self::of(pid).ok_or_else(|| Error::NotFound { what: format!("/proc/{pid}/stat") })
+    }
+
+    /// The process that has this id now, if there is one.
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Owner { pid, start_time_ticks: start_time_ticks(pid)? })
     }
 
     /// Whether that very process still runs.
@@ -189,7 +257,7 @@ fn read(directory: &Path) -> Result<Option<Document>> {
         Err(error) => return Err(failed("read", &path, error)),
     };
     let document: Document = serde_json::from_str(&text).map_err(|error| failed("parse", &path, error.into()))?;
-    if document.version != VERSION {
+    if !VERSIONS.contains(&document.version) {
         return Err(Error::Conflict {
             what: format!("run directory {}", directory.display()),
             holder: format!("a journal of version {}, which this version cannot read", document.version),

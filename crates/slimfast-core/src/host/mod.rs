@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod addresses;
+pub mod bpf_fs;
 pub mod cgroup;
 pub mod journal;
 pub mod netlink;

@@ -74,7 +74,8 @@ pub struct Router {
 #[derive(Debug)]
 struct Attached {
     endpoint: LocalEndpoint,
-    device_index: u32,
+    /// None for one that a former agent had, and whose device is gone.
+    device_index: Option<u32>,
 }
 
 /// Name of the router namespace of network `vni` on `node_name`.
@@ -136,6 +137,33 @@ impl Router {
             endpoints: HashMap::new(),
             remotes: Remotes::default(),
         })
+    }
+
+    /// Takes over the router that a former agent made, with `endpoints` attached. One whose device is gone is attached all the
+    /// same, so that it can be detached: [`Router::device_of`] has none then.
+    pub fn adopt(config: &RouterConfig, endpoints: &[LocalEndpoint], journal: &Arc<Journal>) -> Result<Self> {
+        let name = router_name(&config.node_name, config.vni);
+        let namespace = NetNs::open(&name)?;
+        let mut netlink = Netlink::open(&namespace)?;
+        let vxlan_index = setup::index_of(&mut netlink, VXLAN_DEVICE)?;
+        let mtu = setup::mtu_of(&mut netlink, vxlan_index)?;
+        let remotes = Remotes::inherit(setup::routes_over(&mut netlink, vxlan_index)?);
+        let mut attached = HashMap::new();
+        for endpoint in endpoints {
+            let device_index = match setup::index_of(&mut netlink, &outer_device(endpoint.id)) {
+                Ok(index) => Some(index),
+                Err(Error::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            attached.insert(endpoint.id, Attached { endpoint: endpoint.clone(), device_index });
+        }
+        let journal = Arc::clone(journal);
+        Ok(Router { name, namespace, netlink, journal, mtu, vxlan_index, endpoints: attached, remotes })
+    }
+
+    /// Remote addresses that lead somewhere.
+    pub fn remotes(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.remotes.addresses()
     }
 
     /// The router's own namespace.
@@ -221,6 +249,7 @@ impl Router {
         )?;
 
         undo.commit();
+        let device_index = Some(device_index);
         self.endpoints.insert(endpoint.id, Attached { endpoint: endpoint.clone(), device_index });
         Ok(())
     }
@@ -234,12 +263,14 @@ impl Router {
             .ok_or_else(|| Error::NotFound { what: format!("endpoint {id} in {}", self.name) })?;
         let Attached { endpoint, device_index } = attached;
         // Routes and neighbours go with the device.
-        let removed = self.netlink.request(
-            &format!("removing the veth pair of endpoint {id}"),
-            messages::delete_link(*device_index),
-            Mode::Plain,
-        );
-        tolerate(removed, libc::ENODEV)?;
+        if let Some(index) = *device_index {
+            let removed = self.netlink.request(
+                &format!("removing the veth pair of endpoint {id}"),
+                messages::delete_link(index),
+                Mode::Plain,
+            );
+            tolerate(removed, libc::ENODEV)?;
+        }
         let address = endpoint.address;
         delete_namespace(&endpoint.netns, &self.journal)?;
         self.endpoints.remove(&id);
@@ -252,7 +283,7 @@ impl Router {
 
     /// Index, in the router's namespace, of the device that leads to an attached endpoint.
     pub fn device_of(&self, id: u32) -> Option<u32> {
-        self.endpoints.get(&id).map(|attached| attached.device_index)
+        self.endpoints.get(&id).and_then(|attached| attached.device_index)
     }
 
     /// Ids of the endpoints attached here.

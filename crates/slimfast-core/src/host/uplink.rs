@@ -51,6 +51,15 @@ impl Aliases {
             })
     }
 
+    /// The block that [`Aliases::first`] and [`Aliases::prefix_length`] came from.
+    pub fn from_parts(first: Ipv4Addr, prefix_length: u8) -> Self {
+        Aliases { first: first.into(), prefix_length }
+    }
+
+    pub fn prefix_length(self) -> u8 {
+        self.prefix_length
+    }
+
     /// Stands for the node itself, and for no endpoint.
     pub fn first(self) -> Ipv4Addr {
         Ipv4Addr::from(self.first)
@@ -81,7 +90,7 @@ impl Uplink {
     /// Joins `router` to `node`. A device of that name is what a run that crashed has left: no other router of the network
     /// can be on the node.
     pub fn open(node: &NetNs, router: &NetNs, vni: u32, aliases: Aliases, mtu: u32) -> Result<Self> {
-        let name = format!("sf-{vni}");
+        let name = device_name(vni);
         let mut netlink = Netlink::open(node)?;
         let mut router_netlink = Netlink::open(router)?;
         if let Ok(left) = setup::index_of(&mut netlink, &name) {
@@ -140,6 +149,16 @@ impl Uplink {
         Ok(Self { netlink, index, router_index, node_nsid, aliases })
     }
 
+    /// Takes over the wire that a former agent made.
+    pub fn adopt(node: &NetNs, router: &NetNs, vni: u32, aliases: Aliases) -> Result<Self> {
+        let mut netlink = Netlink::open(node)?;
+        let mut router_netlink = Netlink::open(router)?;
+        let index = setup::index_of(&mut netlink, &device_name(vni))?;
+        let router_index = setup::index_of(&mut router_netlink, ROUTER_DEVICE)?;
+        let node_nsid = peer_nsid(&mut router_netlink, router_index)?;
+        Ok(Self { netlink, index, router_index, node_nsid, aliases })
+    }
+
     /// Index of the device in the node's namespace.
     pub fn index(&self) -> u32 {
         self.index
@@ -191,6 +210,11 @@ impl Uplink {
         route.attributes.push(RouteAttribute::PrefSource(RouteAddress::Inet(NODE_ALIAS)));
         route
     }
+}
+
+/// In the node's namespace.
+fn device_name(vni: u32) -> String {
+    format!("sf-{vni}")
 }
 
 /// Whatever of the network's own block comes or goes is the node's own.

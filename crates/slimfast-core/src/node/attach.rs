@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::Inner;
 use crate::datapath::listing::Cut;
 use crate::error::{Error, Result};
+use crate::host::journal::{EndpointRecord, EndpointStage, NodeRecord};
 use crate::host::overlay::{LocalEndpoint, Router, RouterConfig};
 use crate::host::ports::{PortHold, PortRange};
 use crate::owner::EndpointKey;
@@ -24,28 +25,70 @@ pub struct AttachRequest {
     /// Name of the network namespace to create for it.
     pub netns_name: String,
     pub published: Vec<PublishedPort>,
+    /// Kept with the endpoint, for the next agent.
+    pub note: String,
 }
 
 /// What an attached endpoint holds.
 pub(super) struct Attached {
-    /// Keep other programs off the host ports.
-    published: Vec<(PublishedPort, PortHold)>,
-    address: Ipv4Addr,
+    pub published: Vec<PublishedPort>,
+    pub address: Ipv4Addr,
     /// Whether the node's own processes reach it: the first to have an address of several networks is reached.
-    is_routed: bool,
+    pub is_routed: bool,
+    pub netns_name: String,
+    pub note: String,
+}
+
+/// What the keeper calls the sockets that keep other programs off a published port.
+pub(super) fn hold_label(host_port: u16) -> String {
+    format!("published:{host_port}")
 }
 
 impl Inner {
     pub(super) fn attach(&mut self, request: &AttachRequest) -> Result<()> {
         self.check_attachable(request)?;
-        self.ensure_router(request.key.vni)?;
-        let outcome = self.attach_to_router(request).and_then(|()| {
-            self.open_datapath(request).inspect_err(|_| {
-                // The error that led here is the one to report.
-                let _ = self.detach(request.key);
-            })
-        });
-        outcome.inspect_err(|_| drop(self.drop_unused_router(request.key.vni)))
+        self.host.journal.update_node(|node| node.endpoints.push(self.record_of(request)))?;
+        let outcome =
+            self.ensure_router(request.key.vni).and_then(|()| self.attach_to_router(request)).and_then(|()| {
+                self.open_datapath(request)
+                    .and_then(|()| self.set_stage(request.key, EndpointStage::Attached))
+                    .inspect_err(|_| {
+                        // The error that led here is the one to report.
+                        let _ = self.detach(request.key);
+                    })
+            });
+        outcome.inspect_err(|_| {
+            let _ = self.drop_unused_router(request.key.vni);
+            let _ = self.host.journal.update_node(|node| forget_endpoint(node, request.key));
+        })
+    }
+
+    fn record_of(&self, request: &AttachRequest) -> EndpointRecord {
+        let AttachRequest { key, address, netns_name, published, note } = request;
+        EndpointRecord {
+            endpoint: *key,
+            address: *address,
+            netns_name: netns_name.clone(),
+            published: published.iter().map(|port| (port.host_port, port.endpoint_port)).collect(),
+            is_plain: self.is_plain(*key),
+            is_routed: false,
+            stage: EndpointStage::Attaching,
+            note: note.clone(),
+        }
+    }
+
+    fn is_plain(&self, key: EndpointKey) -> bool {
+        self.state.endpoint(key).is_some_and(|endpoint| endpoint.is_plain)
+    }
+
+    fn set_stage(&self, key: EndpointKey, stage: EndpointStage) -> Result<()> {
+        let is_routed = self.attached.get(&key).is_some_and(|attached| attached.is_routed);
+        self.host.journal.update_node(|node| {
+            for record in node.endpoints.iter_mut().filter(|record| record.endpoint == key) {
+                record.stage = stage;
+                record.is_routed = is_routed;
+            }
+        })
     }
 
     fn check_attachable(&self, request: &AttachRequest) -> Result<()> {
@@ -74,12 +117,7 @@ impl Inner {
         if self.routers.contains_key(&vni) {
             return Ok(());
         }
-        let config = RouterConfig {
-            node_name: self.config.node_name.clone(),
-            vni,
-            underlay: self.config.underlay,
-            vxlan_port: self.config.vxlan_port,
-        };
+        let config = self.router_config(vni);
         let mut router = Router::ensure(&self.namespace, &config, &self.host.journal)?;
         if let Err(error) = router.set_remotes(&self.state.remotes(vni)) {
             let _ = router.destroy();
@@ -87,6 +125,15 @@ impl Inner {
         }
         self.routers.insert(vni, router);
         self.ensure_uplink(vni).inspect_err(|_| drop(self.drop_unused_router(vni)))
+    }
+
+    pub(super) fn router_config(&self, vni: u32) -> RouterConfig {
+        RouterConfig {
+            node_name: self.config.node_name.clone(),
+            vni,
+            underlay: self.config.underlay,
+            vxlan_port: self.config.vxlan_port,
+        }
     }
 
     fn drop_unused_router(&mut self, vni: u32) -> Result<()> {
@@ -100,10 +147,12 @@ impl Inner {
     }
 
     fn attach_to_router(&mut self, request: &AttachRequest) -> Result<()> {
-        let AttachRequest { key, address, netns_name, .. } = request;
+        let AttachRequest { key, address, netns_name, note, .. } = request;
         let endpoint = LocalEndpoint { id: key.id, address: *address, netns: netns_name.clone() };
         self.routers.get_mut(&key.vni).ok_or(Error::Closed)?.attach(&endpoint)?;
-        self.attached.insert(*key, Attached { published: Vec::new(), address: *address, is_routed: false });
+        let (netns_name, note) = (netns_name.clone(), note.clone());
+        let attached = Attached { published: Vec::new(), address: *address, is_routed: false, netns_name, note };
+        self.attached.insert(*key, attached);
         Ok(())
     }
 
@@ -111,31 +160,33 @@ impl Inner {
         let AttachRequest { key, address, published, .. } = request;
         self.parts.tables.set_endpoint(*key, *address)?;
         // A plain endpoint's runtime is refused when it brings a seccomp listener.
-        if !self.state.endpoint(*key).is_some_and(|endpoint| endpoint.is_plain) {
+        if !self.is_plain(*key) {
             self.lead_to_node(key.vni, key.id)?;
-            self.parts.sockets.admit(*key);
+            self.parts.keeper.admit(*key)?;
         }
         let is_routed = self.route_from_node(key.vni, *address)?;
         self.attached.get_mut(key).ok_or(Error::Closed)?.is_routed = is_routed;
         for port in published {
             let hold = PortHold::acquire_in(&self.namespace, PortRange::block(port.host_port, 1)?)?;
+            self.attached.get_mut(key).ok_or(Error::Closed)?.published.push(*port);
+            self.parts.keeper.hold(&hold_label(port.host_port), hold.sockets())?;
             self.parts.tables.set_published(port.host_port, *key, port.endpoint_port)?;
-            let attached = self.attached.get_mut(key).ok_or(Error::Closed)?;
-            attached.published.push((*port, hold));
         }
         Ok(())
     }
 
     /// Goes on past failures and returns the first: whatever can be taken away is.
     pub(super) fn detach(&mut self, key: EndpointKey) -> Result<()> {
+        if !self.attached.contains_key(&key) {
+            return Ok(());
+        }
+        let mut outcome = self.set_stage(key, EndpointStage::Detaching);
         let Some(attached) = self.attached.remove(&key) else { return Ok(()) };
         // First no new sockets, then no new connections, then the ones that are there.
-        self.parts.sockets.dismiss(key);
-        self.parts.admission.stop_endpoint(key);
-        let mut outcome = Ok(());
-        for (port, hold) in attached.published {
+        outcome = outcome.and(self.parts.keeper.dismiss(key));
+        for port in attached.published {
             outcome = outcome.and(self.parts.tables.remove_published(port.host_port));
-            drop(hold);
+            outcome = outcome.and(self.parts.keeper.release(&hold_label(port.host_port)));
         }
         outcome = outcome.and(self.parts.tables.remove_endpoint(key));
         outcome = outcome.and(self.cut(Cut::Endpoint(key)).map(drop));
@@ -143,6 +194,11 @@ impl Inner {
             outcome = outcome.and(self.withdraw_from_node(key.vni, attached.address));
         }
         let detached = self.routers.get_mut(&key.vni).map_or(Ok(()), |router| router.detach(key.id));
-        outcome.and(detached).and(self.drop_unused_router(key.vni))
+        outcome = outcome.and(detached).and(self.drop_unused_router(key.vni));
+        outcome.and(self.host.journal.update_node(|node| forget_endpoint(node, key)))
     }
+}
+
+fn forget_endpoint(node: &mut NodeRecord, key: EndpointKey) {
+    node.endpoints.retain(|record| record.endpoint != key);
 }

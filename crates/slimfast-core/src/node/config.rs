@@ -1,10 +1,12 @@
 //! What a node is opened with.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::datapath::accounts::EndpointLimits;
 use crate::error::{Error, Result};
+use crate::host::ports::PortRange;
 
 /// Front ports of one node at most: more would not help before the host's memory runs out.
 const MAX_FRONT_PORTS: u16 = 64;
@@ -22,8 +24,10 @@ pub struct NodeConfig {
     pub front_count: u16,
     /// cgroup v2 path below the mount.
     pub cgroup: String,
-    /// Directory for the seccomp socket and the journal.
+    /// Directory for sockets, pins and the journal.
     pub run_dir: PathBuf,
+    /// The program `slimfast-keeper`.
+    pub keeper: PathBuf,
     /// UDP port of the VXLAN overlay.
     pub vxlan_port: u16,
     /// What each endpoint of the node may have.
@@ -54,10 +58,30 @@ impl NodeConfig {
         if self.vxlan_port == 0 {
             return Err(Error::invalid("vxlanPort", "must be 1 to 65535"));
         }
+        if !self.keeper.is_absolute() {
+            return Err(Error::invalid("keeper", format!("{} is not an absolute path", self.keeper.display())));
+        }
         if !self.run_dir.is_absolute() {
             return Err(Error::invalid("runDir", format!("{} is not an absolute path", self.run_dir.display())));
         }
         self.endpoint_limits.check()
+    }
+
+    /// The block of front ports, once checked.
+    pub(super) fn front_ports(&self) -> Result<PortRange> {
+        PortRange::block(self.front_first, self.front_count)
+    }
+
+    /// What the next agent must be opened with as well, to take the node over.
+    pub(super) fn options(&self) -> BTreeMap<String, String> {
+        let options = [
+            ("nodeName", self.node_name.clone()),
+            ("underlayAddress", self.underlay.to_string()),
+            ("frontPorts", format!("{}:{}", self.front_first, self.front_count)),
+            ("cgroup", self.cgroup.clone()),
+            ("vxlanPort", self.vxlan_port.to_string()),
+        ];
+        options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -82,6 +106,7 @@ mod tests {
             front_count: 16,
             cgroup: "slimfast/node-1".into(),
             run_dir: "/run/slimfast/node-1".into(),
+            keeper: "/usr/libexec/slimfast-keeper".into(),
             vxlan_port: 4789,
             endpoint_limits: EndpointLimits::default(),
         }
@@ -109,5 +134,6 @@ mod tests {
         let limits = EndpointLimits { connects_per_second: 0, ..EndpointLimits::default() };
         assert_eq!(wrong_field(NodeConfig { endpoint_limits: limits, ..config() }), "endpointLimits.connectsPerSecond");
         assert_eq!(wrong_field(NodeConfig { run_dir: "run".into(), ..config() }), "runDir");
+        assert_eq!(wrong_field(NodeConfig { keeper: "slimfast-keeper".into(), ..config() }), "keeper");
     }
 }

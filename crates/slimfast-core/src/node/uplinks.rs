@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::Inner;
 use crate::error::{Error, Result};
+use crate::host::journal::UplinkRecord;
 use crate::host::netns::NetNs;
 use crate::host::uplink::{Aliases, Uplink};
 
@@ -14,9 +15,14 @@ impl Inner {
             return Ok(());
         }
         let router = self.routers.get(&vni).ok_or(Error::Closed)?;
-        let network = self.state.network(vni).ok_or_else(|| Error::NotFound { what: format!("network {vni}") })?;
+        let (_, prefix_length) = self.prefix_of(vni)?;
         let taken: Vec<_> = self.uplinks.values().map(Uplink::aliases).collect();
-        let aliases = Aliases::choose(network.prefix_length, &taken)?;
+        let aliases = Aliases::choose(prefix_length, &taken)?;
+        let record = UplinkRecord { vni, first: aliases.first(), prefix_length };
+        self.host.journal.update_node(|node| {
+            node.uplinks.retain(|uplink| uplink.vni != vni);
+            node.uplinks.push(record);
+        })?;
         let uplink = Uplink::open(&self.namespace, router.namespace(), vni, aliases, router.mtu())?;
         let attached = self.attach_uplink(vni, &uplink, router.namespace());
         self.uplinks.insert(vni, uplink);
@@ -26,14 +32,21 @@ impl Inner {
         })
     }
 
-    fn attach_uplink(&self, vni: u32, uplink: &Uplink, router: &NetNs) -> Result<()> {
-        let network = self.state.network(vni).ok_or_else(|| Error::NotFound { what: format!("network {vni}") })?;
+    /// What the state says of the network; what a former agent has left of it, until that has come.
+    fn prefix_of(&self, vni: u32) -> Result<(Ipv4Addr, u8)> {
+        let known = self.state.network(vni).map(|network| (network.prefix, network.prefix_length));
+        let known = known.map_or_else(|| self.parts.tables.network(vni), |known| Ok(Some(known)))?;
+        known.ok_or_else(|| Error::NotFound { what: format!("network {vni}") })
+    }
+
+    /// Also puts the programs at the ends of a wire into the place of a former agent's.
+    pub(super) fn attach_uplink(&self, vni: u32, uplink: &Uplink, router: &NetNs) -> Result<()> {
+        let prefix = self.prefix_of(vni)?;
         let (node_index, router_index) = (uplink.index(), uplink.router_index());
         self.parts.tables.set_router(vni, router.cookie()?, uplink.node_nsid(), router_index, node_index)?;
         // The guard of the node before anything leads there.
         self.parts.loaded.attach_egress("sf_to_node", router, router_index)?;
         self.parts.loaded.attach_egress("sf_from_node", &self.namespace, node_index)?;
-        let prefix = (network.prefix, network.prefix_length);
         self.parts.tables.set_network(vni, prefix, Some(uplink.aliases().first()))
     }
 
@@ -49,7 +62,8 @@ impl Inner {
                 router.namespace().cookie().and_then(|it| self.parts.tables.remove_router(it, uplink.index()));
             outcome = outcome.and(removed);
         }
-        outcome.and(uplink.close())
+        outcome = outcome.and(uplink.close());
+        outcome.and(self.host.journal.update_node(|node| node.uplinks.retain(|uplink| uplink.vni != vni)))
     }
 
     /// TCP for the endpoint's accelerated listeners and connections goes to the node's namespace.

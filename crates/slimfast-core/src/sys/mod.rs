@@ -4,7 +4,9 @@
 pub mod clock;
 pub mod host_socket;
 pub mod limits;
+pub mod mount;
 pub mod netns;
+pub mod process;
 pub mod seccomp;
 pub mod target;
 pub mod tcp;

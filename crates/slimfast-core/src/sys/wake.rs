@@ -35,10 +35,15 @@ impl Wake {
 
     /// Sleeps until `duration` has passed or the wake is set.
     pub fn sleep(&self, duration: Duration) {
+        self.is_set_within(duration);
+    }
+
+    /// As [`sleep`](Self::sleep); says whether the wake is set.
+    pub fn is_set_within(&self, duration: Duration) -> bool {
         let mut entry = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let milliseconds = i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: one entry, as announced. An early return does no harm.
-        unsafe { libc::poll(&raw mut entry, 1, milliseconds) };
+        unsafe { libc::poll(&raw mut entry, 1, milliseconds) > 0 }
     }
 }
 

@@ -3,13 +3,18 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CoreConfig } from "../types.js";
 import type { Answer, Call, Failure } from "./driver.js";
 
 /** The compiled one, from `ts/` and from `dist/` alike. */
 const DRIVER = fileURLToPath(new URL("../../dist/testing/driver.js", import.meta.url));
+/** Where cargo puts it. */
+const KEEPER = resolve(
+  process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../../target", import.meta.url)),
+  "release/slimfast-keeper",
+);
 const FACADE = new URL("../../dist/index.js", import.meta.url).href;
 
 /** An error of the core, as it arrived over there. */
@@ -31,8 +36,8 @@ export class NodeProcess {
   readonly config: CoreConfig;
   readonly #namespace = `sf-${this.name}`;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
-  readonly #child: ChildProcess;
-  readonly #ended: Promise<undefined>;
+  #child: ChildProcess;
+  #ended: Promise<undefined>;
   #calls = 0;
 
   constructor() {
@@ -49,18 +54,40 @@ export class NodeProcess {
       frontPortCount: 16,
       cgroup: `slimfast/${this.name}`,
       runDir: join(this.directory, "run"),
+      keeperPath: KEEPER,
       vxlanPort: 4789,
       endpointLimits: { sockets: null, listeners: null, connectsPerSecond: null },
     };
-    this.#child = spawn("nsenter", [`--net=/run/netns/${this.#namespace}`, process.execPath, DRIVER], {
+    this.#child = this.#spawn();
+    this.#ended = once(this.#child, "exit").then(() => undefined);
+  }
+
+  #spawn(): ChildProcess {
+    const child = spawn("nsenter", [`--net=/run/netns/${this.#namespace}`, process.execPath, DRIVER], {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       serialization: "advanced",
     });
-    this.#ended = once(this.#child, "exit").then(() => undefined);
-    this.#child.on("message", (answer: Answer) => {
+    child.on("message", (answer: Answer) => {
       this.#waiting.get(answer.id)?.(answer);
       this.#waiting.delete(answer.id);
     });
+    return child;
+  }
+
+  /** Ends the process by a signal, and starts another one in the same namespace. */
+  async restart(signal: NodeJS.Signals): Promise<void> {
+    this.#child.kill(signal);
+    await this.#ended;
+    this.#child = this.#spawn();
+    this.#ended = once(this.#child, "exit").then(() => undefined);
+  }
+
+  /** Of the keeper of this node; undefined if there is none. */
+  keeperPid(): number | undefined {
+    const pids = readFileSync(join(cgroupMount(), this.config.cgroup, "cgroup.procs"), "utf8")
+      .trim()
+      .split("\n");
+    return pids.length === 1 && pids[0] !== "" ? Number(pids[0]) : undefined;
   }
 
   /** @throws RemoteError */

@@ -84,42 +84,30 @@ fn an_outer_cgroup_goes_with_the_last_of_those_who_share_it_unless_it_was_there_
     fs::remove_dir(&foreign).expect("remove");
 }
 
-/// Set for a copy of this program that runs [`joins_and_leaves`] alone, and so may move itself.
-const ALONE: &str = "SLIMFAST_TEST_CGROUP_ALONE";
-
 #[test]
-fn joins_and_leaves() {
+fn is_created_whole_or_not_at_all_and_taken_over_by_the_next_agent() {
     require_root();
-    if std::env::var_os(ALONE).is_none() {
-        let program = std::env::current_exe().expect("this program");
-        let test = std::thread::current().name().expect("the test's name").to_owned();
-        let outcome =
-            Command::new(program).args([&test, "--exact", "--nocapture"]).env(ALONE, "1").output().expect("run");
-        let text = String::from_utf8_lossy(&outcome.stdout).into_owned() + &String::from_utf8_lossy(&outcome.stderr);
-        assert!(outcome.status.success() && text.contains("1 passed"), "{text}");
-        return;
-    }
     let run_dir = RunDir::new();
-    let before = own_path().expect("own cgroup");
     let name = unique("cgroup");
     let (outer, path) = (find_mount().expect("cgroup2").join(&name), format!("{name}/node-1"));
     for step in 0..10 {
-        let (outcome, failed) = super::super::steps::fail_at(step, || Cgroup::join(&path, &run_dir.journal));
+        let (outcome, failed) = super::super::steps::fail_at(step, || Cgroup::create(&path, &run_dir.journal));
         if failed {
             outcome.expect_err("injected");
-            assert!(!outer.exists() && own_path().expect("own cgroup") == before, "after step {step}");
+            assert!(!outer.exists(), "after step {step}");
             assert_eq!(run_dir.journal.changes(), []);
             continue;
         }
-        assert_eq!(step, 3);
-        let cgroup = outcome.expect("join");
-        assert_eq!(own_path().expect("own cgroup"), format!("/{path}"));
+        assert_eq!(step, 2);
+        let cgroup = outcome.expect("create");
         assert_eq!(cgroup.directory(), outer.join("node-1"));
         assert_eq!(run_dir.journal.changes().len(), 2);
-        cgroup.leave().expect("leave");
-        assert_eq!(own_path().expect("own cgroup"), before);
+        drop(cgroup);
+        let adopted = Cgroup::adopt(&path, &run_dir.journal).expect("adopt");
+        adopted.remove().expect("remove");
         assert!(!outer.exists());
         assert_eq!(run_dir.journal.changes(), []);
+        assert!(matches!(Cgroup::adopt(&path, &run_dir.journal), Err(Error::NotFound { .. })));
         return;
     }
     panic!("it never succeeded");

@@ -9,7 +9,8 @@ use super::{Change, boot_id, lock, read, remove, write};
 use crate::error::{Error, Result};
 use crate::host::netlink::{Mode, Netlink};
 use crate::host::netns::{self, NetNs};
-use crate::host::{cgroup, ports};
+use crate::host::{bpf_fs, cgroup, ports};
+use crate::keeper::Keeper;
 
 /// What [`recover`] did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -69,12 +70,14 @@ fn undo(change: &Change) -> Result<()> {
             None => Ok(()),
         },
         Change::Cgroup { directory } => cgroup::recover_directory(directory),
+        Change::BpfFs { directory } => bpf_fs::recover_directory(directory),
+        Change::Keeper { run_dir } => Keeper::find(run_dir)?.map_or(Ok(()), Keeper::stop),
     }
 }
 
 /// Removes the namespace's virtual devices at once (a namespace dies only some time after its last user, and its VXLAN
 /// device would block the network id until then), then its name.
-fn undo_namespace(name: &str) -> Result<()> {
+pub(crate) fn undo_namespace(name: &str) -> Result<()> {
     match NetNs::open(name) {
         Ok(namespace) => {
             // A name that was never mounted, or a damaged namespace: deleting the name is all that can be done.

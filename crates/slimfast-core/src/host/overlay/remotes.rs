@@ -30,6 +30,20 @@ pub(super) struct Plan {
 }
 
 impl Remotes {
+    /// What the kernel has already, as (address, node): of an agent that is gone.
+    pub fn inherit(routes: impl IntoIterator<Item = (Ipv4Addr, Ipv4Addr)>) -> Self {
+        let mut remotes = Self::default();
+        for (address, node) in routes {
+            remotes.nodes.insert(address, node);
+            *remotes.addresses_of.entry(node).or_default() += 1;
+        }
+        remotes
+    }
+
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.nodes.keys().copied()
+    }
+
     /// The request that routes `address` to its node, if it is known.
     pub fn request_for(&self, address: Ipv4Addr, device: u32) -> Option<Message> {
         let node = self.nodes.get(&address)?;

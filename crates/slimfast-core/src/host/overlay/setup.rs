@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{LinkAttribute, State};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 
 use super::super::addresses;
 use super::super::netlink::{Mode, Netlink};
@@ -98,17 +100,39 @@ pub(crate) fn await_carrier(netlink: &mut Netlink, index: u32) -> Result<()> {
 /// MTU of the device that has the underlay address.
 pub(super) fn underlay_mtu(netlink: &mut Netlink, underlay: Ipv4Addr) -> Result<u32> {
     let index = addresses::device_with(netlink, IpAddr::V4(underlay))?.ok_or_else(|| addresses::not_local(underlay))?;
-    let answer = netlink.get("reading the underlay device's MTU", messages::get_link(index))?;
-    let Message::NewLink(link) = answer else { return Err(no_mtu(underlay)) };
+    mtu_of(netlink, index)
+}
+
+pub(super) fn mtu_of(netlink: &mut Netlink, index: u32) -> Result<u32> {
+    let none = || Error::NotFound { what: format!("an MTU of device {index}") };
+    let answer = netlink.get("reading a device's MTU", messages::get_link(index))?;
+    let Message::NewLink(link) = answer else { return Err(none()) };
     let mtu = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Mtu(mtu) => Some(*mtu),
         _ => None,
     });
-    mtu.ok_or_else(|| no_mtu(underlay))
+    mtu.ok_or_else(none)
 }
 
-fn no_mtu(underlay: Ipv4Addr) -> Error {
-    Error::NotFound { what: format!("an MTU of the device with underlay address {underlay}") }
+/// The IPv4 routes to single addresses that go over the device, as (address, gateway).
+pub(super) fn routes_over(netlink: &mut Netlink, device: u32) -> Result<Vec<(Ipv4Addr, Ipv4Addr)>> {
+    let mut ask = RouteMessage::default();
+    ask.header.address_family = AddressFamily::Inet;
+    let routes = netlink.dump("listing the router's routes", Message::GetRoute(ask))?;
+    let over = routes.into_iter().filter_map(|message| {
+        let Message::NewRoute(route) = message else { return None };
+        let (mut address, mut gateway, mut is_over) = (None, None, false);
+        for attribute in &route.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(to)) => address = Some(*to),
+                RouteAttribute::Gateway(RouteAddress::Inet(by)) => gateway = Some(*by),
+                RouteAttribute::Oif(index) => is_over = *index == device,
+                _ => {}
+            }
+        }
+        if is_over && route.header.destination_prefix_length == 32 { address.zip(gateway) } else { None }
+    });
+    Ok(over.collect())
 }
 
 /// The kernel's reasons for refusing a VXLAN device, in our words.

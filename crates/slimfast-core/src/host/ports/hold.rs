@@ -13,12 +13,12 @@ use super::range::PortRange;
 use crate::error::{Error, Result};
 use crate::sys;
 
-/// Ports that this process keeps others from binding, as long as it lives.
+/// Ports that others cannot bind, as long as this lives or somebody else has its sockets.
 #[derive(Debug)]
 pub struct PortHold {
     range: PortRange,
     /// One per port: on both families at once where the host has IPv6.
-    _sockets: Vec<OwnedFd>,
+    sockets: Vec<OwnedFd>,
 }
 
 impl PortHold {
@@ -33,11 +33,16 @@ impl PortHold {
             step("hold a port")?;
             namespace.run(|| hold(port))
         });
-        Ok(PortHold { range, _sockets: sockets.collect::<Result<_>>()? })
+        Ok(PortHold { range, sockets: sockets.collect::<Result<_>>()? })
     }
 
     pub fn range(&self) -> PortRange {
         self.range
+    }
+
+    /// For somebody else to keep open.
+    pub fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
     }
 }
 

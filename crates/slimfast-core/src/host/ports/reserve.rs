@@ -43,6 +43,19 @@ impl Reservation {
         Ok(Reservation { namespace, journal: Arc::clone(journal), added, change })
     }
 
+    /// What a former agent had added to the caller's namespace, as its journal says.
+    pub fn adopt(journal: &Arc<Journal>) -> Result<Self> {
+        let namespace = NetNs::current()?;
+        let own = namespace.cookie()?;
+        let change = journal.changes().into_iter().find_map(|change| match &change {
+            Change::ReservedPorts { netns_cookie, ranges } if *netns_cookie == own => Some((ranges.clone(), change)),
+            _ => None,
+        });
+        let (added, change) =
+            change.ok_or_else(|| Error::NotFound { what: "the front ports in the journal".into() })?;
+        Ok(Reservation { namespace, journal: Arc::clone(journal), added, change })
+    }
+
     /// Takes out what [`Reservation::acquire`] put in, and nothing that others have added meanwhile.
     pub fn release(self) -> Result<()> {
         self.namespace.run(|| release_reserved_here(&self.added))?;

@@ -1,0 +1,249 @@
+//! The agent's side of a keeper: finding it, starting it, and asking it.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::line::Line;
+use super::protocol::{Held, KeeperEvent, Reply, Request, VERSION};
+use super::{SECCOMP_SOCKET, SOCKET, server};
+use crate::error::{Error, Result};
+use crate::host::journal::Owner;
+use crate::owner::EndpointKey;
+use crate::sys;
+use crate::sys::unix::peer_credentials;
+use crate::sys::wake::spawn;
+
+/// Of one answer: the keeper does nothing that waits.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until a keeper that was told to end has ended, before it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(8);
+const END_POLL: Duration = Duration::from_millis(5);
+/// File name of what a keeper says on stderr, in the run directory: nothing, unless it fails.
+const LOG: &str = "keeper.log";
+
+/// What a keeper is started with.
+#[derive(Debug, Clone)]
+pub struct KeeperStart<'a> {
+    /// The program `slimfast-keeper`.
+    pub program: &'a Path,
+    pub run_dir: &'a Path,
+    /// Directory of the node's cgroup.
+    pub cgroup: &'a Path,
+}
+
+/// A node's keeper, which lives on when this is dropped.
+#[derive(Debug)]
+pub struct Keeper {
+    line: Mutex<Line>,
+    process: Owner,
+    socket: PathBuf,
+}
+
+/// Takes a keeper's events. Dropping it ends that; the keeper collects what happens until the next one comes.
+#[derive(Debug)]
+pub struct KeeperWatch {
+    stream: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// The keeper of `run_dir`. `None` if none runs there.
+    pub fn find(run_dir: &Path) -> Result<Option<Self>> {
+        let socket = run_dir.join(SOCKET);
+        let stream = match UnixStream::connect(&socket) {
+            Ok(stream) => stream,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(failed("connect", error)),
+        };
+        let (_, pid) = peer_credentials(stream.as_fd()).map_err(|error| failed("getsockopt", error))?;
+        // It may end at any moment, and has then ended.
+        let Some(process) = Owner::of(pid.unsigned_abs()) else { return Ok(None) };
+        let line = Line::new(stream);
+        line.set_timeout(Some(ANSWER_TIMEOUT)).map_err(|error| failed("setsockopt", error))?;
+        Ok(Some(Self { line: Mutex::new(line), process, socket }))
+    }
+
+    /// Starts a keeper in the network namespace of the calling thread. It belongs to no session and to no parent: signals
+    /// that end the caller do not reach it.
+    pub fn start(start: &KeeperStart<'_>) -> Result<Self> {
+        let KeeperStart { program, run_dir, cgroup } = start;
+        let log = run_dir.join(LOG);
+        let stderr = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&log)
+            .map_err(|error| Error::system("open", format!("opening {}", log.display()), error))?;
+        let mut starter = Command::new(program)
+            .args(server::arguments(run_dir, cgroup))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(|error| {
+                let remedy = "it is built with the rest, by ./slimfast build";
+                Error::system("exec", format!("starting the keeper {} ({remedy})", program.display()), error)
+            })?;
+        let mut said = String::new();
+        let read = starter.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut said));
+        // The starter has ended; the keeper itself is nobody's child.
+        starter.wait().map_err(|error| failed("wait4", error))?;
+        if !matches!(read, Some(Ok(1..))) {
+            let reason = std::fs::read_to_string(&log).unwrap_or_default();
+            let reason =
+                if reason.trim().is_empty() { "it has ended at once".into() } else { reason.trim().to_owned() };
+            return Err(Error::system("exec", "starting the keeper", io::Error::other(reason)));
+        }
+        Self::find(run_dir)?.ok_or_else(|| failed("connect", io::Error::other("it has ended at once")))
+    }
+
+    /// Whether this agent can go on with it.
+    pub fn is_compatible(&self) -> Result<bool> {
+        match self.ask(&Request::Hello, &[])? {
+            Reply::Hello { version, .. } => Ok(version == VERSION),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The keeper's process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    /// From now on the endpoint's containers are let in, and get sockets.
+    pub fn admit(&self, endpoint: EndpointKey) -> Result<()> {
+        self.done(&Request::Admit { endpoint }, &[])
+    }
+
+    /// From now on they are not, and those that are in get ENETDOWN. Idempotent.
+    pub fn dismiss(&self, endpoint: EndpointKey) -> Result<()> {
+        self.done(&Request::Dismiss { endpoint }, &[])
+    }
+
+    /// Every endpoint that it knows.
+    pub fn endpoints(&self) -> Result<Vec<Held>> {
+        match self.ask(&Request::Endpoints, &[])? {
+            Reply::Endpoints { endpoints } => Ok(endpoints),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Counters of the hand-out of sockets, by name; they grow from 0 while the keeper runs.
+    pub fn counters(&self) -> Result<Vec<(String, u64)>> {
+        match self.ask(&Request::Counters, &[])? {
+            Reply::Counters { counters } => Ok(counters),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lets it keep `sockets` open, in place of what it has under that label.
+    pub fn hold(&self, label: &str, sockets: &[OwnedFd]) -> Result<()> {
+        let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+        self.done(&Request::Hold { label: label.to_owned() }, &fds)
+    }
+
+    /// It closes what it holds under the label. Idempotent.
+    pub fn release(&self, label: &str) -> Result<()> {
+        self.done(&Request::Release { label: label.to_owned() }, &[])
+    }
+
+    /// What it holds.
+    pub fn labels(&self) -> Result<Vec<String>> {
+        match self.ask(&Request::Labels, &[])? {
+            Reply::Labels { labels } => Ok(labels),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Calls `happened` on a thread of its own for each event, and `None` if the keeper ends.
+    pub fn watch(&self, happened: impl Fn(Option<KeeperEvent>) + Send + 'static) -> Result<KeeperWatch> {
+        let stream = UnixStream::connect(&self.socket).map_err(|error| failed("connect", error))?;
+        let mut line = Line::new(stream.try_clone().map_err(|error| failed("dup", error))?);
+        match ask(&mut line, &Request::Events, &[])? {
+            Reply::Done => {}
+            other => return Err(unexpected(&other)),
+        }
+        let body = move || {
+            while let Ok(Some((event, _))) = line.receive() {
+                happened(Some(event));
+            }
+            happened(None);
+        };
+        let thread = spawn("sf-keeper".into(), body)
+            .map_err(|error| Error::system("clone", "start the thread that watches the keeper", error))?;
+        Ok(KeeperWatch { stream, thread: Some(thread) })
+    }
+
+    /// Ends the keeper, with every listener and dispenser that it holds, and waits for its end.
+    pub fn stop(self) -> Result<()> {
+        // One that does not answer is killed all the same.
+        let _ = self.done(&Request::Stop, &[]);
+        let told = Instant::now();
+        let mut is_killed = false;
+        while self.process.alive() {
+            if told.elapsed() > END_TIMEOUT && !is_killed {
+                is_killed = true;
+                sys::process::kill(self.process.pid).map_err(|error| failed("kill", error))?;
+            }
+            std::thread::sleep(END_POLL);
+        }
+        // One that was killed has left them.
+        if let Some(run_dir) = self.socket.parent() {
+            for name in [SOCKET, SECCOMP_SOCKET, LOG] {
+                let _ = std::fs::remove_file(run_dir.join(name));
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        match self.ask(request, fds)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn ask(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply> {
+        ask(&mut self.line.lock().unwrap_or_else(PoisonError::into_inner), request, fds)
+    }
+}
+
+impl Drop for KeeperWatch {
+    fn drop(&mut self) {
+        // The keeper may have ended.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the callback has been printed by its own thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn ask(line: &mut Line, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply> {
+    line.send(request, fds).map_err(|error| failed("sendmsg", error))?;
+    match line.receive().map_err(|error| failed("recvmsg", error))? {
+        Some((Reply::Failed { reason }, _)) => Err(failed("recvmsg", io::Error::other(reason))),
+        Some((reply, _)) => Ok(reply),
+        None => Err(failed("recvmsg", io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+fn failed(syscall: &'static str, error: io::Error) -> Error {
+    Error::system(syscall, "asking the node's keeper", error)
+}
+
+fn unexpected(reply: &Reply) -> Error {
+    failed("recvmsg", io::Error::other(format!("an answer to another question: {reply:?}")))
+}

@@ -1,0 +1,237 @@
+//! Taking over a node that a former agent has left running: killed, upgraded, or told to leave it.
+//!
+//! The kernel goes on with what it has all the while: connections, listeners, pinned programs and maps, routes; and the keeper
+//! serves the containers. What an endpoint was in the middle of becoming is detached. What the maps say of the cluster stays in
+//! force until the state has come once more ([`Inner::settle`]).
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::attach::{Attached, PublishedPort, hold_label};
+use super::config::NodeConfig;
+use super::queue::EventQueue;
+use super::{FRONT_HOLD, Host, Inner, PINS, Parts};
+use crate::datapath::listing::Cut;
+use crate::datapath::pins::Pins;
+use crate::error::{Error, Result};
+use crate::host::bpf_fs::BpfFs;
+use crate::host::cgroup::Cgroup;
+use crate::host::journal::{Change, EndpointRecord, EndpointStage, Journal, undo_namespace};
+use crate::host::netns::NetNs;
+use crate::host::overlay::{LocalEndpoint, Router, router_name};
+use crate::host::ports::{PortHold, Reservation};
+use crate::host::uplink::{Aliases, Uplink};
+use crate::keeper::Keeper;
+
+/// The keeper of a node that can be taken over. `None` when there is none, and what is left is to be undone.
+///
+/// # Errors
+/// [`Error::Conflict`] when there is one that this agent cannot go on with.
+pub(super) fn find_keeper(config: &NodeConfig) -> Result<Option<Keeper>> {
+    // With its owner alive, the journal says so.
+    let Some(record) = Journal::peek(&config.run_dir)? else { return Ok(None) };
+    if !Pins::at(&config.run_dir.join(PINS)).are_live() {
+        return Ok(None);
+    }
+    let Some(keeper) = Keeper::find(&config.run_dir)? else { return Ok(None) };
+    let what = || format!("run directory {}", config.run_dir.display());
+    for (name, value) in config.options() {
+        let former = record.options.get(&name);
+        if former != Some(&value) {
+            let former = former.map_or("nothing", String::as_str);
+            let holder = format!(
+                "a node that was opened with {name} {former}, not {value}: start the agent as before, or once with --fresh, \
+                 which ends that node first"
+            );
+            return Err(Error::Conflict { what: what(), holder });
+        }
+    }
+    if !keeper.is_compatible()? {
+        let holder =
+            "a keeper of another version: end the containers of this node, and start the agent once with --fresh";
+        return Err(Error::Conflict { what: what(), holder: holder.into() });
+    }
+    Ok(Some(keeper))
+}
+
+impl Inner {
+    /// # Errors
+    /// Everything goes on as before then, and another agent may try.
+    pub(super) fn adopt(config: NodeConfig, namespace: NetNs, keeper: Keeper, queue: &Arc<EventQueue>) -> Result<Self> {
+        let journal = Arc::new(Journal::adopt(&config.run_dir)?);
+        let opened = Self::adopt_parts(config, namespace, keeper, queue, &journal);
+        let taken = opened.and_then(|mut inner| inner.take_over().map(|()| inner));
+        taken.inspect_err(|_| drop(journal.abandon()))
+    }
+
+    fn adopt_parts(
+        config: NodeConfig,
+        namespace: NetNs,
+        keeper: Keeper,
+        queue: &Arc<EventQueue>,
+        journal: &Arc<Journal>,
+    ) -> Result<Self> {
+        let host = Host {
+            reservation: Some(Reservation::adopt(journal)?),
+            cgroup: Some(Cgroup::adopt(&config.cgroup, journal)?),
+            bpf_fs: Some(BpfFs::adopt(&config.run_dir.join(PINS), journal)),
+            journal: Arc::clone(journal),
+        };
+        if !keeper.labels()?.iter().any(|label| label == FRONT_HOLD) {
+            // The former agent was killed before it could hand them over.
+            keeper.hold(FRONT_HOLD, PortHold::acquire(config.front_ports()?)?.sockets())?;
+        }
+        let loaded = host.load(&config)?;
+        let parts = Parts::around(keeper, loaded, &config, &namespace, queue)?;
+        let mut inner = Self::new(config, namespace, host, parts);
+        inner.is_adopted = true;
+        Ok(inner)
+    }
+
+    fn take_over(&mut self) -> Result<()> {
+        let mut by_network: BTreeMap<u32, Vec<EndpointRecord>> = BTreeMap::new();
+        for record in self.host.journal.node().endpoints {
+            by_network.entry(record.endpoint.vni).or_default().push(record);
+        }
+        let mut doomed = Vec::new();
+        for (vni, records) in by_network {
+            let is_there = self.adopt_router(vni, &records)?;
+            for record in records {
+                self.attached.insert(record.endpoint, attached_of(&record));
+                if !(is_there && self.adopt_endpoint(&record)?) {
+                    doomed.push(record.endpoint);
+                }
+            }
+        }
+        for key in doomed {
+            // What cannot be taken away is in the journal, and is tried again when the node is closed.
+            let _ = self.detach(key);
+        }
+        self.dismiss_others()?;
+        self.parts.tables.drop_inherited_of_node()?;
+        self.undo_namespaces();
+        Ok(())
+    }
+
+    /// False if it is gone, and its endpoints with it.
+    fn adopt_router(&mut self, vni: u32, records: &[EndpointRecord]) -> Result<bool> {
+        let locals: Vec<LocalEndpoint> = records
+            .iter()
+            .map(|EndpointRecord { endpoint, address, netns_name, .. }| LocalEndpoint {
+                id: endpoint.id,
+                address: *address,
+                netns: netns_name.clone(),
+            })
+            .collect();
+        match Router::adopt(&self.router_config(vni), &locals, &self.host.journal) {
+            Ok(router) => self.routers.insert(vni, router),
+            Err(Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let wire = self.host.journal.node().uplinks.into_iter().find(|uplink| uplink.vni == vni);
+        let router = self.routers.get(&vni).ok_or(Error::Closed)?;
+        let adopted = wire.map(|wire| {
+            let aliases = Aliases::from_parts(wire.first, wire.prefix_length);
+            Uplink::adopt(&self.namespace, router.namespace(), vni, aliases)
+        });
+        match adopted {
+            Some(Ok(uplink)) => {
+                self.attach_uplink(vni, &uplink, router.namespace())?;
+                self.uplinks.insert(vni, uplink);
+                Ok(true)
+            }
+            Some(Err(error)) if !matches!(error, Error::NotFound { .. }) => Err(error),
+            // The former agent was killed while it made the wire, or removed it.
+            _ => Ok(self.ensure_uplink(vni).is_ok()),
+        }
+    }
+
+    /// Writes once more what the programs and the keeper know of an endpoint. False if it is not a whole one.
+    fn adopt_endpoint(&self, record: &EndpointRecord) -> Result<bool> {
+        let EndpointRecord { endpoint, address, published, is_plain, is_routed, stage, .. } = record;
+        let has_device = self.routers.get(&endpoint.vni).is_some_and(|router| router.device_of(endpoint.id).is_some());
+        if *stage != EndpointStage::Attached || !has_device {
+            return Ok(false);
+        }
+        let Parts { tables, keeper, .. } = &self.parts;
+        tables.set_endpoint(*endpoint, *address)?;
+        if !is_plain {
+            self.lead_to_node(endpoint.vni, endpoint.id)?;
+            keeper.admit(*endpoint)?;
+        }
+        if *is_routed {
+            tables.guard_address(*address)?;
+        }
+        for (host_port, port) in published {
+            tables.set_published(*host_port, *endpoint, *port)?;
+        }
+        Ok(true)
+    }
+
+    /// Of endpoints that there are no records of, the keeper has nothing any more.
+    fn dismiss_others(&self) -> Result<()> {
+        let keeper = &self.parts.keeper;
+        for held in keeper.endpoints()? {
+            if held.admitted && !self.attached.contains_key(&held.endpoint) {
+                keeper.dismiss(held.endpoint)?;
+                self.cut(Cut::Endpoint(held.endpoint))?;
+            }
+        }
+        let published = self.attached.values().flat_map(|attached| &attached.published);
+        let wanted: HashSet<String> =
+            published.map(|port| hold_label(port.host_port)).chain([FRONT_HOLD.to_owned()]).collect();
+        for label in keeper.labels()? {
+            if !wanted.contains(&label) {
+                keeper.release(&label)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Namespaces of the journal that belong to no router and no endpoint: made when the former agent was killed.
+    fn undo_namespaces(&self) {
+        let routers = self.routers.keys().map(|&vni| router_name(&self.config.node_name, vni));
+        let endpoints = self.attached.values().map(|attached| attached.netns_name.clone());
+        let wanted: HashSet<String> = routers.chain(endpoints).collect();
+        for change in self.host.journal.changes() {
+            if let Change::NetNs { name } = &change
+                && !wanted.contains(name)
+                && undo_namespace(name).is_ok()
+            {
+                // Otherwise it stays in the journal, and is tried again when the node is closed.
+                let _ = self.host.journal.forget(&change);
+            }
+        }
+    }
+
+    /// See [`super::Node::settle`].
+    pub(super) fn settle(&mut self) -> Result<u32> {
+        for (vni, router) in &mut self.routers {
+            let known: HashSet<_> = self.state.remotes(*vni).into_iter().map(|(address, _)| address).collect();
+            let gone: Vec<_> = router.remotes().filter(|address| !known.contains(address)).collect();
+            router.remove_remotes(&gone)?;
+        }
+        let dropped = self.parts.policies.drop_inherited()?;
+        if !dropped.is_empty() {
+            self.host.journal.update_node(|node| node.policies.retain(|vni, _| !dropped.contains(vni)))?;
+        }
+        let mut cut = 0;
+        for vni in self.parts.tables.drop_inherited_of_cluster()? {
+            cut += self.cut(Cut::Denied { vni })?;
+        }
+        Ok(cut)
+    }
+}
+
+fn attached_of(record: &EndpointRecord) -> Attached {
+    let published =
+        record.published.iter().map(|&(host_port, endpoint_port)| PublishedPort { host_port, endpoint_port });
+    Attached {
+        published: published.collect(),
+        address: record.address,
+        // One that was not whole may have its route or not: taking away what is not there does nothing.
+        is_routed: record.is_routed || record.stage != EndpointStage::Attached,
+        netns_name: record.netns_name.clone(),
+        note: record.note.clone(),
+    }
+}

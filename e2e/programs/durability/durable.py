@@ -1,0 +1,68 @@
+"""What an application sees while its node's agent is killed.
+
+durable.py keep ADDRESS PORT COUNT   opens COUNT connections and prints "ready"; at each line of its input it uses all of them
+                                     and prints how many are broken
+durable.py sockets                   creates and closes TCP sockets as fast as it can, prints "ready", and when its input ends
+                                     {"count", "errors": {NAME: count}, "p999_ms", "longest_ms"}
+"""
+
+import collections
+import errno
+import json
+import resource
+import select
+import socket
+import sys
+import time
+
+TIMEOUT_SECONDS = 60
+
+
+def keep(target, count):
+    clients = [socket.create_connection(target, timeout=TIMEOUT_SECONDS) for _ in range(count)]
+    print("ready", flush=True)
+    for line in sys.stdin:
+        broken = 0
+        for number, client in enumerate(clients):
+            try:
+                client.sendall(b"%d\n" % number)
+            except OSError:
+                broken += 1
+        for number, client in enumerate(clients):
+            try:
+                if client.recv(100) != b"%d\n" % number or client.getpeername() != target:
+                    broken += 1
+            except OSError:
+                broken += 1
+        print(f"round {line.strip()}: {broken} broken", flush=True)
+
+
+def sockets():
+    durations = []
+    errors = collections.Counter()
+    print("ready", flush=True)
+    clock = time.perf_counter
+    while True:
+        for _ in range(50):
+            started = clock()
+            try:
+                socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+            except OSError as error:
+                errors[errno.errorcode.get(error.errno, str(error.errno))] += 1
+            durations.append(clock() - started)
+        if select.select([sys.stdin], [], [], 0)[0]:
+            break
+        # Others want the processor as well.
+        time.sleep(0.001)
+    durations.sort()
+    at = min(len(durations) - 1, len(durations) * 999 // 1000)
+    report = {"count": len(durations), "errors": errors}
+    print(json.dumps({**report, "p999_ms": durations[at] * 1000, "longest_ms": durations[-1] * 1000}))
+
+
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+if sys.argv[1] == "keep":
+    keep((sys.argv[2], int(sys.argv[3])), int(sys.argv[4]))
+else:
+    sockets()

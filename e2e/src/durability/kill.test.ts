@@ -1,0 +1,178 @@
+/**
+ * The agent of a node is killed while programs use their sockets: no connection breaks, no listener is lost, socket(2) neither
+ * fails nor waits, and the next agent sees what the kernel has.
+ */
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Box, type Tier } from "../apps/box.js";
+import { nginx } from "../apps/nginx.js";
+import { appProgram } from "../apps/programs.js";
+import { IS_FULL } from "../apps/stage.js";
+import type { Background } from "../fixture/background.js";
+import { Cluster } from "../fixture/cluster.js";
+import { until } from "../fixture/until.js";
+import { descriptorsOf, holdingsOf, kill, pidsOf, startAgain } from "./agent-process.js";
+
+const PROGRAM = ["python3", "-B", resolve(fileURLToPath(import.meta.url), "../../../programs/durability/durable.py")];
+/** Established connections, over both tiers. */
+const CONNECTIONS = IS_FULL ? 10_000 : 600;
+const KILLS = IS_FULL ? 1_000 : 4;
+const TIMEOUT_MS = IS_FULL ? 7_200_000 : 300_000;
+const TIERS: readonly Tier[] = ["notify", "auto"];
+const ECHO_PORT = 7_000;
+
+let cluster: Cluster;
+let directory: string;
+const boxes: Box[] = [];
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "slimfast-e2e-durability-"));
+  cluster = await Cluster.start();
+});
+
+afterAll(async () => {
+  for (const box of boxes) await box.close();
+  await cluster?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function endpoint(node: string, name: string, tier: Tier): Promise<Box> {
+  const box = await Box.endpoint(cluster, node, name, tier);
+  boxes.push(box);
+  return box;
+}
+
+/** The p99.9 of socket(2), and the longest, in a row of them that began before and ended after. */
+interface SocketReport {
+  readonly count: number;
+  readonly errors: Readonly<Record<string, number>>;
+  readonly p999_ms: number;
+  readonly longest_ms: number;
+}
+
+async function finish(program: Background): Promise<SocketReport> {
+  program.closeInput();
+  const { stdout } = await program.ended;
+  return JSON.parse(stdout.split("\n").find((line) => line.startsWith("{")) ?? "{}") as SocketReport;
+}
+
+async function listing(node: string) {
+  const { local } = cluster.agent(node);
+  const { endpoints } = await local.listAttachedEndpoints({});
+  const { connections } = await local.listConnections({});
+  const { listeners } = await local.listListeners({});
+  const shown = endpoints.map(({ endpoint, netnsPath, seccompListeners, dispensers }) => ({
+    ...{ name: endpoint?.name ?? "", id: endpoint?.id, address: endpoint?.address },
+    ...{ netnsPath, seccompListeners, dispensers },
+  }));
+  return {
+    endpoints: shown.sort((left, right) => left.name.localeCompare(right.name)),
+    connections: connections.map(({ cookie }) => cookie).sort(),
+    listeners: listeners.map(({ cookie }) => cookie).sort(),
+  };
+}
+
+describe("the agents of both nodes, killed and started again", () => {
+  it(`break none of ${CONNECTIONS} connections, lose no listener, and delay no socket(2)`, {
+    timeout: TIMEOUT_MS,
+  }, async () => {
+    const server = await endpoint("node-1", "server", "auto");
+    await server.start([...appProgram("connections.py"), "serve", String(ECHO_PORT)], { prints: /ready/ });
+    await server.start(nginx(directory, "server", 'server { listen 80; return 200 "$remote_addr"; }'), { port: 80 });
+    const kept: Background[] = [];
+    const loops: Background[] = [];
+    for (const tier of TIERS) {
+      const client = await endpoint("node-2", `client-${tier}`, tier);
+      const count = String(CONNECTIONS / TIERS.length);
+      kept.push(
+        await client.start([...PROGRAM, "keep", server.address, String(ECHO_PORT), count], { prints: /ready/ }),
+      );
+      loops.push(await client.start([...PROGRAM, "sockets"], { prints: /ready/ }));
+    }
+    const [client] = boxes.slice(1);
+    if (!client) throw new Error("there is a client");
+    const get = () => client.output(["curl", "-sS", "-f", "-m", "10", `http://${server.address}/`]);
+    expect(await get()).toBe(client.address);
+
+    const before = new Map([
+      ["node-1", await listing("node-1")],
+      ["node-2", await listing("node-2")],
+    ]);
+    const pids = { "node-1": await pidsOf(cluster, "node-1"), "node-2": await pidsOf(cluster, "node-2") };
+    expect(before.get("node-1")?.connections).toHaveLength(CONNECTIONS);
+    await kill(pids["node-1"].agent);
+    await kill(pids["node-2"].agent);
+
+    // Without agents: what there is goes on, and new sockets and connections are made.
+    await use(kept, "without agents");
+    expect(await get()).toBe(client.address);
+    const dead = await cluster.cli.run(["status"]);
+    expect(dead.exitCode).toBe(1);
+    expect(dead.stdout).toContain("Start it again with: ./slimfast up --detach");
+
+    expect([...(await startAgain(cluster))].sort()).toEqual(
+      ["node-1", "node-2"].map((node) => `the agent of ${cluster.tag}${node}`),
+    );
+    await use(kept, "with new agents");
+    expect(await get()).toBe(client.address);
+
+    for (const node of ["node-1", "node-2"] as const) {
+      const now = await pidsOf(cluster, node);
+      expect(now.keeper, "the keeper is the same").toBe(pids[node].keeper);
+      expect(now.agent).not.toBe(pids[node].agent);
+      // A connection of curl may be about to end; those of the loops are never made.
+      expect(await listing(node)).toEqual(before.get(node));
+    }
+    for (const [index, loop] of loops.entries()) {
+      const report = await finish(loop);
+      process.stdout.write(`socket(2), ${TIERS[index]}: ${JSON.stringify(report)}\n`);
+      expect(report.errors).toEqual({});
+      expect(report.count).toBeGreaterThan(1_000);
+    }
+  });
+
+  it(`${KILLS} times in a row leave nothing behind`, { timeout: TIMEOUT_MS }, async () => {
+    const box = await endpoint("node-1", "loop", "notify");
+    const loop = await box.start([...PROGRAM, "sockets"], { prints: /ready/ });
+    const look = async () => {
+      const { agent, keeper } = await pidsOf(cluster, "node-1");
+      return { agent, keeper, holdings: holdingsOf(keeper), files: filesOf("node-1").join() };
+    };
+    const killOnce = async () => {
+      await kill((await pidsOf(cluster, "node-1")).agent);
+      await startAgain(cluster);
+    };
+    await killOnce();
+    const before = await look();
+    for (let round = 0; round < KILLS; round += 1) await killOnce();
+    // The pool of prepared sockets breathes.
+    const settled = async () => {
+      const now = await look();
+      const more = now.holdings.descriptors - before.holdings.descriptors;
+      return (
+        Math.abs(more) <= 8 && now.files === before.files && now.holdings.threads <= before.holdings.threads && now
+      );
+    };
+    const now = await until(settled, `the keeper holds no more: ${descriptorsOf(before.keeper).sort().join(" ")}`);
+    expect(now.keeper).toBe(before.keeper);
+    expect((await finish(loop)).errors).toEqual({});
+  });
+});
+
+/** What keeps programs and maps alive without a process; files of the run directory. */
+function filesOf(node: string): string[] {
+  const directory = join(cluster.runDir, `${cluster.tag}${node}`);
+  return readdirSync(directory, { recursive: true, encoding: "utf8" }).sort();
+}
+
+/** Every connection answers. */
+async function use(programs: readonly Background[], round: string): Promise<void> {
+  for (const program of programs) program.write(`${round}\n`);
+  for (const program of programs) {
+    const [line] = await program.prints(new RegExp(`round ${round}: .*`));
+    expect(line).toBe(`round ${round}: 0 broken`);
+  }
+}
