@@ -188,6 +188,24 @@ function addDevelopmentCommands(program: Command): void {
       "\nBrings up a cluster of its own beside the machine's, and removes it.\n\nExample:\n  $ slimfast bench setup --rounds 9 --connections 5000 --json",
     )
     .action(async (options) => (await import("./commands/bench.js")).benchSetup(options));
+  bench
+    .command("control")
+    .description("how fast a controller tells its agents of changes, with real streams, and what that costs")
+    .option("--agents <N>", "agents, each on a connection of its own", "1000")
+    .option("--networks <N>", "networks", "50")
+    .option("--endpoints <N>", "endpoints, evenly over networks and agents", "50000")
+    .option("--networks-per-agent <N>", "networks in which each agent's node has endpoints", "1")
+    .option("--changes <N>", "changes per second: endpoints that come and go", "100")
+    .option("--seconds <S>", "how long they are measured", "20")
+    .option("--joins <N>", "nodes that join meanwhile, one after the other", "10")
+    .option("--store <STORE>", "the controller's store, as its --store (default: SQLite in a directory of its own)")
+    .option("--check", "end with exit code 1 if a target is missed")
+    .option(...JSON_OPTION)
+    .addHelpText(
+      "after",
+      "\nStarts a controller of its own, and the load in further processes. Needs no root.\n\nExamples:\n  $ slimfast bench control --check\n  $ slimfast bench control --agents 5000 --json",
+    )
+    .action(async (options) => (await import("./commands/bench-control.js")).benchControl(options));
 
   program
     .command("test")

@@ -1,7 +1,7 @@
 /** A controller as a whole: store, hub, services and server, started in this order and stopped in the opposite one. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { AgentServiceDefinition, ClusterServiceDefinition, OperationsServiceDefinition } from "@slimfast/proto";
+import { ClusterServiceDefinition, OperationsServiceDefinition } from "@slimfast/proto";
 import { tracingServerMiddleware } from "@slimfast/telemetry";
 import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { type Logger, pino } from "pino";
@@ -26,6 +26,7 @@ import { WatchHub } from "./services/watch.js";
 import type { EtcdAccessOptions } from "./store/etcd/etcd-access.js";
 import { openStore, parseStoreLocation } from "./store/open-store.js";
 import type { Store } from "./store/store.js";
+import { EncodedAgentServiceDefinition } from "./sync/encoding.js";
 import { SyncHub } from "./sync/hub.js";
 import { joinControllers } from "./sync/membership.js";
 import { webListenAddresses } from "./web/web-address.js";
@@ -88,7 +89,7 @@ function createRegistry(
     services: [
       served(ClusterServiceDefinition, clusterService({ cluster, store, presence: hub, watches })),
       served(
-        AgentServiceDefinition,
+        EncodedAgentServiceDefinition,
         agentService({ cluster, store, hub, reports, enrollment: security.enrollment, log }),
       ),
       served(OperationsServiceDefinition, operations),

@@ -16,9 +16,9 @@ import type { Registry } from "./services/registry.js";
 const SERVER_OPTIONS = {
   "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
   "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
-  // An agent that vanished without a word must not count as connected for ever.
+  // An agent that vanished without a word must not count as connected for ever. One on a busy machine has not vanished.
   "grpc.keepalive_time_ms": 10_000,
-  "grpc.keepalive_timeout_ms": 5_000,
+  "grpc.keepalive_timeout_ms": 15_000,
 } as const;
 
 export interface GrpcServers {

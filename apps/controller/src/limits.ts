@@ -73,6 +73,21 @@ export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** Resources in one Sync response: about 5 MB if all were endpoints with the most labels allowed. */
 export const MAX_RESOURCES_PER_RESPONSE = 500;
 
+/** Nodes that are sent their first state at the same time, */
+export const FIRST_STATES_AT_A_TIME = 32;
+/** and for how long others wait for one that does not acknowledge it. */
+export const FIRST_STATE_TURN_MS = 500;
+
+/** Streams that are woken in one turn of the event loop by a change that concerns more: others have their say in between. */
+export const STREAMS_PER_TURN = 64;
+
+/** A response that is not acknowledged for so long ends the stream: the agent is stuck, or does not read. */
+export const ACK_TIMEOUT_MS = 30_000;
+export const ACK_CHECK_MS = 1_000;
+
+/** What is kept of an agent's reason for a refusal. */
+export const MAX_SYNC_ERROR_CHARS = 1_000;
+
 /** How long CreateEndpoint waits for the acknowledgement of the network's other nodes. */
 export const WAIT_FOR_PEERS_MS = 2_000;
 

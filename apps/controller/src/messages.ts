@@ -33,7 +33,8 @@ function keyOfValue<Key extends string>(table: Readonly<Record<Key, number>>, va
   return (Object.keys(table) as Key[]).find((key) => table[key] === value);
 }
 
-export function nodeMessage(node: Node, connected: boolean): proto.Node {
+/** @param syncError Why it is out of step; empty if it is not. */
+export function nodeMessage(node: Node, connected: boolean, syncError = ""): proto.Node {
   const { name, underlayAddress, revision, agentVersion, certificateExpireTimeMs } = node;
   return {
     name,
@@ -47,6 +48,7 @@ export function nodeMessage(node: Node, connected: boolean): proto.Node {
     etag: etagOf(revision),
     agentVersion,
     certificateExpireTime: certificateExpireTimeMs === undefined ? undefined : new Date(certificateExpireTimeMs),
+    syncError,
   };
 }
 

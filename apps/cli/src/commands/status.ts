@@ -31,6 +31,8 @@ interface ControllerReport {
   readonly error: string | null;
   readonly networks: { name: string; vni: number; prefix: string; prefix6: string }[];
   readonly endpoints: Endpoint[];
+  /** Nodes that do not have their present state, and why. */
+  readonly outOfStep: { node: string; reason: string }[];
 }
 
 export async function status(options: { readonly json?: boolean }): Promise<void> {
@@ -70,10 +72,14 @@ async function askController(state: ClusterState): Promise<ControllerReport> {
       }
       const endpoints = [];
       for await (const endpoint of controller.listAllEndpoints()) endpoints.push(endpoint);
-      return { ok: true, error: null, networks, endpoints };
+      const outOfStep = [];
+      for await (const { name, syncError } of controller.listAllNodes()) {
+        if (syncError !== "") outOfStep.push({ node: name, reason: syncError });
+      }
+      return { ok: outOfStep.length === 0, error: null, networks, endpoints, outOfStep };
     });
   } catch (error) {
-    return { ok: false, error: messageOf(error), networks: [], endpoints: [] };
+    return { ok: false, error: messageOf(error), networks: [], endpoints: [], outOfStep: [] };
   }
 }
 
@@ -105,6 +111,7 @@ function printText(nodes: readonly NodeReport[], controller: ControllerReport): 
   );
   for (const node of nodes) if (node.error !== null) printLine(`${node.name}: ${node.error}`);
   for (const node of nodes) for (const { endpoint, usage } of node.attached ?? []) warnOfLimits(node, endpoint, usage);
+  for (const { node, reason } of controller.outOfStep) printLine(`${node}: out of step: ${reason}`);
   printLine();
   if (controller.error !== null) {
     printLine(`controller: ${controller.error}`);

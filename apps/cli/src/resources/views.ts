@@ -37,10 +37,10 @@ export interface View<Item> {
 export const NODES: View<Node> = {
   kind: ResourceKind.RESOURCE_KIND_NODE,
   plural: "nodes",
-  header: ["NODE", "UNDERLAY", "FRONT PORTS", "AGENT", "STATE", "VERSION", "LABELS"],
+  header: ["NODE", "UNDERLAY", "FRONT PORTS", "AGENT", "STATE", "VERSION", "LABELS", "OUT OF STEP"],
   list: (controller, { filter = "" }) => controller.listAllNodes({ filter }),
   key: ({ name }) => name,
-  version: ({ revision, connected }) => `${revision} ${connected}`,
+  version: ({ revision, connected, syncError }) => `${revision} ${connected} ${syncError}`,
   row: (node) => [
     node.name,
     node.underlayAddress,
@@ -49,6 +49,7 @@ export const NODES: View<Node> = {
     NODE_STATE.name(node.state),
     node.agentVersion || "-",
     formatLabels(node.labels),
+    node.syncError || "-",
   ],
   json: (node) => ({ ...node, state: NODE_STATE.name(node.state) }),
 };

@@ -87,6 +87,7 @@ async function* answer<Request, Response>(
   context.signal.addEventListener("abort", forward);
   if (context.signal.aborted) forward();
   let ended: ClusterError | undefined;
+  let isDone = false;
   let interrupt: (error: Error) => void = () => undefined;
   let answers: AsyncGenerator<Response, Response | void, undefined> | undefined;
   const forget = openCalls.add({
@@ -118,6 +119,7 @@ async function* answer<Request, Response>(
         if (ended) reject(ended);
       });
       if (item.done) {
+        isDone = true;
         return item.value === undefined ? undefined : visibleResponse(rule, identity, item.value as Response);
       }
       try {
@@ -133,7 +135,8 @@ async function* answer<Request, Response>(
   } finally {
     forget();
     context.signal.removeEventListener("abort", forward);
-    abort.abort();
+    // Not of a call that is over anyway: the exception that comes with it would be most of what an ordinary call costs.
+    if (!isDone) abort.abort();
     // Its own clean-up; not waited for, since it may wait for something itself.
     answers?.return(undefined).catch(() => undefined);
   }

@@ -24,7 +24,7 @@ let cluster: Cluster;
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "slimfast-addresses-test-"));
   store = openSqliteStore(directory);
-  cluster = new Cluster(store, { isConnected: () => false });
+  cluster = new Cluster(store, { isConnected: () => false, syncError: () => "" });
   for (const number of [1, 2, 3]) {
     const rest = { underlayAddress: `10.200.0.${number}`, frontPorts: { first: 7_100, count: 16 } };
     await cluster.registerNode({ name: `node-${number}`, ...rest });

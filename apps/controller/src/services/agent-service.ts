@@ -9,12 +9,14 @@ import type { Endpoint } from "../domain/resources.js";
 import { validName } from "../domain/validation.js";
 import { invalidField, notFound } from "../errors.js";
 import { WAIT_FOR_PEERS_MS } from "../limits.js";
-import { endpointMessage, nodeMessage } from "../messages.js";
+import { endpointMessage } from "../messages.js";
 import type { Enrollment } from "../security/enrollment.js";
 import type { Store } from "../store/store.js";
+import type { EncodedAgentService } from "../sync/encoding.js";
 import type { SyncHub, SyncStream } from "../sync/hub.js";
 import { renewCertificate } from "./access-service.js";
 import type { Cluster } from "./cluster.js";
+import { presentNode } from "./nodes.js";
 
 export interface AgentServiceParts {
   readonly cluster: Cluster;
@@ -32,7 +34,7 @@ export function agentService({
   reports,
   enrollment,
   log,
-}: AgentServiceParts): proto.AgentServiceImplementation {
+}: AgentServiceParts): EncodedAgentService {
   /** How many creations are not answered yet, by network and name. */
   const pending = new Map<string, number>();
   const pendingKey = ({ network, name }: Pick<Endpoint, "network" | "name">): string => `${network}/${name}`;
@@ -73,7 +75,7 @@ export function agentService({
     async registerNode({ node, protocolVersion }) {
       checkProtocolVersion(protocolVersion, proto.AGENT_PROTOCOL_VERSION);
       const registered = await cluster.registerNode(node);
-      return { node: nodeMessage(registered, hub.isConnected(registered.name)) };
+      return { node: presentNode(registered, hub) };
     },
 
     async createEndpoint({ endpoint: wanted, waitForPeers }) {

@@ -5,7 +5,6 @@ import { validNameOrEmpty } from "../domain/validation.js";
 import {
   endpointMessage,
   networkMessage,
-  nodeMessage,
   nodeStateOf,
   policyMessage,
   reservationMessage,
@@ -13,6 +12,7 @@ import {
 } from "../messages.js";
 import type { Store } from "../store/store.js";
 import type { Cluster, Presence } from "./cluster.js";
+import { presentNode } from "./nodes.js";
 import { listPage, NAME_KEY, NETWORK_AND_NAME_KEY, NODE_AND_PORT_KEY } from "./paging.js";
 import type { WatchHub } from "./watch.js";
 
@@ -75,7 +75,7 @@ function networkMethods({ cluster, store }: ClusterServiceParts) {
 function nodeMethods({ cluster, store, presence }: ClusterServiceParts) {
   return {
     async getNode({ name }) {
-      return { node: nodeMessage(cluster.getNode(name), presence.isConnected(name)) };
+      return { node: presentNode(cluster.getNode(name), presence) };
     },
 
     async listNodes(request) {
@@ -85,7 +85,7 @@ function nodeMethods({ cluster, store, presence }: ClusterServiceParts) {
         key: NAME_KEY,
         keyOf: ({ name }) => ({ name }),
         read: (after, limit) => store.listNodes({ ...behind(after?.name), limit }),
-        message: (node: Node) => nodeMessage(node, presence.isConnected(node.name)),
+        message: (node: Node) => presentNode(node, presence),
       });
       return { nodes: messages, nextPageToken, revision: store.revision };
     },
@@ -93,7 +93,7 @@ function nodeMethods({ cluster, store, presence }: ClusterServiceParts) {
     async updateNode({ node: wanted, updateMask }) {
       const update = wanted && { ...wanted, state: nodeStateOf(wanted.state) };
       const node = await cluster.updateNode(update, updateMask);
-      return { node: nodeMessage(node, presence.isConnected(node.name)) };
+      return { node: presentNode(node, presence) };
     },
 
     async deleteNode({ name, etag }) {

@@ -17,7 +17,7 @@ const connected = new Set<string>();
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "slimfast-cluster-test-"));
   store = openSqliteStore(directory);
-  cluster = new Cluster(store, { isConnected: (node) => connected.has(node) });
+  cluster = new Cluster(store, { isConnected: (node) => connected.has(node), syncError: () => "" });
 });
 
 afterEach(async () => {

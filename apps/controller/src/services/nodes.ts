@@ -1,17 +1,25 @@
 /** What a transaction does with a node. */
 import { isDeepStrictEqual } from "node:util";
+import type * as proto from "@slimfast/proto";
 import { messageType } from "../domain/descriptors.js";
 import { checkEtag } from "../domain/etag.js";
 import { type NewNode, type NodeChange, validNodeChange } from "../domain/requests/node.js";
 import { type Node, nodeOwner } from "../domain/resources.js";
 import { readUpdateMask } from "../domain/update-mask.js";
 import { ClusterError, notFound } from "../errors.js";
+import { nodeMessage } from "../messages.js";
 import type { StoreReader, StoreTransaction } from "../store/store.js";
 import { requireFree } from "./ports.js";
 
 /** Which nodes have their agent's Sync stream open. */
 export interface Presence {
   isConnected(node: string): boolean;
+  /** Why the node does not have its present state; empty if it does. */
+  syncError(node: string): string;
+}
+
+export function presentNode(node: Node, presence: Presence): proto.Node {
+  return nodeMessage(node, presence.isConnected(node.name), presence.syncError(node.name));
 }
 
 const MUTABLE = ["state", "labels"];

@@ -2,9 +2,10 @@
 import { type ResourceChange, ResourceKind } from "@slimfast/proto";
 import type { Network } from "../domain/resources.js";
 import { invalidField } from "../errors.js";
-import { endpointMessage, networkMessage, nodeMessage, policyMessage, reservationMessage } from "../messages.js";
+import { endpointMessage, networkMessage, policyMessage, reservationMessage } from "../messages.js";
 import type { Change, Commit, StoreReader } from "../store/store.js";
 import type { Presence } from "./cluster.js";
+import { presentNode } from "./nodes.js";
 
 type Resource = NonNullable<ResourceChange["resource"]>;
 
@@ -65,12 +66,13 @@ function changeOf(change: Change, reader: StoreReader, presence: Presence): Watc
   switch (change.kind) {
     case "node": {
       const { after } = change;
-      const value = after && nodeMessage(after, presence.isConnected(after.name));
+      const value = after && presentNode(after, presence);
       return watched("node", key, value && { $case: "node", value });
     }
+    case "refusal":
     case "presence": {
       const node = reader.getNode(key);
-      return node && existing(key, { $case: "node", value: nodeMessage(node, presence.isConnected(key)) });
+      return node && existing(key, { $case: "node", value: presentNode(node, presence) });
     }
     case "network": {
       const value = change.after && networkMessage(change.after);
@@ -109,7 +111,7 @@ export function existingChanges(scope: WatchScope, reader: StoreReader, presence
   const found: WatchedChange[] = [];
   if (scope.wants(KINDS.node)) {
     for (const node of reader.listNodes({ limit: -1 })) {
-      found.push(existing(node.name, { $case: "node", value: nodeMessage(node, presence.isConnected(node.name)) }));
+      found.push(existing(node.name, { $case: "node", value: presentNode(node, presence) }));
     }
   }
   if (scope.wants(KINDS.portReservation)) {

@@ -237,7 +237,7 @@ describe("the watches of a controller", () => {
     return { store, announce: (commit) => listener?.(commit) };
   }
 
-  const NOBODY = { isConnected: () => false };
+  const NOBODY = { isConnected: () => false, syncError: () => "" };
   const request = (revision: bigint) => ({ kinds: [], revision, network: "" });
   const deletions = (count: number): Change[] =>
     Array.from({ length: count }, (_, index) => ({ kind: "policy", key: `blue/${index}` }));

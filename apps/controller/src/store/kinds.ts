@@ -46,6 +46,13 @@ export interface NodePresence {
   readonly revision: bigint;
 }
 
+/** Why a node does not have its present state. */
+export interface Refusal {
+  readonly node: string;
+  readonly reason: string;
+  readonly revision: bigint;
+}
+
 /** A controller asks the others whether their nodes of a network have acknowledged a revision. */
 export interface PeerQuestion {
   readonly id: string;
@@ -81,6 +88,7 @@ export interface Documents {
   readonly counter: Counter;
   readonly controller: ControllerMember;
   readonly presence: NodePresence;
+  readonly refusal: Refusal;
   readonly question: PeerQuestion;
   readonly answer: PeerAnswer;
 }
@@ -163,6 +171,7 @@ export const KINDS: { readonly [K in Kind]: KindDeclaration<Documents[K]> } = {
     claims: ({ controller, node }) => [`controller/${controller}/${node}`],
     isVolatile: true,
   },
+  refusal: { key: ({ node }) => node, isVolatile: true },
   question: { key: ({ id }) => id, isVolatile: true },
   answer: { key: ({ question, controller }) => `${question}/${controller}`, isVolatile: true },
 };

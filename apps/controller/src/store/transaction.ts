@@ -89,6 +89,7 @@ export class Transaction extends StateReader implements StoreTransaction {
     }
     for (const subnet of this.listByClaim("subnet", `node/${name}/`)) this.delete("subnet", keyOf("subnet", subnet));
     this.delete("certificates", name);
+    this.delete("refusal", name);
     this.delete("node", name);
   }
 

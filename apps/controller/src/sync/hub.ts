@@ -8,12 +8,21 @@
 import type { SyncHello, SyncResponse } from "@slimfast/proto";
 import type { Logger } from "pino";
 import { ClusterError } from "../errors.js";
+import {
+  ACK_CHECK_MS,
+  ACK_TIMEOUT_MS,
+  FIRST_STATE_TURN_MS,
+  FIRST_STATES_AT_A_TIME,
+  STREAMS_PER_TURN,
+} from "../limits.js";
 import type { Change, Commit, Store } from "../store/store.js";
 import { SyncKeys } from "./keys.js";
 import { SyncMessages } from "./messages.js";
 import { PeerQuestions } from "./peer-questions.js";
 import { NodePresenceKeeper } from "./presence.js";
+import { Refusals, syncErrorOf } from "./refusals.js";
 import { Subscription } from "./subscription.js";
+import { type Turn, Turns } from "./turns.js";
 
 /** One change that one stream has yet to acknowledge. */
 interface Waiter {
@@ -24,15 +33,25 @@ interface Waiter {
 export class SyncStream {
   readonly subscription: Subscription;
   readonly waiters = new Set<Waiter>();
+  /** Given up when the node has its first state. */
+  readonly #turn: Turn;
   #wake: (() => void) | undefined;
   #ended = false;
   #failure: Error | undefined;
+  #isTurn = false;
+  /** Since when a response waits for its answer. */
+  #unansweredSinceMs: number | undefined;
   /** Everything up to this revision has been answered; up to the other, not all of it was applied. */
   #answered = 0n;
   #refused = 0n;
 
-  constructor(subscription: Subscription) {
+  constructor(subscription: Subscription, turn: Turn) {
     this.subscription = subscription;
+    this.#turn = turn;
+    void turn.come.then(() => {
+      this.#isTurn = true;
+      this.wake();
+    });
   }
 
   /** Ends the stream, with an error or without. Only the first call counts. */
@@ -43,6 +62,7 @@ export class SyncStream {
     // A stream that is gone is not a connected node: nobody has to wait for it.
     for (const { settle } of this.waiters) settle(true);
     this.waiters.clear();
+    this.#turn.end();
     this.wake();
   }
 
@@ -53,19 +73,37 @@ export class SyncStream {
 
   /** Responses as they become due, until the stream ends. */
   async *responses(): AsyncGenerator<SyncResponse, void, undefined> {
+    while (!this.#isTurn && !this.#ended) await this.#sleep();
     while (!this.#ended) {
       const response = this.subscription.next();
       if (response) {
+        this.#unansweredSinceMs = performance.now();
         yield response;
         continue;
       }
-      // The difference may have come to nothing, for example for an endpoint that is already gone again.
-      if (this.subscription.isUpToDate()) this.settle(undefined, true);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+      if (this.subscription.isUpToDate()) {
+        this.#turn.end();
+        // The difference may have come to nothing, for example for an endpoint that is already gone again.
+        this.settle(undefined, true);
+      }
+      await this.#sleep();
     }
     if (this.#failure) throw this.#failure;
+  }
+
+  #sleep(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  /** How long a response has been waiting for its answer; 0 if none is. */
+  unansweredMs(nowMs: number): number {
+    return this.#unansweredSinceMs === undefined ? 0 : nowMs - this.#unansweredSinceMs;
+  }
+
+  answered(): void {
+    this.#unansweredSinceMs = undefined;
   }
 
   /** Whether the node knows the revision; undefined if it has not answered yet. */
@@ -100,10 +138,23 @@ export class SyncHub {
   readonly #questions: PeerQuestions;
   readonly #stopListening: () => void;
   readonly #onAcknowledged: (revision: bigint) => void;
+  readonly #refusals: Refusals;
+  readonly #firstStates = new Turns(FIRST_STATES_AT_A_TIME, FIRST_STATE_TURN_MS);
+  /** Streams that are to be woken, some in each turn of the event loop. */
+  readonly #toWake = new Set<SyncStream>();
+  readonly #ackCheck: NodeJS.Timeout;
   #closed = false;
 
+  readonly #ackTimeoutMs: number;
+
   /** @param onAcknowledged Told that a node has acknowledged everything up to the revision, whether it applied it or not. */
-  constructor(store: Store, log: Logger, onAcknowledged: (revision: bigint) => void = () => {}) {
+  constructor(
+    store: Store,
+    log: Logger,
+    onAcknowledged: (revision: bigint) => void = () => {},
+    ackTimeoutMs = ACK_TIMEOUT_MS,
+  ) {
+    this.#ackTimeoutMs = ackTimeoutMs;
     this.#onAcknowledged = onAcknowledged;
     this.#store = store;
     this.#log = log;
@@ -112,7 +163,10 @@ export class SyncHub {
     this.#questions = new PeerQuestions(store, log, (network, revision, timeoutMs) =>
       this.#waitForStreams(network, revision, timeoutMs),
     );
+    this.#refusals = new Refusals(store, log);
     this.#stopListening = store.onCommit((commit) => this.#note(commit));
+    this.#ackCheck = setInterval(() => this.#endOverdue(performance.now()), Math.min(ACK_CHECK_MS, ackTimeoutMs));
+    this.#ackCheck.unref();
   }
 
   get streamCount(): number {
@@ -122,6 +176,11 @@ export class SyncHub {
   /** Whether the node's stream is open, on any controller. */
   isConnected(node: string): boolean {
     return this.#streams.has(node) || this.#presence.otherHolders([node]).length > 0;
+  }
+
+  /** Why the node does not have its present state; empty if it does. */
+  syncError(node: string): string {
+    return syncErrorOf(this.#store, node);
   }
 
   #note({ changes }: Commit): void {
@@ -148,7 +207,42 @@ export class SyncHub {
         concerned.add(stream);
       }
     }
-    for (const stream of concerned) stream.wake();
+    this.#wake(concerned);
+  }
+
+  /** A few at once; many by and by, so that what concerns few does not wait for them. */
+  #wake(streams: ReadonlySet<SyncStream>): void {
+    if (streams.size <= STREAMS_PER_TURN) {
+      for (const stream of streams) stream.wake();
+      return;
+    }
+    const isWaking = this.#toWake.size > 0;
+    for (const stream of streams) this.#toWake.add(stream);
+    if (!isWaking) setImmediate(() => this.#wakeSome());
+  }
+
+  #wakeSome(): void {
+    let woken = 0;
+    for (const stream of this.#toWake) {
+      if (woken === STREAMS_PER_TURN) break;
+      this.#toWake.delete(stream);
+      stream.wake();
+      woken += 1;
+    }
+    if (this.#toWake.size > 0) setImmediate(() => this.#wakeSome());
+  }
+
+  /** Ends the streams of agents that do not answer: what they hold is asked for again with their next hello. */
+  #endOverdue(nowMs: number): void {
+    for (const [node, stream] of this.#streams) {
+      if (stream.unansweredMs(nowMs) < this.#ackTimeoutMs) continue;
+      const reason = `has not acknowledged changes for ${this.#ackTimeoutMs / 1_000} s`;
+      this.#log.warn({ node }, `agent ${reason}`);
+      this.#refusals.note(node, reason);
+      stream.end(new ClusterError("aborted", `the agent of node ${node} ${reason}: open another stream`));
+      // Not by its end alone: one that does not read keeps its call from ending.
+      this.closed(stream);
+    }
   }
 
   #streamsFor(change: Change): Iterable<SyncStream> {
@@ -159,6 +253,10 @@ export class SyncHub {
         return this.#streamsOf(change.key);
       case "policy":
         return this.#streamsOf((change.after ?? change.before)?.network ?? "");
+      case "reservation": {
+        const own = this.#streams.get((change.after ?? change.before)?.node ?? "");
+        return own ? [own] : [];
+      }
       case "endpoint": {
         const { network = "", node = "" } = change.after ?? change.before ?? {};
         const own = this.#streams.get(node);
@@ -213,7 +311,7 @@ export class SyncHub {
         else needed.add(network);
       },
     });
-    const stream = new SyncStream(subscription);
+    const stream = new SyncStream(subscription, this.#firstStates.take());
     opened = stream;
     for (const network of needed) this.#index(stream, network, true);
     subscription.noteControllers(this.#controllers());
@@ -253,9 +351,12 @@ export class SyncHub {
 
   acknowledge(stream: SyncStream, nonce: bigint, error: string): void {
     const { revision, isApplied } = stream.subscription.acknowledge(nonce, error);
+    stream.answered();
     this.#onAcknowledged(revision);
+    const { node } = stream.subscription;
+    if (error === "" && stream.subscription.isInStep) this.#refusals.clear(node);
     if (error !== "") {
-      const { node } = stream.subscription;
+      this.#refusals.note(node, error);
       this.#log.warn(
         { node, nonce: String(nonce), revision: String(revision), reason: error },
         "agent refused changes",
@@ -312,6 +413,7 @@ export class SyncHub {
     if (this.#closed) return;
     this.#closed = true;
     this.#stopListening();
+    clearInterval(this.#ackCheck);
     this.#questions.close();
     for (const stream of this.#streams.values()) {
       stream.end(new ClusterError("unavailable", "the controller is shutting down"));

@@ -25,6 +25,8 @@ class MessagesOf<Document extends object, Message> {
 }
 
 export class SyncMessages {
+  readonly #connectedNodes = new MessagesOf((node: Node) => nodeMessage(node, true));
+  readonly #goneNodes = new MessagesOf((node: Node) => nodeMessage(node, false));
   readonly #networks = new MessagesOf(networkMessage);
   readonly #endpoints = new MessagesOf(endpointMessage);
   readonly #policies = new MessagesOf(policyMessage);
@@ -37,7 +39,7 @@ export class SyncMessages {
   push(response: proto.SyncResponse, kind: SyncKind, document: Node | Network | Endpoint | Policy): void {
     if (kind === "node") {
       const node = document as Node;
-      response.nodes.push(nodeMessage(node, this.#isConnected(node.name)));
+      response.nodes.push((this.#isConnected(node.name) ? this.#connectedNodes : this.#goneNodes).get(node));
     } else if (kind === "network") response.networks.push(this.#networks.get(document as Network));
     else if (kind === "endpoint") response.endpoints.push(this.#endpoints.get(document as Endpoint));
     else response.policies.push(this.#policies.get(document as Policy));

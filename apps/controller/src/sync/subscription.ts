@@ -2,10 +2,11 @@
  * What one Sync stream has been told and what it must still be told. Owns no I/O and no time.
  *
  * States: idle, or one response unacknowledged. Changes only mark keys as dirty, in either state, so everything that
- * happens while a response is under way is merged, and the memory is bounded by the number of resources. `next` compares
- * each dirty key with the store as it is then.
+ * happens while a response is under way is merged, and the memory is bounded by the number of resources. `next` looks for
+ * each dirty key in the store as it is then.
  *
- * Invariant: once all is acknowledged and nothing is dirty, `#told` is what the node holds, and that equals what it needs.
+ * Invariant: the node holds (or will, when it has applied what is under way) what it needs, but for the dirty keys. So what
+ * it holds is remembered nowhere: a thousand streams cost no memory for what does not change.
  */
 import { ResourceKind, type ResourceVersion, SyncResponse } from "@slimfast/proto";
 import { ClusterError } from "../errors.js";
@@ -61,19 +62,25 @@ export class Subscription {
   readonly #messages: SyncMessages;
   readonly #onNetwork: (network: string, isNeeded: boolean) => void;
   readonly #maxResources: number;
-  /** Revision of each resource that the node has, or will have when it has applied what is under way. */
-  readonly #told = new Map<SyncKey, bigint>();
-  /** Keys to compare with the store, in the order in which they are sent. */
-  readonly #dirty = new Set<SyncKey>();
+  /** What the agent had when the stream began, with its revisions, as far as that was not looked at yet. */
+  readonly #brought = new Map<SyncKey, bigint>();
+  /** Keys to look for in the store, in the order in which they are sent, and whether the node may hold the resource. */
+  readonly #dirty = new Map<SyncKey, boolean>();
   /** Networks in which the node has endpoints. */
   readonly #networks = new Set<string>();
+  /** Those of them in which it seems to have none any more: left with the next response, when all that happened is noted. */
+  readonly #leaving = new Set<string>();
   readonly #storeId: string;
   /** Addresses of the controllers, if they are to be told. */
   #controllers: readonly string[] | undefined;
+  /** Whether the ports of the node's static reservations are to be told. */
+  #tellsReservedPorts = true;
   #nonce = 0n;
   #underWay: { readonly nonce: bigint; readonly revision: bigint; readonly isComplete: boolean } | undefined;
   /** Whether the agent refused a response since the last revision that was sent completely. */
   #isRefused = false;
+  /** Whether it ever refused one of this stream: what that had in it is asked for again with the next hello only. */
+  #hasRefused = false;
   /** Everything up to this revision has been sent. */
   #revision = 0n;
 
@@ -86,7 +93,7 @@ export class Subscription {
     this.#onNetwork = options.onNetwork ?? (() => {});
     this.#maxResources = options.maxResources ?? MAX_RESOURCES_PER_RESPONSE;
     // Nodes before networks before their endpoints, so that nothing refers to what is yet to come.
-    for (const { name } of this.#store.listNodes({ limit: -1 })) this.#mark("node", name);
+    for (const { name } of this.#store.listNodes({ limit: -1 })) this.#mark("node", name, false);
     for (const network of this.#store.networksOfNode(this.node)) this.#addNetwork(network);
     const isForeign = options.knownStoreId !== options.storeId;
     for (const { kind, name, revision } of options.known) {
@@ -97,8 +104,8 @@ export class Subscription {
         });
       }
       const key = this.#keys.key(known, name);
-      this.#told.set(key, isForeign ? FOREIGN : revision);
-      this.#dirty.add(key);
+      this.#brought.set(key, isForeign ? FOREIGN : revision);
+      this.#dirty.set(key, true);
     }
   }
 
@@ -107,13 +114,24 @@ export class Subscription {
     return this.#networks;
   }
 
-  #mark(kind: SyncKind, name: string): void {
-    this.#dirty.add(this.#keys.key(kind, name));
+  /** @param isHeld Whether the node may hold it; what is known of a key that is dirty already counts. */
+  #mark(kind: SyncKind, name: string, isHeld: boolean): void {
+    const key = this.#keys.key(kind, name);
+    if (!this.#dirty.has(key)) this.#dirty.set(key, isHeld);
   }
 
   /** Whether the node has acknowledged all that it needs to know. */
   isUpToDate(): boolean {
-    return this.#underWay === undefined && this.#dirty.size === 0 && !this.#controllers;
+    return this.#underWay === undefined && this.#hasNothingToTell();
+  }
+
+  /** Whether the node has applied everything that it was told, and there is nothing more. */
+  get isInStep(): boolean {
+    return this.isUpToDate() && !this.#hasRefused;
+  }
+
+  #hasNothingToTell(): boolean {
+    return this.#dirty.size === 0 && this.#leaving.size === 0 && !this.#controllers && !this.#tellsReservedPorts;
   }
 
   noteChanges(changes: readonly Change[]): void {
@@ -121,53 +139,60 @@ export class Subscription {
   }
 
   noteChange(change: Change): void {
-    if (change.kind === "node") this.#mark("node", change.key);
-    else if (change.kind === "network") this.#noteNetwork(change.key);
-    else if (change.kind === "policy") this.#notePolicy(change.key);
+    const wasThere = change.before !== undefined;
+    if (change.kind === "node") this.#mark("node", change.key, wasThere);
+    else if (change.kind === "network") this.#noteNetwork(change.key, wasThere);
+    else if (change.kind === "policy") this.#notePolicy(change.key, wasThere);
+    else if (change.kind === "reservation") this.#tellsReservedPorts = true;
     else if (change.kind === "endpoint") {
       const endpoint = change.after ?? change.before;
-      if (endpoint) this.#noteEndpoint(endpoint.network, change.key, endpoint.node);
+      if (endpoint) this.#noteEndpoint(endpoint.network, change.key, endpoint.node, wasThere);
     }
   }
 
-  #noteNetwork(name: string): void {
-    if (this.#networks.has(name)) this.#mark("network", name);
+  #noteNetwork(name: string, wasThere: boolean): void {
+    if (this.#networks.has(name)) this.#mark("network", name, wasThere);
   }
 
-  #notePolicy(key: string): void {
-    if (this.#networks.has(networkOf(key))) this.#mark("policy", key);
+  #notePolicy(key: string, wasThere: boolean): void {
+    if (this.#networks.has(networkOf(key))) this.#mark("policy", key, wasThere);
   }
 
-  #noteEndpoint(network: string, key: string, node: string): void {
+  #noteEndpoint(network: string, key: string, node: string, wasThere: boolean): void {
     if (node === this.node) {
       const isNeeded = this.#store.hasEndpoints(network, node);
       if (isNeeded && !this.#networks.has(network)) this.#addNetwork(network);
-      if (!isNeeded && this.#networks.has(network)) this.#dropNetwork(network);
+      if (isNeeded) this.#leaving.delete(network);
+      else if (this.#networks.has(network)) this.#leaving.add(network);
     }
-    if (this.#networks.has(network)) this.#mark("endpoint", key);
+    if (this.#networks.has(network)) this.#mark("endpoint", key, wasThere);
   }
 
   #addNetwork(network: string): void {
     this.#networks.add(network);
     this.#onNetwork(network, true);
-    this.#mark("network", network);
-    for (const { name } of this.#store.listPolicies({ network, limit: -1 })) this.#mark("policy", `${network}/${name}`);
+    this.#mark("network", network, false);
+    this.#markContent(network, false);
+  }
+
+  #markContent(network: string, isHeld: boolean): void {
+    for (const { name } of this.#store.listPolicies({ network, limit: -1 })) {
+      this.#mark("policy", `${network}/${name}`, isHeld);
+    }
     for (const { name } of this.#store.listEndpoints({ network, limit: -1 })) {
-      this.#mark("endpoint", `${network}/${name}`);
+      this.#mark("endpoint", `${network}/${name}`, isHeld);
     }
   }
 
   #dropNetwork(network: string): void {
     this.#networks.delete(network);
     this.#onNetwork(network, false);
-    for (const kind of ["endpoint", "policy"] as const) {
-      for (const key of this.#told.keys()) {
-        if (key.startsWith(`${kind}:${network}/`)) this.#dirty.add(key);
-      }
-    }
+    this.#markContent(network, true);
     // After what is in it: taken away in the opposite order of coming.
-    this.#dirty.delete(this.#keys.key("network", network));
-    this.#mark("network", network);
+    const key = this.#keys.key("network", network);
+    const isHeld = this.#dirty.get(key) ?? true;
+    this.#dirty.delete(key);
+    this.#dirty.set(key, isHeld);
   }
 
   /** Tells the addresses of the controllers with the next response. */
@@ -184,35 +209,46 @@ export class Subscription {
     const isFirst = this.#nonce === 0n;
     const response = SyncResponse.fromPartial({});
     let resources = 0;
-    for (const key of this.#dirty) {
+    for (const network of this.#leaving) this.#dropNetwork(network);
+    this.#leaving.clear();
+    for (const [key, isHeld] of this.#dirty) {
       if (resources === this.#maxResources) break;
       this.#dirty.delete(key);
-      if (this.#addTo(response, key)) resources += 1;
+      if (this.#addTo(response, key, isHeld)) resources += 1;
     }
     const isComplete = this.#dirty.size === 0;
     if (isComplete) this.#revision = this.#store.revision;
-    if (resources === 0 && !isFirst && !this.#controllers) return undefined;
+    if (resources === 0 && !isFirst && !this.#controllers && !this.#tellsReservedPorts) return undefined;
     this.#nonce += 1n;
     if (isFirst) response.storeId = this.#storeId;
     if (this.#controllers) response.controllers.push(...this.#controllers);
     this.#controllers = undefined;
+    if (this.#tellsReservedPorts) response.reservedPorts = { ranges: this.#reservedPorts() };
+    this.#tellsReservedPorts = false;
     response.nonce = this.#nonce;
     response.revision = this.#revision;
     this.#underWay = { nonce: this.#nonce, revision: this.#revision, isComplete };
     return response;
   }
 
-  /** Puts the difference between the store and what the node was told into the response, if there is one. */
-  #addTo(response: SyncResponse, key: SyncKey): boolean {
+  /** Of the node's static reservations, in the order of ports. */
+  #reservedPorts(): { first: number; count: number }[] {
+    const reservations = this.#store.listByClaim("reservation", `node/${this.node}/`);
+    return reservations.map(({ ports }) => ({ ...ports })).sort((one, other) => one.first - other.first);
+  }
+
+  /** Puts the difference between the store and what the node holds into the response, if there is one. */
+  #addTo(response: SyncResponse, key: SyncKey, isHeld: boolean): boolean {
     const { kind, name } = splitKey(key);
     const current = this.#isNeeded(kind, name) ? this.#store.get(kind, name) : undefined;
+    const brought = this.#brought.get(key);
+    this.#brought.delete(key);
     if (!current) {
-      if (!this.#told.delete(key)) return false;
+      if (!isHeld && brought === undefined) return false;
       response.removed.push({ kind: KIND_NUMBERS[kind], name, revision: 0n });
       return true;
     }
-    if (this.#told.get(key) === current.revision) return false;
-    this.#told.set(key, current.revision);
+    if (brought === current.revision) return false;
     this.#messages.push(response, kind, current);
     return true;
   }
@@ -236,7 +272,10 @@ export class Subscription {
       });
     }
     this.#underWay = undefined;
-    if (error !== "") this.#isRefused = true;
+    if (error !== "") {
+      this.#isRefused = true;
+      this.#hasRefused = true;
+    }
     const isApplied = !this.#isRefused;
     if (answered.isComplete) this.#isRefused = false;
     return { revision: answered.revision, isApplied };

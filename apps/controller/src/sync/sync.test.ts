@@ -5,6 +5,7 @@ import { ClientError, Status } from "nice-grpc";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TestAgent } from "../testing/agent.js";
 import { registerNode, type TestClient, TestController } from "../testing/controller.js";
+import { eventually } from "../testing/operations.js";
 
 let controller: TestController;
 let client: TestClient;
@@ -235,6 +236,92 @@ describe("while a response is not acknowledged", () => {
     expect(summary(await agent.expectNext()).nodes).toEqual(["node-3"]);
     const line = controller.log.find(({ msg }) => msg === "agent refused changes");
     expect(line).toMatchObject({ node: "node-1", reason: "no room in the map" });
+  });
+});
+
+describe("what a node has refused", () => {
+  async function syncError(): Promise<string | undefined> {
+    return (await client.cluster.getNode({ name: "node-1" })).node?.syncError;
+  }
+
+  it("is shown with its reason, to watchers as well, until the node has everything", async () => {
+    const agent = await startManualAgent("node-1");
+    expect(await syncError()).toBe("");
+    const changes = client.cluster.watchResources({ kinds: [ResourceKind.RESOURCE_KIND_NODE] });
+    const seen: string[] = [];
+    const watching = (async () => {
+      for await (const { changes: some } of changes) {
+        for (const { resource } of some) {
+          if (resource?.$case !== "node" || resource.value.name !== "node-1") continue;
+          if (resource.value.syncError !== seen.at(-1)) seen.push(resource.value.syncError);
+        }
+        if (seen.length === 3) return;
+      }
+    })();
+    await registerNode(client, 3);
+    agent.ack(await agent.expectNext(), "no room in the map");
+    await eventually("the refusal is shown", async () => (await syncError()) === "no room in the map");
+    // What comes next on the same stream does not make up for it.
+    await registerNode(client, 4);
+    agent.ack(await agent.expectNext());
+    await registerNode(client, 5);
+    agent.ack(await agent.expectNext());
+    expect(await syncError()).toBe("no room in the map");
+    // Nor does its going: it says so until another stream is in step.
+    await agent.vanish();
+    await eventually("the agent is gone", async () => {
+      return (await client.cluster.getNode({ name: "node-1" })).node?.connected === false;
+    });
+    expect(await syncError()).toBe("no room in the map");
+    startAgent("node-1");
+    await eventually("the node is in step", async () => (await syncError()) === "");
+    await watching;
+    expect(seen).toEqual(["", "no room in the map", ""]);
+  });
+
+  it("is forgotten with the node", async () => {
+    const agent = await startManualAgent("node-1");
+    await registerNode(client, 3);
+    agent.ack(await agent.expectNext(), "no room in the map");
+    await eventually("the refusal is shown", async () => (await syncError()) === "no room in the map");
+    await agent.vanish();
+    await eventually("the agent is gone", async () => {
+      return (await client.cluster.getNode({ name: "node-1" })).node?.connected === false;
+    });
+    await client.cluster.deleteNode({ name: "node-1" });
+    await registerNode(client, 1);
+    expect(await syncError()).toBe("");
+  });
+});
+
+describe("the ports of static reservations", () => {
+  const reserve = (name: string, node: string, first: number, count: number) =>
+    client.cluster.createPortReservation({ portReservation: { name, node, ports: { first, count } } });
+
+  it("are told to their node, at first and when they change, as a whole", async () => {
+    await reserve("one", "node-1", 9_000, 2);
+    await reserve("other", "node-2", 9_100, 1);
+    const agent = startAgent("node-1", { automatic: false });
+    const first = await agent.expectNext();
+    expect(first.reservedPorts).toEqual({ ranges: [{ first: 9_000, count: 2 }] });
+    agent.ack(first);
+    await reserve("before", "node-1", 8_000, 1);
+    const second = await agent.expectNext();
+    expect(second.reservedPorts?.ranges.map(({ first: port }) => port)).toEqual([8_000, 9_000]);
+    agent.ack(second);
+    await reserve("another", "node-2", 9_200, 1);
+    await client.cluster.deletePortReservation({ name: "one" });
+    const third = await agent.expectNext();
+    expect(third.reservedPorts?.ranges).toEqual([{ first: 8_000, count: 1 }]);
+    agent.ack(third);
+    await client.cluster.deletePortReservation({ name: "before" });
+    expect((await agent.expectNext()).reservedPorts).toEqual({ ranges: [] });
+  });
+
+  it("are not told with other changes", async () => {
+    const agent = await startManualAgent("node-1");
+    await registerNode(client, 3);
+    expect((await agent.expectNext()).reservedPorts).toBeUndefined();
   });
 });
 

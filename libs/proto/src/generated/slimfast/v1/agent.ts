@@ -14,6 +14,7 @@ import {
   Network,
   Node,
   Policy,
+  PortRange,
   ResourceKind,
   resourceKindFromJSON,
   resourceKindToJSON,
@@ -154,7 +155,7 @@ export interface ResourceVersion {
 
 export interface SyncAck {
   nonce: bigint;
-  /** Empty if applied; otherwise why it was refused (a NACK). The controller logs it and goes on. */
+  /** Empty if applied; otherwise why it was refused (a NACK). The controller logs it, shows it in Node.sync_error, and goes on. */
   error: string;
 }
 
@@ -169,13 +170,22 @@ export interface SyncResponse {
   nodes: Node[];
   networks: Network[];
   endpoints: Endpoint[];
-  /** What was deleted, or is no longer needed here; revision is not set. */
+  /** What was deleted, or is no longer needed here; revision is not set. The agent may never have had it. */
   removed: ResourceVersion[];
   policies: Policy[];
   /** On the first response of a stream: names the store for as long as it exists. */
   storeId: string;
   /** When the set of controllers changed, and on the first response: addresses of all of them, to fail over to. */
   controllers: string[];
+  /**
+   * When the node's static reservations changed, and on the first response: all of their ports, which the node must not
+   * give to outgoing connections. Not set: as before.
+   */
+  reservedPorts: ReservedPorts | undefined;
+}
+
+export interface ReservedPorts {
+  ranges: PortRange[];
 }
 
 function createBaseEnrollNodeRequest(): EnrollNodeRequest {
@@ -1970,6 +1980,7 @@ function createBaseSyncResponse(): SyncResponse {
     policies: [],
     storeId: "",
     controllers: [],
+    reservedPorts: undefined,
   };
 }
 
@@ -2007,6 +2018,9 @@ export const SyncResponse: MessageFns<SyncResponse> = {
     }
     for (const v of message.controllers) {
       writer.uint32(74).string(v!);
+    }
+    if (message.reservedPorts !== undefined) {
+      ReservedPorts.encode(message.reservedPorts, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -2096,6 +2110,14 @@ export const SyncResponse: MessageFns<SyncResponse> = {
             message.controllers.push(reader.string());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.reservedPorts = ReservedPorts.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2129,6 +2151,11 @@ export const SyncResponse: MessageFns<SyncResponse> = {
       controllers: globalThis.Array.isArray(object?.controllers)
         ? object.controllers.map((e: any) => globalThis.String(e))
         : [],
+      reservedPorts: isSet(object.reservedPorts)
+        ? ReservedPorts.fromJSON(object.reservedPorts)
+        : isSet(object.reserved_ports)
+        ? ReservedPorts.fromJSON(object.reserved_ports)
+        : undefined,
     };
   },
 
@@ -2161,6 +2188,9 @@ export const SyncResponse: MessageFns<SyncResponse> = {
     if (message.controllers?.length) {
       obj.controllers = message.controllers;
     }
+    if (message.reservedPorts !== undefined) {
+      obj.reservedPorts = ReservedPorts.toJSON(message.reservedPorts);
+    }
     return obj;
   },
 
@@ -2178,6 +2208,78 @@ export const SyncResponse: MessageFns<SyncResponse> = {
     message.policies = object.policies?.map((e) => Policy.fromPartial(e)) || [];
     message.storeId = object.storeId ?? "";
     message.controllers = object.controllers?.map((e) => e) || [];
+    message.reservedPorts = (object.reservedPorts !== undefined && object.reservedPorts !== null)
+      ? ReservedPorts.fromPartial(object.reservedPorts)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseReservedPorts(): ReservedPorts {
+  return { ranges: [] };
+}
+
+export const ReservedPorts: MessageFns<ReservedPorts> = {
+  encode(message: ReservedPorts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ranges) {
+      PortRange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReservedPorts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReservedPorts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ranges.push(PortRange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReservedPorts {
+    return {
+      ranges: globalThis.Array.isArray(object?.ranges) ? object.ranges.map((e: any) => PortRange.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ReservedPorts): unknown {
+    const obj: any = {};
+    if (message.ranges?.length) {
+      obj.ranges = message.ranges.map((e) => PortRange.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReservedPorts>): ReservedPorts {
+    return ReservedPorts.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReservedPorts>): ReservedPorts {
+    const message = createBaseReservedPorts();
+    message.ranges = object.ranges?.map((e) => PortRange.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2261,7 +2363,7 @@ export const AgentServiceDefinition = {
     /**
      * The state that the node needs, pushed by increments for as long as the stream is open. The first request is a hello;
      * every response is then answered by one ack, in order. The controller keeps at most one response unacknowledged and
-     * merges what changes meanwhile.
+     * merges what changes meanwhile. A response without an answer for 30 s ends the stream with ABORTED.
      */
     sync: {
       name: "Sync",
@@ -2317,7 +2419,7 @@ export interface AgentServiceImplementation<CallContextExt = {}> {
   /**
    * The state that the node needs, pushed by increments for as long as the stream is open. The first request is a hello;
    * every response is then answered by one ack, in order. The controller keeps at most one response unacknowledged and
-   * merges what changes meanwhile.
+   * merges what changes meanwhile. A response without an answer for 30 s ends the stream with ABORTED.
    */
   sync(
     request: AsyncIterable<SyncRequest>,
@@ -2360,7 +2462,7 @@ export interface AgentServiceClient<CallOptionsExt = {}> {
   /**
    * The state that the node needs, pushed by increments for as long as the stream is open. The first request is a hello;
    * every response is then answered by one ack, in order. The controller keeps at most one response unacknowledged and
-   * merges what changes meanwhile.
+   * merges what changes meanwhile. A response without an answer for 30 s ends the stream with ABORTED.
    */
   sync(
     request: AsyncIterable<DeepPartial<SyncRequest>>,

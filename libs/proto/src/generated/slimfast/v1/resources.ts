@@ -392,7 +392,14 @@ export interface Node {
   /** As the agent announced it: its version, for people. */
   agentVersion: string;
   /** When the node's current certificate ends; not set where the agent came over a unix socket or without TLS. */
-  certificateExpireTime: Date | undefined;
+  certificateExpireTime:
+    | Date
+    | undefined;
+  /**
+   * Why the node does not have its present state: what its agent said when it refused changes last (a NACK), or that it does
+   * not acknowledge them. Empty once it has acknowledged everything. Output only.
+   */
+  syncError: string;
 }
 
 export interface Node_LabelsEntry {
@@ -633,6 +640,7 @@ function createBaseNode(): Node {
     etag: "",
     agentVersion: "",
     certificateExpireTime: undefined,
+    syncError: "",
   };
 }
 
@@ -673,6 +681,9 @@ export const Node: MessageFns<Node> = {
     }
     if (message.certificateExpireTime !== undefined) {
       Timestamp.encode(toTimestamp(message.certificateExpireTime), writer.uint32(90).fork()).join();
+    }
+    if (message.syncError !== "") {
+      writer.uint32(98).string(message.syncError);
     }
     return writer;
   },
@@ -781,6 +792,14 @@ export const Node: MessageFns<Node> = {
             message.certificateExpireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.syncError = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -839,6 +858,11 @@ export const Node: MessageFns<Node> = {
         : isSet(object.certificate_expire_time)
         ? fromJsonTimestamp(object.certificate_expire_time)
         : undefined,
+      syncError: isSet(object.syncError)
+        ? globalThis.String(object.syncError)
+        : isSet(object.sync_error)
+        ? globalThis.String(object.sync_error)
+        : "",
     };
   },
 
@@ -883,6 +907,9 @@ export const Node: MessageFns<Node> = {
     if (message.certificateExpireTime !== undefined) {
       obj.certificateExpireTime = message.certificateExpireTime.toISOString();
     }
+    if (message.syncError !== "") {
+      obj.syncError = message.syncError;
+    }
     return obj;
   },
 
@@ -912,6 +939,7 @@ export const Node: MessageFns<Node> = {
     message.etag = object.etag ?? "";
     message.agentVersion = object.agentVersion ?? "";
     message.certificateExpireTime = object.certificateExpireTime ?? undefined;
+    message.syncError = object.syncError ?? "";
     return message;
   },
 };

@@ -1,0 +1,156 @@
+/** The load generator that is all the agents: a process of its own, started by `bench control`. */
+import { AgentServiceDefinition } from "@slimfast/proto";
+import { type ChannelCredentials, createClientFactory } from "nice-grpc";
+import { AgentStream, Names } from "./agent-stream.js";
+import { openChannel } from "./channel.js";
+import { monotonicMs } from "./clock.js";
+import { Enrollment, type Joining } from "./enrollment.js";
+import { type Reply, runGenerator } from "./generator.js";
+import type { Command } from "./messages.js";
+import {
+  agentsOfNetworks,
+  type ClusterShape,
+  endpointName,
+  endpointPlaces,
+  endpointsOfNetwork,
+  networkName,
+  networksOf,
+  nodeName,
+  underlayAddress,
+} from "./shape.js";
+
+const FRONT_PORTS = { first: 7_100, count: 16 };
+const PROGRESS_MS = 500;
+/** Enrollments at a time. */
+const CONCURRENCY = 64;
+
+/** How the cluster is joined; set by the command `enroll`. */
+let enrollment: Enrollment | undefined;
+let address = "";
+const credentials: ChannelCredentials[] = [];
+const names = new Names();
+const agents = new Map<number, AgentStream>();
+/** Pairs of operation and time. */
+let receipts = new Float64Array(1 << 16);
+let receiptCount = 0;
+
+function heard(operation: number, atMs: number): void {
+  if (receiptCount + 2 > receipts.length) {
+    const larger = new Float64Array(receipts.length * 2);
+    larger.set(receipts);
+    receipts = larger;
+  }
+  receipts[receiptCount] = operation;
+  receipts[receiptCount + 1] = atMs;
+  receiptCount += 2;
+}
+
+/** What a node of these networks holds: all nodes, its networks, and their endpoints. */
+function holding(networks: readonly number[], shape: ClusterShape, nodes: number): number {
+  const endpoints = networks.reduce((sum, network) => sum + endpointsOfNetwork(network, shape), 0);
+  return nodes + networks.length + endpoints;
+}
+
+function joined(): Enrollment {
+  if (!enrollment) throw new Error("nobody has enrolled");
+  return enrollment;
+}
+
+async function enroll(joining: Joining, shape: ClusterShape, reply: Reply): Promise<void> {
+  address = joining.address;
+  enrollment = new Enrollment(joining);
+  let next = 0;
+  const progress = setInterval(() => reply({ kind: "progress", done: next }), PROGRESS_MS);
+  const worker = async () => {
+    for (let agent = next++; agent < shape.agents; agent = next++) {
+      credentials[agent] = await joined().enroll(nodeName(agent));
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+  } finally {
+    clearInterval(progress);
+  }
+  reply({ kind: "done" });
+}
+
+async function connect(shape: ClusterShape, reply: Reply): Promise<void> {
+  const attached = Array.from({ length: shape.agents }, (): { network: string; name: string; id: number }[] => []);
+  let number = 0;
+  for (const { network, agent } of endpointPlaces(shape)) {
+    // Id 0: whichever it has, the endpoint stays.
+    attached[agent]?.push({ network: networkName(network), name: endpointName(number), id: 0 });
+    number += 1;
+  }
+  const startMs = monotonicMs();
+  let firstMs = 0;
+  let current = 0;
+  const progress = setInterval(() => reply({ kind: "progress", done: current }), PROGRESS_MS);
+  try {
+    await Promise.all(
+      attached.map(async (own, index) => {
+        const channel = openChannel(address, credentials[index]);
+        const agent = new AgentStream({ channel, node: nodeName(index), attached: own, names, heard });
+        agents.set(index, agent);
+        agent.start();
+        await agent.holds(holding(networksOf(index, shape), shape, shape.agents));
+        if (current === 0) firstMs = monotonicMs() - startMs;
+        current += 1;
+      }),
+    );
+  } finally {
+    clearInterval(progress);
+  }
+  reply({ kind: "connected", elapsedMs: monotonicMs() - startMs, firstMs });
+}
+
+/** From the asking for a certificate until everything is there that the node needs. */
+async function join(command: Extract<Command, { kind: "join" }>, reply: Reply): Promise<void> {
+  const { shape, agent: number, network } = command;
+  const node = nodeName(number);
+  const startMs = monotonicMs();
+  const channel = openChannel(address, await joined().enroll(node));
+  const client = createClientFactory().create(AgentServiceDefinition, channel);
+  await client.registerNode({
+    node: { name: node, underlayAddress: underlayAddress(number), frontPorts: FRONT_PORTS },
+    protocolVersion: 0,
+  });
+  const name = `joined-${number}`;
+  await client.createEndpoint({ endpoint: { name, network: networkName(network), node } });
+  const attached = [{ network: networkName(network), name, id: 0 }];
+  // What it gets at first has not just changed, so it is no witness of the load.
+  const agent = new AgentStream({ channel, node, attached, names, heard: () => undefined });
+  agents.set(number, agent);
+  agent.start();
+  const resources = holding([network], shape, number + 1) + 1;
+  await agent.holds(resources);
+  reply({ kind: "joined", elapsedMs: monotonicMs() - startMs, resources });
+}
+
+/** Names of agents that do not hold each endpoint of each of their networks. */
+function wrong(shape: ClusterShape): string[] {
+  const endpointsOf = Array.from({ length: shape.networks }, (): string[] => []);
+  for (let endpoint = 0; endpoint < shape.endpoints; endpoint += 1) {
+    const network = endpoint % shape.networks;
+    endpointsOf[network]?.push(`e:${networkName(network)}/${endpointName(endpoint)}`);
+  }
+  const found: string[] = [];
+  agentsOfNetworks(shape).forEach((own, network) => {
+    for (const index of own) {
+      const agent = agents.get(index);
+      if (!agent) continue;
+      const missing = (endpointsOf[network] ?? []).filter((name) => !agent.held.has(names.number(name)));
+      if (missing.length > 0) found.push(`${agent.node}: ${missing.length} endpoints missing, ${missing[0]}`);
+    }
+  });
+  return found;
+}
+
+runGenerator(async (command, reply) => {
+  if (command.kind === "enroll") await enroll(command.joining, command.shape, reply);
+  else if (command.kind === "connect") await connect(command.shape, reply);
+  else if (command.kind === "join") await join(command, reply);
+  else if (command.kind === "collect") {
+    reply({ kind: "collected", receipts: receipts.slice(0, receiptCount), wrong: wrong(command.shape) });
+  }
+});
