@@ -73,6 +73,11 @@ describe("what comes", () => {
     expect(state.endpointByAddress(7, "10.32.0.2")?.name).toBe("web");
   });
 
+  it("is handed on without the IPv6 ranges, which the core would refuse", () => {
+    const open = network("blue", 7, { prefix6: "fd00:32::/64", egress: ["192.0.2.0/24", "::/0"] });
+    expect(apply({ networks: [open] })).toMatchObject([{ networks: [{ vni: 7, egress: ["192.0.2.0/24"] }] }]);
+  });
+
   it("is remembered but not handed on if the core would not notice the difference", () => {
     apply({ nodes: [node("node-1")], networks: [network("blue", 7)], endpoints: [endpoint("web", 1)] });
     const again = {

@@ -417,8 +417,9 @@ function coreNode({ name, underlayAddress, frontPorts }: Node): NodeState {
   return { name, underlayAddress, frontPortFirst: frontPorts?.first ?? 0, frontPortCount: frontPorts?.count ?? 0 };
 }
 
+/** The core does not know IPv6 ranges yet, and would refuse the whole change. */
 function coreNetwork({ vni, prefix, egress }: Network): NetworkState {
-  return { vni, prefix, egress: [...egress] };
+  return { vni, prefix, egress: egress.filter((range) => !range.includes(":")) };
 }
 
 function isSameNetwork(held: Network, network: Network): boolean {
