@@ -408,7 +408,6 @@ function readEdits({ nodes, networks, endpoints, policies, removed }: StateUpdat
 function isSameEndpoint(held: Endpoint, endpoint: Endpoint): boolean {
   return (
     sameFields(coreEndpoint(held), coreEndpoint(endpoint)) &&
-    held.address6 === endpoint.address6 &&
     held.createTime?.getTime() === endpoint.createTime?.getTime()
   );
 }
@@ -417,9 +416,8 @@ function coreNode({ name, underlayAddress, frontPorts }: Node): NodeState {
   return { name, underlayAddress, frontPortFirst: frontPorts?.first ?? 0, frontPortCount: frontPorts?.count ?? 0 };
 }
 
-/** The core does not know IPv6 ranges yet, and would refuse the whole change. */
-function coreNetwork({ vni, prefix, egress }: Network): NetworkState {
-  return { vni, prefix, egress: egress.filter((range) => !range.includes(":")) };
+function coreNetwork({ vni, prefix, prefix6, egress }: Network): NetworkState {
+  return { vni, prefix: prefix || null, prefix6: prefix6 || null, egress: [...egress] };
 }
 
 function isSameNetwork(held: Network, network: Network): boolean {
@@ -431,8 +429,8 @@ function isSameNetwork(held: Network, network: Network): boolean {
   );
 }
 
-function coreEndpoint({ vni, id, address, node, plain }: Endpoint): EndpointState {
-  return { vni, id, address, node, isPlain: plain };
+function coreEndpoint({ vni, id, address, address6, node, plain }: Endpoint): EndpointState {
+  return { vni, id, address: address || null, address6: address6 || null, node, isPlain: plain };
 }
 
 function sameFields<T extends object>(left: T, right: T): boolean {

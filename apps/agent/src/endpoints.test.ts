@@ -39,6 +39,7 @@ describe("attaching", () => {
         vni: 7,
         id: 1,
         address: "10.32.0.2",
+        address6: null,
         publishedPorts: [{ hostPort: 8080, endpointPort: 80 }],
         // For the next agent.
         note: expect.stringContaining('"name":"web"'),

@@ -257,11 +257,12 @@ export class Endpoints {
 
   async #attachToCore(key: string, entry: Entry): Promise<void> {
     const { core, link } = this.#options;
-    const { vni, id, address, publishedPorts, revision } = entry.endpoint;
+    const { vni, id, address, address6, publishedPorts, revision } = entry.endpoint;
     await link.applied(revision, `endpoint ${key}`, this.#stop.signal);
     const { netnsName } = entry;
     const note = writeNote(entry);
-    const result = await core.attachEndpoint({ netnsName, vni, id, address, publishedPorts, note });
+    const addresses = { address: address || null, address6: address6 || null };
+    const result = await core.attachEndpoint({ netnsName, vni, id, ...addresses, publishedPorts, note });
     entry.netnsPath = result.netnsPath;
     entry.listenerMetadata = result.listenerMetadata;
   }

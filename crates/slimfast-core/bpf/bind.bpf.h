@@ -20,7 +20,8 @@ static const __u8 classes_overlapping[SF_BIND_CLASSES] = {
     [SF_BIND_ADDRESS4] = BIT(SF_BIND_ANY4) | BIT(SF_BIND_ADDRESS4) | BIT(SF_BIND_DUAL),
     [SF_BIND_LOOPBACK4] = BIT(SF_BIND_ANY4) | BIT(SF_BIND_LOOPBACK4) | BIT(SF_BIND_DUAL),
     [SF_BIND_DUAL] = BIT(SF_BIND_CLASSES) - 1,
-    [SF_BIND_ANY6] = BIT(SF_BIND_DUAL) | BIT(SF_BIND_ANY6) | BIT(SF_BIND_LOOPBACK6),
+    [SF_BIND_ANY6] = BIT(SF_BIND_DUAL) | BIT(SF_BIND_ANY6) | BIT(SF_BIND_ADDRESS6) | BIT(SF_BIND_LOOPBACK6),
+    [SF_BIND_ADDRESS6] = BIT(SF_BIND_DUAL) | BIT(SF_BIND_ANY6) | BIT(SF_BIND_ADDRESS6),
     [SF_BIND_LOOPBACK6] = BIT(SF_BIND_DUAL) | BIT(SF_BIND_ANY6) | BIT(SF_BIND_LOOPBACK6),
 };
 
@@ -294,9 +295,9 @@ int sf_bind4(struct bpf_sock_addr *ctx) {
 
 SEC("cgroup/bind6")
 int sf_bind6(struct bpf_sock_addr *ctx) {
-    __u32 address[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
+    struct sf_address6 address = read_address6(ctx);
+    __be32 mapped = address.words[3];
     struct sf_socket *record;
-    bool v6_only;
     __u32 class;
 
     if (!ctx->sk || ctx->protocol != IPPROTO_TCP)
@@ -304,25 +305,28 @@ int sf_bind6(struct bpf_sock_addr *ctx) {
     record = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
     if (!record)
         return 1;
-    v6_only = is_v6_only(ctx->sk);
-    if (is_any6(address)) {
-        class = v6_only ? SF_BIND_ANY6 : SF_BIND_DUAL;
-    } else if (is_loopback6(address)) {
+    if (is_any6(&address)) {
+        class = record->flags & SF_V6ONLY ? SF_BIND_ANY6 : SF_BIND_DUAL;
+    } else if (is_loopback6(&address)) {
         class = SF_BIND_LOOPBACK6;
-    } else if (is_v4_mapped(address) && !v6_only) {
-        if (address[3] == 0)
+    } else if (is_equal6(&address, &record->address6)) {
+        class = SF_BIND_ADDRESS6;
+    } else if (is_v4_mapped(&address)) {
+        if (record->flags & SF_V6ONLY)
+            return refuse_bind(EINVAL, SF_COUNTER_binds_not_available);
+        if (mapped == 0)
             class = SF_BIND_ANY4;
-        else if (address[3] == record->address)
+        else if (mapped == record->address)
             class = SF_BIND_ADDRESS4;
-        else if (is_loopback4(address[3]))
+        else if (is_loopback4(mapped))
             class = SF_BIND_LOOPBACK4;
         else
             return refuse_bind(EADDRNOTAVAIL, SF_COUNTER_binds_not_available);
     } else {
         return refuse_bind(EADDRNOTAVAIL, SF_COUNTER_binds_not_available);
     }
-    write_address6(ctx, 0, 0, 0, 0);
-    return bind_common(ctx, record, class, address[3]);
+    write_words6(ctx, 0, 0, 0, 0);
+    return bind_common(ctx, record, class, mapped);
 }
 
 /* close(2) of the last descriptor: also for sockets that were bound and never listened. */

@@ -60,33 +60,53 @@ static __always_inline bool is_self(const struct sf_socket *record, const struct
     }
 }
 
-static __always_inline int connect_common(struct sf_socket *record, struct target *target) {
-    struct sf_address_key key = {.vni = record->owner.vni, .address = target->address};
+/* The same of an IPv6 address other than ::1. */
+static __always_inline bool is_self6(const struct sf_socket *record, const struct bpf_sock_addr *ctx) {
+    if (!ctx->sk->src_port || !(record->flags & SF_BOUND) || (__be16)ctx->user_port != record->local_port ||
+        !is_equal6(&record->peer_address6, &record->address6))
+        return false;
+    return record->bind_class == SF_BIND_ANY6 || record->bind_class == SF_BIND_ADDRESS6 ||
+           record->bind_class == SF_BIND_DUAL;
+}
+
+/* Forgets what an earlier connect(2) of the socket has left. */
+static __always_inline void begin_connect(struct sf_socket *record, __be16 port) {
+    end_untold(record);
+    record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF |
+                       SF_PLAIN | SF_TOLD | SF_IPV6);
+    record->peer_port = port;
+    record->since_ns = bpf_ktime_get_ns();
+    /* The one of an earlier connection; the kernel chooses another one. */
+    if (!(record->flags & SF_BOUND))
+        record->local_port = 0;
+}
+
+/* Whether the endpoint is there, and may open one more connection now; else the answer is set. */
+static __always_inline bool is_admitted(struct sf_socket *record) {
     const struct sf_limits *most = limits_of(record->account);
     struct sf_usage *usage = usage_of(record->account);
+
+    if (!most || !usage || !most->is_attached)
+        return refuse_connect(record, ENETDOWN, SF_COUNTER_connects_denied);
+    /* Before anything that costs more, and without an event: a storm of them would crowd out those of others. */
+    if (may_connect(most, usage, record->since_ns))
+        return true;
+    count(SF_COUNTER_connects_limited);
+    bpf_set_retval(-EADDRNOTAVAIL);
+    return false;
+}
+
+static __always_inline int connect_common(struct sf_socket *record, struct target *target) {
+    struct sf_address_key key = {.vni = record->owner.vni, .address = target->address};
     const struct sf_network *network;
     const struct sf_peer *peer;
     __u16 first, ports;
     int error;
 
-    end_untold(record);
-    record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF |
-                       SF_PLAIN | SF_TOLD);
+    begin_connect(record, target->port);
     record->peer_address = target->address;
-    record->peer_port = target->port;
-    record->since_ns = bpf_ktime_get_ns();
-    /* The one of an earlier connection; the kernel chooses another one. */
-    if (!(record->flags & SF_BOUND))
-        record->local_port = 0;
-
-    if (!most || !usage || !most->is_attached)
-        return refuse_connect(record, ENETDOWN, SF_COUNTER_connects_denied);
-    /* Before anything that costs more, and without an event: a storm of them would crowd out those of others. */
-    if (!may_connect(most, usage, record->since_ns)) {
-        count(SF_COUNTER_connects_limited);
-        bpf_set_retval(-EADDRNOTAVAIL);
+    if (!is_admitted(record))
         return 0;
-    }
     if (is_self(record, target)) {
         if (target->address == 0)
             record->peer_address = bpf_htonl(0x7f000001);
@@ -119,6 +139,9 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
         first = peer->ports.front_first;
         ports = peer->ports.front_count;
         count(SF_COUNTER_connects_overlay);
+    } else if (!record->address) {
+        /* In a network of IPv6 only, IPv4 is a family without a route. */
+        return refuse_connect(record, ENETUNREACH, SF_COUNTER_connects_no_address);
     } else {
         network = bpf_map_lookup_elem(&networks, &key.vni);
         if (!network || (target->address & network->mask) == network->prefix)
@@ -145,6 +168,55 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     return 1;
 }
 
+/* To an IPv6 address that is neither ::1 nor an IPv4 one: over the underlay's IPv4, as everything. */
+static __always_inline int connect_address6(struct bpf_sock_addr *ctx, struct sf_socket *record,
+                                            const struct sf_address6 *to) {
+    struct sf_address6_key key = {.vni = record->owner.vni, .address = *to};
+    const struct sf_network *network;
+    const struct sf_peer *peer;
+    int error;
+
+    begin_connect(record, ctx->user_port);
+    record->peer_address6 = *to;
+    record->flags |= SF_IPV6;
+    if (!is_admitted(record))
+        return 0;
+    /* To a container without an address of the family, it is one without a route. */
+    if (is_any6(&record->address6))
+        return refuse_connect(record, ENETUNREACH, SF_COUNTER_connects_no_address);
+    if (is_self6(record, ctx)) {
+        record->flags |= SF_OVERLAY | SF_SELF;
+        record->peer_id = record->owner.id;
+        write_v4_mapped(ctx, node_address);
+        ctx->user_port = bpf_htons(ctx->sk->src_port);
+        count(SF_COUNTER_connects_loopback);
+        return 1;
+    }
+    peer = bpf_map_lookup_elem(&peers6, &key);
+    if (!peer) {
+        network = bpf_map_lookup_elem(&networks, &key.vni);
+        if (!network || is_inside6(to, network))
+            return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
+        error = may_leave6(key.vni, to);
+        if (error)
+            return refuse_connect(record, error, SF_COUNTER_connects_denied_egress);
+        record->flags |= SF_OUTSIDE;
+        count(SF_COUNTER_connects_outside);
+        return 1;
+    }
+    record->flags |= SF_OVERLAY;
+    record->peer_id = peer->id;
+    if (!is_allowed(key.vni, record->owner.id, peer->id, port_of(ctx->user_port)))
+        return refuse_connect(record, EPERM, SF_COUNTER_connects_denied_policy);
+    /* What is translated for plain peers (plain.bpf.h) is IPv4. */
+    if (!peer->ports.front_count)
+        return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
+    write_v4_mapped(ctx, peer->node);
+    ctx->user_port = bpf_htons(peer->ports.front_first + bpf_get_prandom_u32() % peer->ports.front_count);
+    count(SF_COUNTER_connects_overlay);
+    return 1;
+}
+
 SEC("cgroup/connect4")
 int sf_connect4(struct bpf_sock_addr *ctx) {
     struct target target = {.address = ctx->user_ip4, .port = ctx->user_port};
@@ -165,7 +237,7 @@ int sf_connect4(struct bpf_sock_addr *ctx) {
 
 SEC("cgroup/connect6")
 int sf_connect6(struct bpf_sock_addr *ctx) {
-    __u32 address[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
+    struct sf_address6 address = read_address6(ctx);
     struct target target = {.port = ctx->user_port};
     struct sf_socket *record;
 
@@ -174,23 +246,23 @@ int sf_connect6(struct bpf_sock_addr *ctx) {
     record = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
     if (!record)
         return 1;
-    if (is_v4_mapped(address)) {
-        target.address = address[3];
-    } else if (is_loopback6(address) || is_any6(address)) {
+    if (is_v4_mapped(&address)) {
+        target.address = address.words[3];
+        if (record->flags & SF_V6ONLY) {
+            begin_connect(record, target.port);
+            record->peer_address = target.address;
+            return refuse_connect(record, ENETUNREACH, SF_COUNTER_connects_no_address);
+        }
+    } else if (is_loopback6(&address) || is_any6(&address)) {
         target.address = bpf_htonl(0x7f000001);
         target.flags = SF_LOOPBACK6;
     } else {
-        /* Networks have IPv4 prefixes only: to the container, IPv6 is a family without a route. */
-        return refuse_connect(record, ENETUNREACH, SF_COUNTER_connects_no_address);
+        return connect_address6(ctx, record, &address);
     }
     target.own_port = ctx->sk->src_port;
     if (!connect_common(record, &target))
         return 0;
-    /* Over IPv6 really: a v6-only listener takes no IPv4 packet. */
-    if (record->flags & SF_LOOPBACK6)
-        write_loopback6(ctx);
-    else
-        write_v4_mapped(ctx, target.address);
+    write_v4_mapped(ctx, target.address);
     ctx->user_port = target.port;
     return 1;
 }

@@ -17,10 +17,11 @@
 /* A SYN to a front port whose option is `option` (0: it has none). Leaves no entry of an earlier SYN behind. */
 static __always_inline void record_syn(const struct sf_flow_key *key, bool from_here, const struct sf_option *option) {
     struct sf_flow flow = {};
+    __u8 version = option ? option->version_flags >> 4 : 0;
 
     count(SF_COUNTER_syns_seen);
     if (!option || option->kind != SF_OPTION_KIND || option->length != sizeof(*option) ||
-        option->exid != bpf_htons(SF_OPTION_EXID) || option->version_flags >> 4 != SF_OPTION_VERSION) {
+        option->exid != bpf_htons(SF_OPTION_EXID) || (version != SF_OPTION_VERSION && version != SF_OPTION_VERSION6)) {
         count(SF_COUNTER_syns_no_option);
         bpf_map_delete_elem(&flows, key);
         return;
@@ -31,8 +32,10 @@ static __always_inline void record_syn(const struct sf_flow_key *key, bool from_
     flow.source_port = option->source_port;
     flow.destination_port = port_of(option->destination_port);
     flow.flags = option->version_flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6);
+    if (version == SF_OPTION_VERSION6)
+        flow.flags = SF_OPTION_IPV6;
     /* A loopback connection comes from the node itself, or it is a lie. */
-    if (flow.flags && !from_here) {
+    if ((flow.flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6)) && !from_here) {
         count(SF_COUNTER_syns_unknown_node);
         bpf_map_delete_elem(&flows, key);
         return;
@@ -105,24 +108,6 @@ int sf_ingress(struct bpf_nf_ctx *ctx) {
     return NF_ACCEPT;
 }
 
-/* The same of IPv6, for ::1 within a container: nothing else comes by IPv6. */
-SEC("netfilter")
-int sf_ingress6(struct bpf_nf_ctx *ctx) {
-    const struct sk_buff *skb = ctx->skb;
-    struct sf_flow_key key = {.source = FLOW_LOOPBACK6, .destination = FLOW_LOOPBACK6};
-    struct ip6_header ip_buffer;
-    const struct ip6_header *ip;
-    struct bpf_dynptr packet;
-
-    if (KERNEL_VIEW(struct ipv6hdr, skb->head + skb->network_header)->nexthdr != IPPROTO_TCP || !may_be_ours(skb) ||
-        bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &packet))
-        return NF_ACCEPT;
-    ip = bpf_dynptr_slice(&packet, 0, &ip_buffer, sizeof(ip_buffer));
-    if (ip && ip->next_header == IPPROTO_TCP && is_loopback6(ip->source) && is_loopback6(ip->destination))
-        read_syn(&packet, sizeof(*ip), &key, true);
-    return NF_ACCEPT;
-}
-
 /* ---- choosing the listener
  * -------------------------------------------------------------------------------------------- */
 
@@ -187,6 +172,18 @@ static __always_inline int refuse_stranger(enum sf_counter counter) {
     return SK_DROP;
 }
 
+/* Says of a flow between IPv6 addresses who its two ends are. */
+static __always_inline void describe_refused6(struct sf_connection *event, const struct sf_endpoint *endpoint,
+                                              const struct sf_flow *flow) {
+    struct sf_endpoint_key from = {.vni = flow->destination.vni, .id = bpf_ntohl(flow->source_address)};
+    const struct sf_source6 *source = bpf_map_lookup_elem(&sources6, &from);
+
+    event->flags |= SF_IPV6;
+    event->local_address6 = endpoint->address6;
+    if (source)
+        event->peer_address6 = source->address;
+}
+
 /* A SYN that dispatch understood and that is not let in. Whatever the reason, the other end sees ECONNREFUSED. */
 static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, const struct sf_flow *flow, int errno,
                                           enum sf_counter counter) {
@@ -204,7 +201,10 @@ static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, con
         event->flags = SF_OVERLAY | SF_ACCEPTED;
         event->local_address = endpoint->address;
         event->local_port = bpf_htons(flow->destination_port);
-        event->peer_address = flow->flags ? bpf_htonl(0x7f000001) : flow->source_address;
+        if (flow->flags & SF_OPTION_IPV6)
+            describe_refused6(event, endpoint, flow);
+        else
+            event->peer_address = flow->flags ? bpf_htonl(0x7f000001) : flow->source_address;
         event->peer_port = flow->source_port;
         submit(event);
     }
@@ -212,11 +212,11 @@ static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, con
 }
 
 /*
- * SK_DROP answers with RST. `loopback`: SF_OPTION_* flags. That the endpoint is attached here needs no look-up: `ports`
+ * SK_DROP answers with RST. `flags`: SF_OPTION_*. That the endpoint is attached here needs no look-up: `ports`
  * has entries of its sockets only, and they are destroyed when it is detached.
  */
 static __always_inline int to_endpoint(struct bpf_sk_lookup *ctx, const struct sf_endpoint_key *endpoint, __u16 number,
-                                       __u32 loopback, const struct sf_flow *flow) {
+                                       __u32 flags, const struct sf_flow *flow) {
     struct sf_port_key port_key = {.endpoint = *endpoint, .port = number};
     struct sf_listener_key key = {.endpoint = *endpoint, .port = number};
     const struct sf_port *port = bpf_map_lookup_elem(&ports, &port_key);
@@ -228,11 +228,13 @@ static __always_inline int to_endpoint(struct bpf_sk_lookup *ctx, const struct s
         return refuse_stranger(SF_COUNTER_inbound_limited);
     /* The more specific address first, then IPv4 before dual-stack: net/ipv4/inet_hashtables.c, compute_score. */
     assigned = assign(ctx, port, &key,
-                      loopback & SF_OPTION_LOOPBACK6 ? SF_BIND_LOOPBACK6
-                      : loopback                     ? SF_BIND_LOOPBACK4
-                                                     : SF_BIND_ADDRESS4);
+                      !flags                        ? SF_BIND_ADDRESS4
+                      : flags & SF_OPTION_IPV6      ? SF_BIND_ADDRESS6
+                      : flags & SF_OPTION_LOOPBACK6 ? SF_BIND_LOOPBACK6
+                                                    : SF_BIND_LOOPBACK4);
     if (!assigned)
-        assigned = assign(ctx, port, &key, loopback & SF_OPTION_LOOPBACK6 ? SF_BIND_ANY6 : SF_BIND_ANY4);
+        assigned =
+            assign(ctx, port, &key, flags & (SF_OPTION_IPV6 | SF_OPTION_LOOPBACK6) ? SF_BIND_ANY6 : SF_BIND_ANY4);
     if (!assigned)
         assigned = assign(ctx, port, &key, SF_BIND_DUAL);
     if (assigned > 0) {
@@ -243,8 +245,30 @@ static __always_inline int to_endpoint(struct bpf_sk_lookup *ctx, const struct s
                           assigned ? SF_COUNTER_refused_assign : SF_COUNTER_refused_no_listener);
 }
 
-static __always_inline bool is_from_loopback6(const struct bpf_sk_lookup *ctx) {
-    return (ctx->remote_ip6[0] | ctx->remote_ip6[1] | ctx->remote_ip6[2]) == 0 && ctx->remote_ip6[3] == bpf_htonl(1);
+/* A SYN between IPv6 addresses of the overlay, from node `via`. Nobody is let in whose address cannot be told. */
+static __always_inline int from_source6(struct bpf_sk_lookup *ctx, const struct sf_flow *flow, __be32 via) {
+    struct sf_endpoint_key to = flow->destination;
+    struct sf_endpoint_key from = {.vni = to.vni, .id = bpf_ntohl(flow->source_address)};
+    const struct sf_source6 *source = bpf_map_lookup_elem(&sources6, &from);
+
+    if (!source)
+        return refuse_inbound(&to, flow, ECONNREFUSED, SF_COUNTER_refused_unknown_source);
+    if (!is_allowed_from6(to.vni, from.id, source, via, to.id, flow->destination_port))
+        return refuse_inbound(&to, flow, EPERM, SF_COUNTER_refused_policy);
+    return to_endpoint(ctx, &to, flow->destination_port, SF_OPTION_IPV6, flow);
+}
+
+/* A SYN to a published port, by IPv4 or IPv6. */
+static __always_inline int to_published(struct bpf_sk_lookup *ctx, const struct sf_published *to) {
+    struct sf_endpoint_key key = to->endpoint;
+    const struct sf_endpoint *endpoint;
+
+    if (ctx->family == AF_INET)
+        return to_endpoint(ctx, &key, to->port, 0, 0);
+    endpoint = bpf_map_lookup_elem(&endpoints, &key);
+    if (!endpoint || is_any6(&endpoint->address6))
+        return refuse_stranger(SF_COUNTER_refused_no_listener);
+    return to_endpoint(ctx, &key, to->port, SF_OPTION_IPV6, 0);
 }
 
 /* A SYN from a plain peer, or from the node itself, by way of a network's router. */
@@ -292,12 +316,10 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
         struct sf_endpoint_key endpoint;
         int verdict;
 
+        /* Of IPv6 nothing is here, and no flow has the key. */
         if (ctx->family == AF_INET) {
             key.source = ctx->remote_ip4;
             key.destination = ctx->local_ip4;
-        } else if (is_from_loopback6(ctx)) {
-            key.source = FLOW_LOOPBACK6;
-            key.destination = FLOW_LOOPBACK6;
         }
         flow = bpf_map_lookup_elem(&flows, &key);
         if (!flow) {
@@ -306,8 +328,10 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
             return refuse_stranger(SF_COUNTER_refused_no_flow);
         }
         endpoint = flow->destination;
-        if (flow->flags ||
-            is_allowed_from(endpoint.vni, flow->source_address, key.source, endpoint.id, flow->destination_port))
+        if (flow->flags & SF_OPTION_IPV6)
+            verdict = from_source6(ctx, flow, key.source);
+        else if (flow->flags ||
+                 is_allowed_from(endpoint.vni, flow->source_address, key.source, endpoint.id, flow->destination_port))
             verdict = to_endpoint(ctx, &endpoint, flow->destination_port, flow->flags, flow);
         else
             verdict = refuse_inbound(&endpoint, flow, EPERM, SF_COUNTER_refused_policy);
@@ -317,11 +341,9 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
     }
     if (ctx->family == AF_INET && is_own_alias(ctx->local_ip4))
         return from_plain(ctx);
-    if (ctx->family == AF_INET && (to = bpf_map_lookup_elem(&published, &port))) {
-        struct sf_endpoint_key endpoint = to->endpoint;
-
-        return to_endpoint(ctx, &endpoint, to->port, 0, 0);
-    }
+    to = bpf_map_lookup_elem(&published, &port);
+    if (to)
+        return to_published(ctx, to);
     /* Fails closed: a listener of ours is reachable in no other way. */
     if (bpf_map_lookup_elem(&hidden_ports, &hidden))
         return refuse_stranger(SF_COUNTER_refused_hidden);

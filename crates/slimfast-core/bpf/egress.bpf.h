@@ -42,4 +42,32 @@ static __always_inline int may_leave(__u32 vni, __be32 address) {
     return required && bpf_ntohl(address) >> 29 != 7 ? EHOSTUNREACH : ENETUNREACH;
 }
 
+/*
+ * The same of IPv6. More than 128: no range is about the address. Ranges that carry IPv4 addresses are not a second way
+ * to them.
+ */
+static __always_inline __u32 required_length6(const struct sf_address6 *address) {
+    __u32 first = bpf_ntohl(address->words[0]), second = bpf_ntohl(address->words[1]);
+
+    /* ::/32: unspecified, loopback, v4-compatible, v4-mapped (RFC 4291); 64:ff9b::/32: NAT64 (RFC 6052, 8215);
+     * 2002::/16: 6to4 (RFC 3056); 2001::/32: Teredo (RFC 4380) */
+    if (first == 0 || first == 0x0064ff9b || (first >> 16) == 0x2002 || first == 0x20010000)
+        return 129;
+    /* fe80::/10 link-local, fec0::/10 once site-local, ff00::/8 multicast: they need a device */
+    if ((first >> 23) == 0xfe80 >> 7 || (first >> 24) == 0xff)
+        return 129;
+    /* fd00:ec2::254: metadata of AWS */
+    if (first == 0xfd000ec2 && second == 0 && address->words[2] == 0 && bpf_ntohl(address->words[3]) == 0x254)
+        return 128;
+    return bpf_map_lookup_elem(&host_addresses6, address) ? 128 : 0;
+}
+
+/* To a container, IPv6 addresses that are not reached are a family without a route. */
+static __always_inline int may_leave6(__u32 vni, const struct sf_address6 *address) {
+    struct sf_egress6_key key = {.prefix_length = SF_EGRESS6_BITS, .vni = vni, .address = *address};
+    const __u8 *length = bpf_map_lookup_elem(&egress6, &key);
+
+    return length && *length >= required_length6(address) ? 0 : ENETUNREACH;
+}
+
 #endif

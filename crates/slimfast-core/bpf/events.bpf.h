@@ -55,6 +55,10 @@ static __always_inline void describe(struct sf_connection *out, const struct sf_
     out->peer_port = record->peer_port;
     out->local_port = record->local_port ? record->local_port : real_port;
     out->local_address = record->flags & (SF_LOOPBACK | SF_LOOPBACK6) ? bpf_htonl(0x7f000001) : record->address;
+    if (record->flags & SF_IPV6) {
+        out->local_address6 = record->address6;
+        out->peer_address6 = record->peer_address6;
+    }
 }
 
 /* Payload only: the kernel's bytes_acked counts SYN and FIN, its bytes_received the FIN. */

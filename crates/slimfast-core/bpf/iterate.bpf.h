@@ -20,6 +20,10 @@ static __always_inline struct tcp_sock *whole_socket(struct sock_common *common)
     return common ? (struct tcp_sock *)bpf_skc_to_tcp_sock(common) : 0;
 }
 
+static __always_inline bool is_outside6(const struct sf_socket *record) {
+    return (record->flags & (SF_OUTSIDE | SF_IPV6)) == (SF_OUTSIDE | SF_IPV6);
+}
+
 SEC("iter/tcp")
 int sf_list(struct bpf_iter__tcp *ctx) {
     struct sock_common *common = ctx->sk_common;
@@ -34,9 +38,14 @@ int sf_list(struct bpf_iter__tcp *ctx) {
         return 0;
     out.time_ns = bpf_ktime_get_ns();
     describe(&out, record, bpf_htons(common->skc_num));
+    if (record->bind_class == SF_BIND_ADDRESS6)
+        out.local_address6 = record->address6;
     out.cookie = bpf_get_socket_cookie(tcp);
-    out.underlay_local_address = common->skc_rcv_saddr;
-    out.underlay_peer_address = common->skc_daddr;
+    /* Of a connection to the outside by IPv6 these are no addresses. */
+    if (!is_outside6(record)) {
+        out.underlay_local_address = common->skc_rcv_saddr;
+        out.underlay_peer_address = common->skc_daddr;
+    }
     out.underlay_local_port = bpf_htons(common->skc_num);
     out.underlay_peer_port = common->skc_dport;
     out.state = common->skc_state;
@@ -50,9 +59,13 @@ int sf_list(struct bpf_iter__tcp *ctx) {
 
 static __always_inline bool is_denied(const struct sf_socket *record, __be16 real_port) {
     if ((record->flags & (SF_OUTSIDE | SF_ACCEPTED)) == SF_OUTSIDE)
-        return may_leave(record->owner.vni, record->peer_address) != 0;
+        return (is_outside6(record) ? may_leave6(record->owner.vni, &record->peer_address6)
+                                    : may_leave(record->owner.vni, record->peer_address)) != 0;
     if (!(record->flags & SF_OVERLAY) || record->flags & (SF_LOOPBACK | SF_LOOPBACK6))
         return false;
+    if ((record->flags & (SF_ACCEPTED | SF_IPV6)) == (SF_ACCEPTED | SF_IPV6))
+        return !is_allowed(record->owner.vni, record->peer_id, record->owner.id,
+                           port_of(record->local_port ? record->local_port : real_port));
     if (record->flags & SF_ACCEPTED)
         return !is_allowed_from(record->owner.vni, record->peer_address, 0, record->owner.id,
                                 port_of(record->local_port ? record->local_port : real_port));

@@ -27,6 +27,7 @@
 #define ENOENT        2
 #define ENOMEM        12
 #define EACCES        13
+#define EINVAL        22
 #define ENFILE        23
 #define ENOPROTOOPT   92
 #define EADDRINUSE    98
@@ -42,7 +43,6 @@
 struct sock_common {
     unsigned short skc_family;
     volatile unsigned char skc_state;
-    unsigned char skc_ipv6only : 1;
     __be32 skc_daddr;
     __be32 skc_rcv_saddr;
     __be16 skc_dport;
@@ -91,10 +91,6 @@ struct sk_buff {
 
 struct iphdr {
     __u8 protocol;
-};
-
-struct ipv6hdr {
-    __u8 nexthdr;
 };
 
 struct tcphdr {

@@ -59,6 +59,7 @@ static __always_inline int claim_socket(struct bpf_sockopt *ctx) {
     if (!endpoint)
         return refuse_claim(ENETDOWN);
     record.address = endpoint->address;
+    record.address6 = endpoint->address6;
     record.account = endpoint->account;
     most = limits_of(record.account);
     usage = usage_of(record.account);

@@ -29,6 +29,23 @@ struct {
     __type(value, struct sf_peer);
 } peers SEC(".maps");
 
+/* The same by IPv6 address. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_PEERS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_address6_key);
+    __type(value, struct sf_peer);
+} peers6 SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_PEERS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_endpoint_key);
+    __type(value, struct sf_source6);
+} sources6 SEC(".maps");
+
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, SF_MAX_ENDPOINTS);
@@ -79,6 +96,14 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_HOST_ADDRESSES);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_address6);
+    __type(value, __u8);
+} host_addresses6 SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, SF_MAX_PUBLISHED);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __type(key, __u16);
@@ -119,6 +144,14 @@ struct {
     __type(value, __u8);
 } egress SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(max_entries, SF_MAX_EGRESS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_egress6_key);
+    __type(value, __u8);
+} egress6 SEC(".maps");
+
 /* By the cookie of the namespace. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -127,6 +160,15 @@ struct {
     __type(key, __u64);
     __type(value, struct sf_router);
 } routers SEC(".maps");
+
+/* Value: the endpoint's IPv6 address, or ::. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, SF_MAX_ENDPOINTS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sf_wire_key);
+    __type(value, struct sf_address6);
+} wires SEC(".maps");
 
 /* Devices of the node's namespace that lead to a router: VNI by index. */
 struct {
@@ -288,23 +330,39 @@ static __always_inline bool is_loopback4(__be32 address) {
 }
 
 /* IPv6 addresses: the one place that knows about v4-mapped ones (RFC 4291, 2.5.5.2). */
-static __always_inline bool is_v4_mapped(const __u32 *address) {
-    return address[0] == 0 && address[1] == 0 && address[2] == bpf_htonl(0xffff);
+static __always_inline bool is_v4_mapped(const struct sf_address6 *address) {
+    return address->words[0] == 0 && address->words[1] == 0 && address->words[2] == bpf_htonl(0xffff);
 }
 
-/* Both ends of a connection within a container by ::1: as a flow's addresses, what no IPv4 packet of a node has. */
-#define FLOW_LOOPBACK6 0xffffffffu
-
-static __always_inline bool is_any6(const __u32 *address) {
-    return (address[0] | address[1] | address[2] | address[3]) == 0;
+static __always_inline bool is_any6(const struct sf_address6 *address) {
+    return (address->words[0] | address->words[1] | address->words[2] | address->words[3]) == 0;
 }
 
-static __always_inline bool is_loopback6(const __u32 *address) {
-    return (address[0] | address[1] | address[2]) == 0 && address[3] == bpf_htonl(1);
+static __always_inline bool is_loopback6(const struct sf_address6 *address) {
+    return (address->words[0] | address->words[1] | address->words[2]) == 0 && address->words[3] == bpf_htonl(1);
+}
+
+static __always_inline bool is_equal6(const struct sf_address6 *one, const struct sf_address6 *other) {
+    return ((one->words[0] ^ other->words[0]) | (one->words[1] ^ other->words[1]) | (one->words[2] ^ other->words[2]) |
+            (one->words[3] ^ other->words[3])) == 0;
+}
+
+static __always_inline bool is_inside6(const struct sf_address6 *address, const struct sf_network *network) {
+    struct sf_address6 masked;
+
+    for (int i = 0; i < 4; i++)
+        masked.words[i] = address->words[i] & network->mask6.words[i];
+    return is_equal6(&masked, &network->prefix6);
+}
+
+static __always_inline struct sf_address6 read_address6(const struct bpf_sock_addr *ctx) {
+    struct sf_address6 address = {{ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]}};
+
+    return address;
 }
 
 /* Word by word: the verifier wants each store to the context as a store of one field. */
-static __always_inline void write_address6(struct bpf_sock_addr *ctx, __u32 a, __u32 b, __u32 c, __u32 d) {
+static __always_inline void write_words6(struct bpf_sock_addr *ctx, __u32 a, __u32 b, __u32 c, __u32 d) {
     *(volatile __u32 *)&ctx->user_ip6[0] = a;
     *(volatile __u32 *)&ctx->user_ip6[1] = b;
     *(volatile __u32 *)&ctx->user_ip6[2] = c;
@@ -312,17 +370,15 @@ static __always_inline void write_address6(struct bpf_sock_addr *ctx, __u32 a, _
 }
 
 static __always_inline void write_v4_mapped(struct bpf_sock_addr *ctx, __be32 address) {
-    write_address6(ctx, 0, 0, bpf_htonl(0xffff), address);
+    write_words6(ctx, 0, 0, bpf_htonl(0xffff), address);
+}
+
+static __always_inline void write_address6(struct bpf_sock_addr *ctx, const struct sf_address6 *address) {
+    write_words6(ctx, address->words[0], address->words[1], address->words[2], address->words[3]);
 }
 
 static __always_inline void write_loopback6(struct bpf_sock_addr *ctx) {
-    write_address6(ctx, 0, 0, 0, bpf_htonl(1));
-}
-
-static __always_inline bool is_v6_only(struct bpf_sock *sk) {
-    struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
-
-    return tcp && BPF_CORE_READ_BITFIELD(&tcp->inet_conn.icsk_inet.sk.__sk_common, skc_ipv6only);
+    write_words6(ctx, 0, 0, 0, bpf_htonl(1));
 }
 
 #endif

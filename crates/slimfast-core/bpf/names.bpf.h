@@ -52,23 +52,27 @@ int sf_getsockname4(struct bpf_sock_addr *ctx) {
 
 SEC("cgroup/getsockname6")
 int sf_getsockname6(struct bpf_sock_addr *ctx) {
-    __u32 real[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
+    struct sf_address6 real = read_address6(ctx);
     struct sf_socket *record = record_of(ctx);
 
     if (!record)
         return 1;
     if (record->local_port)
         ctx->user_port = record->local_port;
-    if (!is_any6(real)) {
+    if (!is_any6(&real)) {
         if (record->flags & SF_LOOPBACK6)
             write_loopback6(ctx);
+        else if (record->flags & SF_IPV6)
+            write_address6(ctx, &record->address6);
         else
-            write_v4_mapped(ctx, local_address(record, real[3]));
+            write_v4_mapped(ctx, local_address(record, real.words[3]));
     } else if (record->flags & SF_ADDRESS) {
         __be32 address = local_address(record, 0);
 
         if (record->bind_class == SF_BIND_LOOPBACK6)
             write_loopback6(ctx);
+        else if (record->bind_class == SF_BIND_ADDRESS6)
+            write_address6(ctx, &record->address6);
         else if (address || record->bind_class == SF_BIND_ANY4)
             write_v4_mapped(ctx, address);
     }
@@ -93,6 +97,8 @@ int sf_getpeername6(struct bpf_sock_addr *ctx) {
     if (record && (record->flags & SF_OVERLAY)) {
         if (record->flags & SF_LOOPBACK6)
             write_loopback6(ctx);
+        else if (record->flags & SF_IPV6)
+            write_address6(ctx, &record->peer_address6);
         else
             write_v4_mapped(ctx, record->peer_address);
         ctx->user_port = record->peer_port;

@@ -13,6 +13,8 @@
  * Fast Open: TCP_FASTOPEN_CONNECT succeeds and changes nothing, so that connect(2) makes its handshake as ever. A write
  * with MSG_FASTOPEN is not seen here; sockets are created with TCP_FASTOPEN_NO_COOKIE, which keeps the cookie's option
  * out of the SYN: its data, which a peer without Fast Open passes over, is sent again once the connection stands.
+ *
+ * IPV6_V6ONLY is the record's: a host socket that took IPv6 only could not use the underlay, which is IPv4.
  */
 #ifndef SLIMFAST_OPTIONS_BPF_H
 #define SLIMFAST_OPTIONS_BPF_H
@@ -32,6 +34,7 @@ enum rule {
     RULE_ULP,
     RULE_TIMESTAMPING,
     RULE_FAST_OPEN,
+    RULE_V6_ONLY,
     /* Succeeds and changes nothing. */
     RULE_IGNORE,
 };
@@ -167,7 +170,7 @@ static const __u8 ip6_options[MAX_OPTION] = {
     [23] = SET | GET,         /* IPV6_MTU_DISCOVER */
     [24] = SET | GET,         /* IPV6_MTU */
     [25] = SET | GET,         /* IPV6_RECVERR */
-    [26] = SET | GET,         /* IPV6_V6ONLY */
+    [26] = RULE_V6_ONLY,      /* IPV6_V6ONLY: the record's (SF_V6ONLY) */
     [34] = PRIVILEGED,        /* IPV6_IPSEC_POLICY */
     [35] = PRIVILEGED,        /* IPV6_XFRM_POLICY */
     [49] = RULE_IGNORE | GET, /* IPV6_RECVPKTINFO: of datagrams, but for IPV6_2292PKTOPTIONS */
@@ -321,16 +324,45 @@ static __always_inline int set_by_value(struct bpf_sockopt *ctx, enum rule rule)
     }
 }
 
+/* The kernel has its own errors for sockets of IPv4, of a port already, and for values that are too short. */
+static __always_inline int set_v6_only(struct bpf_sockopt *ctx, struct sf_socket *record) {
+    const __u32 *value = ctx->optval;
+
+    if (ctx->sk->family != AF_INET6 || ctx->sk->src_port || ctx->optlen < (int)sizeof(*value) ||
+        (void *)(value + 1) > ctx->optval_end)
+        return 1;
+    if (*value)
+        record->flags |= SF_V6ONLY;
+    else
+        record->flags &= ~SF_V6ONLY;
+    ctx->optlen = DEALT_WITH;
+    return 1;
+}
+
+/* The kernel has written what the host socket has: 0. */
+static __always_inline void show_v6_only(struct bpf_sockopt *ctx, const struct sf_socket *record) {
+    __u8 *bytes = ctx->optval;
+    __u32 *value = ctx->optval;
+    bool is_set = record->flags & SF_V6ONLY;
+
+    if ((void *)(value + 1) <= ctx->optval_end)
+        *value = is_set;
+    else if ((void *)(bytes + 1) <= ctx->optval_end)
+        *bytes = is_set;
+}
+
 SEC("cgroup/setsockopt")
 int sf_setsockopt(struct bpf_sockopt *ctx) {
     enum rule rule = entry_of(ctx->level, ctx->optname) & ~READABLE;
+    struct sf_socket *record;
 
     /* Most calls end here, before the look-up. */
     if (rule == RULE_ALLOW)
         return 1;
     if (!ctx->sk)
         return 1;
-    if (!bpf_sk_storage_get(&sockets, ctx->sk, 0, 0))
+    record = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
+    if (!record)
         return ctx->level == SF_CLAIM_LEVEL ? claim_socket(ctx) : 1;
     switch (rule) {
     case RULE_UNKNOWN:
@@ -340,6 +372,8 @@ int sf_setsockopt(struct bpf_sockopt *ctx) {
     case RULE_IGNORE:
         ctx->optlen = DEALT_WITH;
         return 1;
+    case RULE_V6_ONLY:
+        return set_v6_only(ctx, record);
     default:
         return set_by_value(ctx, rule);
     }
@@ -350,12 +384,19 @@ int sf_setsockopt(struct bpf_sockopt *ctx) {
 
 SEC("cgroup/getsockopt")
 int sf_getsockopt(struct bpf_sockopt *ctx) {
+    __u8 entry = entry_of(ctx->level, ctx->optname);
     __u8 *value = ctx->optval;
+    const struct sf_socket *record;
 
-    if ((entry_of(ctx->level, ctx->optname) & READABLE) || ctx->retval < 0)
+    if ((entry & READABLE) || ctx->retval < 0)
         return 1;
-    if (!ctx->sk || !bpf_sk_storage_get(&sockets, ctx->sk, 0, 0))
+    record = ctx->sk ? bpf_sk_storage_get(&sockets, ctx->sk, 0, 0) : 0;
+    if (!record)
         return 1;
+    if (entry == RULE_V6_ONLY) {
+        show_v6_only(ctx, record);
+        return 1;
+    }
     for (__u32 i = 0; i < MAX_HIDDEN_BYTES; i++) {
         if ((void *)(value + i + 1) > ctx->optval_end)
             break;

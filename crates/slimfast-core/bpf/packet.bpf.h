@@ -18,15 +18,6 @@ struct ip_header {
     __be32 destination;
 };
 
-struct ip6_header {
-    __be32 version_class_label;
-    __be16 payload_length;
-    __u8 next_header;
-    __u8 hop_limit;
-    __u32 source[4];
-    __u32 destination[4];
-};
-
 struct tcp_header {
     __be16 source;
     __be16 destination;

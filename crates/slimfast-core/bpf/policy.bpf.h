@@ -55,4 +55,12 @@ static __always_inline bool is_allowed_from(__u32 vni, __be32 from_address, __be
     return is_allowed(vni, peer->id, to_id, port);
 }
 
+/* The same for somebody who is known by id, which needs no look-up: its address has been found by it. */
+static __always_inline bool is_allowed_from6(__u32 vni, __u32 from_id, const struct sf_source6 *from, __be32 via,
+                                             __u32 to_id, __u16 port) {
+    if (!*(volatile __u32 *)&networks_with_policies || !bpf_map_lookup_elem(&policies, &vni))
+        return true;
+    return via == from->node && is_allowed(vni, from_id, to_id, port);
+}
+
 #endif

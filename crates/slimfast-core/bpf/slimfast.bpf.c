@@ -10,6 +10,7 @@
  *   events.bpf.h    writing what is told
  *   packet.bpf.h    headers as they are on the wire
  *   plain.bpf.h     TCP with plain peers, over a network's router
+ *   source.bpf.h    IPv6 sources of what leaves an endpoint's namespace
  *   connect.bpf.h   connect(2): where a connection goes
  *   bind.bpf.h      bind(2), close(2): what is bound to which port of which endpoint
  *   options.bpf.h   setsockopt(2), getsockopt(2)
@@ -26,6 +27,7 @@
 #include "policy.bpf.h"
 #include "egress.bpf.h"
 #include "plain.bpf.h"
+#include "source.bpf.h"
 #include "connect.bpf.h"
 #include "options.bpf.h"
 #include "names.bpf.h"

@@ -73,11 +73,15 @@ enum sf_default_limit {
 #define SF_OPTION_KIND    254
 #define SF_OPTION_EXID    0x5346
 #define SF_OPTION_VERSION 1
+/* The same between IPv6 addresses, for which there is no space: in the place of the source's is its endpoint's id. */
+#define SF_OPTION_VERSION6 2
 
 /* The address that the client asked for was a loopback address of its container. */
 #define SF_OPTION_LOOPBACK 0x1
 /* The same, and it was ::1. */
 #define SF_OPTION_LOOPBACK6 0x2
+/* Of a flow, never on the wire: the option is of SF_OPTION_VERSION6. */
+#define SF_OPTION_IPV6 0x4
 
 /*
  * Always the last 20 bytes of the SYN's header: Linux writes its own options (MSS, SACK, timestamps, window scale: at
@@ -94,7 +98,7 @@ struct sf_option {
     /* The destination endpoint. Ids are never reused, so a stale sender cannot reach an address's next owner. */
     __be32 destination_id;
     /* Overlay address of the client, as it sees it itself; with SF_OPTION_LOOPBACK the address that it connects to,
-     * since both ends are one endpoint's. */
+     * since both ends are one endpoint's. With SF_OPTION_VERSION6 the id of its endpoint. */
     __be32 source_address;
     __be16 destination_port;
     /* The client's port, as it sees it itself. */
@@ -109,10 +113,17 @@ struct sf_endpoint_key {
     __u32 id;
 };
 
+/* An IPv6 address as the kernel keeps it. */
+struct sf_address6 {
+    __be32 words[4];
+};
+
+/* Its overlay addresses; 0 and :: where it has none. */
 struct sf_endpoint {
     __be32 address;
     /* Index in `limits` and `usages`. */
     __u32 account;
+    struct sf_address6 address6;
 };
 
 /*
@@ -164,6 +175,11 @@ struct sf_address_key {
     __be32 address;
 };
 
+struct sf_address6_key {
+    __u32 vni;
+    struct sf_address6 address;
+};
+
 /* A node's front ports: first .. first + count - 1. count 0: a plain endpoint, whose sockets are its own namespace's.
  */
 struct sf_node {
@@ -180,9 +196,20 @@ struct sf_peer {
     struct sf_node ports;
 };
 
+/* An endpoint anywhere that has an IPv6 address, by its id: who it is that a SYN comes from. */
+struct sf_source6 {
+    struct sf_address6 address;
+    /* Underlay address of its node. */
+    __be32 node;
+};
+
 struct sf_network {
+    /* Both 0: it has no IPv4 addresses. */
     __be32 prefix;
     __be32 mask;
+    /* Both ::, the same of IPv6. */
+    struct sf_address6 prefix6;
+    struct sf_address6 mask6;
     /* First address of the block that stands for the network in the node's namespace (plain.bpf.h); 0: it has none
      * here. */
     __be32 aliases;
@@ -213,6 +240,15 @@ struct sf_router {
     __u32 node_nsid;
     /* Index there of the device that leads to the node's namespace. */
     __u32 uplink;
+};
+
+/* The outer end of an endpoint's wire, in its network's router. */
+struct sf_wire_key {
+    /* Cookie of the router's namespace. */
+    __u64 router;
+    /* Index there. */
+    __u32 device;
+    __u32 pad;
 };
 
 /* A connection from an endpoint of the node to a plain one, as the overlay sees it. */
@@ -259,6 +295,16 @@ struct sf_egress_key {
     __u32 prefix_length;
     __u32 vni;
     __be32 address;
+};
+
+/* Bits of struct sf_egress6_key behind prefix_length. */
+#define SF_EGRESS6_BITS 160
+
+/* The same of IPv6 ranges. */
+struct sf_egress6_key {
+    __u32 prefix_length;
+    __u32 vni;
+    struct sf_address6 address;
 };
 
 /* Which sockets sf_cut destroys. */
@@ -322,6 +368,10 @@ enum sf_socket_flags {
     SF_COUNTED_LISTENER = 1 << 18,
     /* sf_destroy has counted it off: the next version's must not do it again. */
     SF_COUNTED_OFF = 1 << 19,
+    /* The connection is between IPv6 addresses other than ::1: peer_address6 is set. */
+    SF_IPV6 = 1 << 20,
+    /* IPV6_V6ONLY as the container has set it: the host socket takes IPv4 in any case, since all travels over it. */
+    SF_V6ONLY = 1 << 21,
 };
 
 /* How an address given to bind(2) covers the container's addresses. */
@@ -333,21 +383,23 @@ enum sf_bind_class {
     SF_BIND_DUAL,
     SF_BIND_ANY6,
     SF_BIND_LOOPBACK6,
+    SF_BIND_ADDRESS6,
     SF_BIND_CLASSES,
 };
 
 /* A host socket of a container: in SK_STORAGE, so it lives as long as the socket and accepted sockets inherit it. */
 struct sf_socket {
     struct sf_endpoint_key owner;
-    /* The owner's overlay address. */
+    /* The owner's overlay IPv4 address. */
     __be32 address;
     /* SF_* */
     __u32 flags;
+    /* Of IPv4 connections. */
     __be32 peer_address;
     __be16 peer_port;
     /* The port that the container bound or accepted on, 0 if the host socket's own port is the right one. */
     __be16 local_port;
-    /* The destination endpoint of an outbound connection. */
+    /* The destination endpoint of an outbound connection, and the source of an inbound one by IPv6. */
     __u32 peer_id;
     __u8 bind_class;
     /* Index among the listeners of the same class and port. */
@@ -365,6 +417,9 @@ struct sf_socket {
     /* The owner's. */
     __u32 account;
     __u32 pad2;
+    /* Last, so that IPv4 has nothing to do with this part of memory: the owner's overlay IPv6 address, the peer's. */
+    struct sf_address6 address6;
+    struct sf_address6 peer_address6;
 };
 
 struct sf_port_key {
@@ -397,6 +452,7 @@ struct sf_flow_key {
 /* What a SYN's option said. */
 struct sf_flow {
     struct sf_endpoint_key destination;
+    /* With SF_OPTION_IPV6 the id of its endpoint, in network order. */
     __be32 source_address;
     __be16 source_port;
     __u16 destination_port;
@@ -422,7 +478,7 @@ struct sf_connection {
     struct sf_endpoint_key owner;
     /* Of sf_socket. */
     __u32 flags;
-    /* Overlay (or outside) addresses, as the container sees them. */
+    /* Overlay (or outside) addresses, as the container sees them; SF_IPV6 in `flags` says which are meant. */
     __be32 local_address;
     __be32 peer_address;
     __be16 local_port;
@@ -445,6 +501,8 @@ struct sf_connection {
     __u8 bind_class;
     __u8 pad;
     __u32 pad2;
+    struct sf_address6 local_address6;
+    struct sf_address6 peer_address6;
 };
 
 /* Errors that a refused connection can have: one more than the largest errno (EHWPOISON). */
@@ -484,10 +542,12 @@ struct sf_passed_over {
     X(dispatched_published)                                                                                            \
     X(refused_no_flow)                                                                                                 \
     X(refused_unknown_endpoint)                                                                                        \
+    X(refused_unknown_source)                                                                                          \
     X(refused_no_listener)                                                                                             \
     X(refused_hidden)                                                                                                  \
     X(refused_assign)                                                                                                  \
     X(refused_policy)                                                                                                  \
+    X(sources_forged)                                                                                                  \
     X(plain_dropped)                                                                                                   \
     X(binds)                                                                                                           \
     X(binds_in_use)                                                                                                    \

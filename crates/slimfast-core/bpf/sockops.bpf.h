@@ -43,8 +43,11 @@ static __always_inline void watch_end(struct bpf_sock_ops *ctx, const struct sf_
 static __always_inline void fill(struct sf_connection *event, struct bpf_sock_ops *ctx, struct sf_socket *record) {
     describe(event, record, ops_local_port(ctx));
     event->cookie = bpf_get_socket_cookie(ctx);
-    event->underlay_local_address = ctx->local_ip4;
-    event->underlay_peer_address = ctx->remote_ip4;
+    /* Of a connection to the outside by IPv6 these are no addresses. */
+    if ((record->flags & (SF_OUTSIDE | SF_IPV6)) != (SF_OUTSIDE | SF_IPV6)) {
+        event->underlay_local_address = ctx->local_ip4;
+        event->underlay_peer_address = ctx->remote_ip4;
+    }
     event->underlay_local_port = ops_local_port(ctx);
     event->underlay_peer_port = ops_remote_port(ctx);
     event->state = ctx->state;
@@ -104,6 +107,10 @@ static __always_inline void on_write_option(struct bpf_sock_ops *ctx, struct sf_
 
     if (!is_syn(ctx->skb_tcp_flags))
         return;
+    if (record->flags & SF_IPV6) {
+        option.version_flags = SF_OPTION_VERSION6 << 4;
+        option.source_address = bpf_htonl(record->owner.id);
+    }
     if (record->flags & SF_LOOPBACK) {
         option.version_flags |= SF_OPTION_LOOPBACK;
         option.source_address = record->peer_address;
@@ -199,7 +206,7 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock 
         if (record->flags & SF_ADDRESS)
             class = record->bind_class;
         else
-            class = ctx->family == AF_INET ? SF_BIND_ANY4 : is_v6_only(sk) ? SF_BIND_ANY6 : SF_BIND_DUAL;
+            class = ctx->family == AF_INET ? SF_BIND_ANY4 : record->flags & SF_V6ONLY ? SF_BIND_ANY6 : SF_BIND_DUAL;
         port.port = take_any_port(&port.endpoint, class, record->flags & (SF_REUSEADDR | SF_REUSEPORT));
         if (!port.port) {
             count(SF_COUNTER_listeners_failed);
@@ -227,8 +234,32 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock 
         count(SF_COUNTER_listeners_added);
 }
 
-static __always_inline bool is_from_loopback6_ops(struct bpf_sock_ops *ctx) {
-    return (ctx->remote_ip6[0] | ctx->remote_ip6[1] | ctx->remote_ip6[2]) == 0 && ctx->remote_ip6[3] == bpf_htonl(1);
+/* The peer of a connection from outside, by IPv6 or not. */
+static __always_inline void take_real_peer(struct bpf_sock_ops *ctx, struct sf_socket *record, __be32 address) {
+    struct sf_address6 real;
+
+    record->peer_address = address;
+    if (ctx->family != AF_INET6)
+        return;
+    real.words[0] = ctx->remote_ip6[0];
+    real.words[1] = ctx->remote_ip6[1];
+    real.words[2] = ctx->remote_ip6[2];
+    real.words[3] = ctx->remote_ip6[3];
+    if (is_v4_mapped(&real))
+        return;
+    record->flags |= SF_IPV6;
+    record->peer_address6 = real;
+}
+
+/* The peer of a connection between IPv6 addresses of the overlay. */
+static __always_inline void take_source6(struct sf_socket *record, const struct sf_flow *flow) {
+    struct sf_endpoint_key from = {.vni = record->owner.vni, .id = bpf_ntohl(flow->source_address)};
+    const struct sf_source6 *source = bpf_map_lookup_elem(&sources6, &from);
+
+    record->flags |= SF_IPV6;
+    record->peer_id = from.id;
+    if (source)
+        record->peer_address6 = source->address;
 }
 
 static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, struct sf_socket *record) {
@@ -248,13 +279,9 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
     }
     count_accepted(record);
     /* What the listener's record says of binding is the listener's. */
-    record->flags = (record->flags & SF_PRELOAD) | SF_ACCEPTED | SF_ESTABLISHED;
+    record->flags = (record->flags & (SF_PRELOAD | SF_V6ONLY)) | SF_ACCEPTED | SF_ESTABLISHED;
     record->since_ns = bpf_ktime_get_ns();
     record->setup_us = 0;
-    if (ctx->family == AF_INET6 && is_from_loopback6_ops(ctx)) {
-        key.source = FLOW_LOOPBACK6;
-        key.destination = FLOW_LOOPBACK6;
-    }
     flow = bpf_map_lookup_elem(&flows, &key);
     if (flow) {
         record->flags |= SF_OVERLAY;
@@ -264,8 +291,10 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         }
         if (flow->flags & SF_OPTION_LOOPBACK6)
             record->flags |= SF_LOOPBACK6;
-        record->peer_address =
-            flow->flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6) ? bpf_htonl(0x7f000001) : flow->source_address;
+        if (flow->flags & SF_OPTION_IPV6)
+            take_source6(record, flow);
+        else
+            record->peer_address = flow->flags ? bpf_htonl(0x7f000001) : flow->source_address;
         record->peer_port = flow->source_port;
         bpf_map_delete_elem(&flows, &key);
     } else if (is_plain_peer(key.source) && is_own_alias(key.destination)) {
@@ -273,7 +302,7 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         record->peer_address = address_behind(record->owner.vni, key.source);
         record->peer_port = key.source_port;
     } else {
-        record->peer_address = key.source;
+        take_real_peer(ctx, record, key.source);
         record->peer_port = key.source_port;
         record->flags |= bpf_map_lookup_elem(&published, &port) ? SF_OUTSIDE : SF_STRAY;
         if (record->flags & SF_STRAY)

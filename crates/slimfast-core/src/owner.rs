@@ -1,5 +1,7 @@
 //! Who a socket belongs to, and the seam between those who hand sockets out and the data path that creates them.
 
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,51 @@ impl EndpointKey {
     pub fn from_metadata(metadata: &str) -> Option<Self> {
         let (vni, id) = metadata.strip_prefix("slimfast/")?.split_once('/')?;
         Some(Self { vni: vni.parse().ok()?, id: id.parse().ok()? })
+    }
+}
+
+/// Overlay addresses of an endpoint: one of each family at most, and one at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Addresses {
+    #[serde(rename = "address")]
+    pub v4: Option<Ipv4Addr>,
+    #[serde(rename = "address6", default)]
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Addresses {
+    pub fn iter(self) -> impl Iterator<Item = IpAddr> {
+        self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6))
+    }
+}
+
+impl From<Ipv4Addr> for Addresses {
+    fn from(address: Ipv4Addr) -> Self {
+        Self { v4: Some(address), v6: None }
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.v4, self.v6) {
+            (Some(v4), Some(v6)) => write!(out, "{v4} and {v6}"),
+            (Some(v4), None) => v4.fmt(out),
+            (None, Some(v6)) => v6.fmt(out),
+            (None, None) => out.write_str("no address"),
+        }
+    }
+}
+
+/// Overlay prefixes (base without host bits, length) of a network: one of each family at most, and one at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefixes {
+    pub v4: Option<(Ipv4Addr, u8)>,
+    pub v6: Option<(Ipv6Addr, u8)>,
+}
+
+impl From<(Ipv4Addr, u8)> for Prefixes {
+    fn from(prefix: (Ipv4Addr, u8)) -> Self {
+        Self { v4: Some(prefix), v6: None }
     }
 }
 

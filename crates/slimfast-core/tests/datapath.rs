@@ -19,9 +19,11 @@ use slimfast_core::datapath::loader::{Loaded, NodeConstants};
 use slimfast_core::datapath::policies::{NetworkPolicy, Policies, Verdict};
 use slimfast_core::datapath::sockets::HostSockets;
 use slimfast_core::datapath::tables::{HostAddresses, Tables};
-use slimfast_core::owner::{EndpointKey, Family, SocketSources, Tier};
+use slimfast_core::owner::{Addresses, EndpointKey, Family, Prefixes, SocketSources, Tier};
 use socket2::{SockRef, Socket};
 
+#[path = "datapath/ipv6.rs"]
+mod ipv6;
 #[path = "datapath/limits.rs"]
 mod limits;
 
@@ -110,13 +112,7 @@ impl Node {
         tables.set_node(NODE).expect("set the node");
         let mut host_addresses = HostAddresses::new(&tables);
         host_addresses.replace(&[NODE.into()].into()).expect("set a host address");
-        for (key, address) in [(A, A_ADDRESS), (B, B_ADDRESS), (C, B_ADDRESS)] {
-            tables.set_network(key.vni, (Ipv4Addr::new(10, 32, 0, 0), 16), None).expect("set a network");
-            tables.set_endpoint(key, address).expect("set an endpoint");
-            tables.set_peer(key, address, NODE, (FRONT, 16)).expect("set a peer");
-            sockets.admit(key);
-        }
-        Self {
+        let node = Self {
             tables,
             sockets,
             listing,
@@ -127,7 +123,21 @@ impl Node {
             _loaded: loaded,
             _cgroup: cgroup,
             _turn: turn,
+        };
+        for (key, address) in [(A, A_ADDRESS), (B, B_ADDRESS), (C, B_ADDRESS)] {
+            node.attach(key, address, (Ipv4Addr::new(10, 32, 0, 0), 16));
         }
+        node
+    }
+
+    fn attach(&self, key: EndpointKey, addresses: impl Into<Addresses>, prefixes: impl Into<Prefixes>) {
+        let addresses = addresses.into();
+        self.tables.set_network(key.vni, prefixes, None).expect("set a network");
+        self.tables.set_endpoint(key, addresses).expect("set an endpoint");
+        for address in addresses.iter() {
+            self.tables.set_peer(key, address, NODE, (FRONT, 16)).expect("set a peer");
+        }
+        self.sockets.admit(key);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The objects of `ts/types.ts`. Every property is always present; "nothing" is `null`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 
 use napi::bindgen_prelude::{BigInt, Either3};
 use napi_derive::napi;
@@ -12,7 +13,7 @@ use slimfast_core::datapath::policies::{self, Verdict};
 use slimfast_core::error::{Error, Result};
 use slimfast_core::host::netns;
 use slimfast_core::node;
-use slimfast_core::owner::{EndpointKey, Tier};
+use slimfast_core::owner::{Addresses, EndpointKey, Prefixes, Tier};
 use slimfast_core::probe;
 
 #[napi(object, use_nullable = true)]
@@ -50,18 +51,20 @@ pub struct NodeState {
     pub front_port_count: u32,
 }
 
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 pub struct NetworkState {
     pub vni: u32,
-    pub prefix: String,
+    pub prefix: Option<String>,
+    pub prefix6: Option<String>,
     pub egress: Vec<String>,
 }
 
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 pub struct EndpointState {
     pub vni: u32,
     pub id: u32,
-    pub address: String,
+    pub address: Option<String>,
+    pub address6: Option<String>,
     pub node: String,
     pub is_plain: bool,
 }
@@ -117,12 +120,13 @@ pub struct PublishedPort {
     pub endpoint_port: u32,
 }
 
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 pub struct AttachRequest {
     pub netns_name: String,
     pub vni: u32,
     pub id: u32,
-    pub address: String,
+    pub address: Option<String>,
+    pub address6: Option<String>,
     pub published_ports: Vec<PublishedPort>,
     pub note: String,
 }
@@ -247,11 +251,24 @@ fn port(field: &'static str, value: u32) -> Result<u16> {
     u16::try_from(value).map_err(|_| Error::invalid(field, format!("{value} is more than 65535")))
 }
 
-fn prefix(field: &'static str, text: &str) -> Result<(Ipv4Addr, u8)> {
-    let wrong = || Error::invalid(field, format!("{text:?} is not an IPv4 prefix such as 10.32.0.0/16"));
+/// Of the family that `A` is of: an IPv4 address, an IPv6 one or either.
+fn prefix<A: FromStr + Into<IpAddr> + Copy>(field: &'static str, text: &str, example: &str) -> Result<(A, u8)> {
+    let wrong = || Error::invalid(field, format!("{text:?} is not a prefix such as {example}"));
     let (base, length) = text.split_once('/').ok_or_else(wrong)?;
-    let length: u8 = length.parse().ok().filter(|length| *length <= 32).ok_or_else(wrong)?;
-    Ok((base.parse().map_err(|_| wrong())?, length))
+    let base: A = base.parse().map_err(|_| wrong())?;
+    let longest = if base.into().is_ipv4() { 32 } else { 128 };
+    let length: u8 = length.parse().ok().filter(|length| *length <= longest).ok_or_else(wrong)?;
+    Ok((base, length))
+}
+
+fn addresses(v4: Option<&String>, v6: Option<&String>) -> Result<Addresses> {
+    let wrong6 = |text| Error::invalid("address6", format!("{text:?} is not an IPv6 address"));
+    let v4 = v4.map(|text| address("address", text)).transpose()?;
+    let v6 = v6.map(|text| text.parse().map_err(|_| wrong6(text))).transpose()?;
+    match (v4, v6) {
+        (None, None) => Err(Error::invalid("address", "an endpoint needs one of IPv4 or of IPv6")),
+        _ => Ok(Addresses { v4, v6 }),
+    }
 }
 
 impl From<&Key> for EndpointKey {
@@ -306,9 +323,13 @@ impl TryFrom<NetworkState> for node::NetworkState {
     type Error = Error;
 
     fn try_from(state: NetworkState) -> Result<Self> {
-        let egress = state.egress.iter().map(|range| prefix("egress", range)).collect::<Result<_>>()?;
-        let (prefix, prefix_length) = prefix("prefix", &state.prefix)?;
-        Ok(Self { vni: state.vni, prefix, prefix_length, egress })
+        let egress = state.egress.iter().map(|range| prefix("egress", range, "192.0.2.0/24 or 2001:db8::/32"));
+        let v4 = state.prefix.as_deref().map(|text| prefix("prefix", text, "10.32.0.0/16")).transpose()?;
+        let v6 = state.prefix6.as_deref().map(|text| prefix("prefix6", text, "fd00:32::/64")).transpose()?;
+        if v4.is_none() && v6.is_none() {
+            return Err(Error::invalid("prefix", "a network needs one of IPv4 or of IPv6"));
+        }
+        Ok(Self { vni: state.vni, prefixes: Prefixes { v4, v6 }, egress: egress.collect::<Result<_>>()? })
     }
 }
 
@@ -318,7 +339,7 @@ impl TryFrom<EndpointState> for node::EndpointState {
     fn try_from(state: EndpointState) -> Result<Self> {
         Ok(Self {
             key: EndpointKey { vni: state.vni, id: state.id },
-            address: address("address", &state.address)?,
+            addresses: addresses(state.address.as_ref(), state.address6.as_ref())?,
             node: state.node,
             is_plain: state.is_plain,
         })
@@ -383,7 +404,7 @@ impl TryFrom<AttachRequest> for node::AttachRequest {
     fn try_from(request: AttachRequest) -> Result<Self> {
         Ok(Self {
             key: EndpointKey { vni: request.vni, id: request.id },
-            address: address("address", &request.address)?,
+            addresses: addresses(request.address.as_ref(), request.address6.as_ref())?,
             netns_name: request.netns_name,
             published: each(request.published_ports)?,
             note: request.note,

@@ -35,13 +35,14 @@ function clusterState(): StateChange {
   return {
     ...NO_CHANGE,
     nodes: [{ name: node.name, underlayAddress: "10.200.0.1", frontPortFirst: 7000, frontPortCount: 16 }],
-    networks: [{ vni: 7, prefix: "10.32.0.0/16", egress: [] }],
-    endpoints: [{ vni: 7, id: 1, address: "10.32.0.2", node: node.name, isPlain: false }],
+    networks: [{ vni: 7, prefix: "10.32.0.0/16", prefix6: null, egress: [] }],
+    endpoints: [{ vni: 7, id: 1, address: "10.32.0.2", address6: null, node: node.name, isPlain: false }],
   };
 }
 
 function attachRequest(): AttachRequest {
-  return { netnsName: `sf-${node.name}-web`, vni: 7, id: 1, address: "10.32.0.2", publishedPorts: [], note: "mine" };
+  const addresses = { address: "10.32.0.2", address6: null };
+  return { netnsName: `sf-${node.name}-web`, vni: 7, id: 1, ...addresses, publishedPorts: [], note: "mine" };
 }
 
 /** A copy without the property. */
@@ -233,12 +234,16 @@ describe("an open node refuses", () => {
         "frontPortCount",
         { nodes: [{ name: "n", underlayAddress: "10.200.0.2", frontPortFirst: 1, frontPortCount: 0 }] },
       ],
-      ["vni", { networks: [{ vni: 0, prefix: "10.33.0.0/16", egress: [] }] }],
-      ["vni", { networks: [{ vni: 2 ** 24, prefix: "10.33.0.0/16", egress: [] }] }],
-      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0", egress: [] }] }],
-      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0/33", egress: [] }] }],
-      ["egress", { networks: [{ vni: 8, prefix: "10.33.0.0/16", egress: ["192.0.2.0/24", "x"] }] }],
-      ["address", { endpoints: [{ vni: 7, id: 2, address: "fe80::1", node: "n", isPlain: false }] }],
+      ["vni", { networks: [{ vni: 0, prefix: "10.33.0.0/16", prefix6: null, egress: [] }] }],
+      ["vni", { networks: [{ vni: 2 ** 24, prefix: "10.33.0.0/16", prefix6: null, egress: [] }] }],
+      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0", prefix6: null, egress: [] }] }],
+      ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0/33", prefix6: null, egress: [] }] }],
+      ["prefix", { networks: [{ vni: 8, prefix: null, prefix6: null, egress: [] }] }],
+      ["prefix6", { networks: [{ vni: 8, prefix: null, prefix6: "fd00:32::/129", egress: [] }] }],
+      ["egress", { networks: [{ vni: 8, prefix: "10.33.0.0/16", prefix6: null, egress: ["192.0.2.0/24", "x"] }] }],
+      ["address", { endpoints: [{ vni: 7, id: 2, address: null, address6: null, node: "n", isPlain: false }] }],
+      ["address6", { endpoints: [{ vni: 7, id: 2, address: null, address6: "10.32.0.3", node: "n", isPlain: false }] }],
+      ["address", { endpoints: [{ vni: 7, id: 2, address: "fe80::1", address6: null, node: "n", isPlain: false }] }],
     ] as const) {
       const failure = await node.failure("applyState", { ...NO_CHANGE, ...change });
       expect(failure, field).toMatchObject({ kind: "invalid", field });
@@ -278,7 +283,7 @@ describe("an open node refuses", () => {
   it("to attach twice, or under a name that is taken", async () => {
     await node.call("attachEndpoint", attachRequest());
     expect(await node.failure("attachEndpoint", attachRequest())).toMatchObject({ kind: "conflict" });
-    const second = { vni: 7, id: 2, address: "10.32.0.3" };
+    const second = { vni: 7, id: 2, address: "10.32.0.3", address6: null };
     await node.call("applyState", { ...NO_CHANGE, endpoints: [{ ...second, node: node.name, isPlain: false }] });
     const before = node.traces();
     const failure = await node.failure("attachEndpoint", { ...attachRequest(), ...second });

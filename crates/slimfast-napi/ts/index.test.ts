@@ -133,7 +133,7 @@ describe("the facade", () => {
     expect(core.seccompSocket()).toBe("/run/s.sock");
     const change = {
       nodes: [],
-      networks: [{ vni: 7, prefix: "10.32.0.0/16", egress: ["192.0.2.0/24"] }],
+      networks: [{ vni: 7, prefix: "10.32.0.0/16", prefix6: null, egress: ["192.0.2.0/24"] }],
       endpoints: [],
       removedEndpoints: [],
       removedNetworks: [],

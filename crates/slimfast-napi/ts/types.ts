@@ -53,8 +53,10 @@ export interface NodeState {
 
 export interface NetworkState {
   vni: number;
-  /** CIDR, IPv4. */
-  prefix: string;
+  /** CIDR, IPv4; at least one of the two is there. */
+  prefix: string | null;
+  /** CIDR, IPv6. */
+  prefix6: string | null;
   /** CIDRs outside of the overlay that its endpoints may connect to. */
   egress: string[];
 }
@@ -63,7 +65,9 @@ export interface NetworkState {
 export interface EndpointState {
   vni: number;
   id: number;
-  address: string;
+  /** IPv4; at least one of the two is there. */
+  address: string | null;
+  address6: string | null;
   /** Name of a node in the state. */
   node: string;
   /** Its TCP sockets are its own namespace's. */
@@ -122,7 +126,9 @@ export interface AttachRequest {
   netnsName: string;
   vni: number;
   id: number;
-  address: string;
+  /** As in the applied state. */
+  address: string | null;
+  address6: string | null;
   publishedPorts: { hostPort: number; endpointPort: number }[];
   /** Kept with the endpoint for whoever opens the node next: see {@link AttachedState}. */
   note: string;

@@ -7,9 +7,10 @@ use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle};
 
 use super::loader::Loaded;
 use super::records::{
-    bytes_of, read_record, sf_bind_class, sf_connection, sf_cut_order, sf_cut_what, sf_endpoint_key, sf_socket_flags,
+    bytes_of, read_record, sf_address6, sf_bind_class, sf_connection, sf_cut_order, sf_cut_what, sf_endpoint_key,
+    sf_socket_flags,
 };
-use super::{bpf_error, ipv4};
+use super::{bpf_error, ipv4, ipv6};
 use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, Tier};
 
@@ -84,15 +85,31 @@ fn v4(address: u32, port: u16) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(ipv4(address), u16::from_be(port)))
 }
 
+fn v6(address: sf_address6, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(ipv6(address)), u16::from_be(port))
+}
+
 impl Connection {
     pub(super) fn from_record(record: &sf_connection) -> Self {
-        let loopback6 = has(record, sf_socket_flags::SF_LOOPBACK6);
-        let shown = |address: u32, port: u16| {
-            if loopback6 {
+        let is_loopback6 = has(record, sf_socket_flags::SF_LOOPBACK6);
+        let is_ipv6 = has(record, sf_socket_flags::SF_IPV6);
+        let shown = |address: u32, address6: sf_address6, port: u16| {
+            if is_loopback6 {
                 SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), u16::from_be(port))
+            } else if is_ipv6 {
+                v6(address6, port)
             } else {
                 v4(address, port)
             }
+        };
+        // Only what leaves the overlay by IPv6 is not carried by IPv4; then nobody records the node's own address.
+        let underlay = if is_ipv6 && has(record, sf_socket_flags::SF_OUTSIDE) {
+            [v6(sf_address6::default(), record.underlay_local_port), v6(record.peer_address6, record.peer_port)]
+        } else {
+            [
+                v4(record.underlay_local_address, record.underlay_local_port),
+                v4(record.underlay_peer_address, record.underlay_peer_port),
+            ]
         };
         Self {
             cookie: record.cookie,
@@ -100,10 +117,10 @@ impl Connection {
             direction: if has(record, sf_socket_flags::SF_ACCEPTED) { Direction::Inbound } else { Direction::Outbound },
             tier: if has(record, sf_socket_flags::SF_PRELOAD) { Tier::Preload } else { Tier::Notify },
             state: TCP_STATES.get(usize::from(record.state)).copied().unwrap_or(""),
-            local: shown(record.local_address, record.local_port),
-            peer: shown(record.peer_address, record.peer_port),
-            underlay_local: shown(record.underlay_local_address, record.underlay_local_port),
-            underlay_peer: shown(record.underlay_peer_address, record.underlay_peer_port),
+            local: shown(record.local_address, record.local_address6, record.local_port),
+            peer: shown(record.peer_address, record.peer_address6, record.peer_port),
+            underlay_local: underlay[0],
+            underlay_peer: underlay[1],
             bytes_sent: record.bytes_sent,
             bytes_received: record.bytes_received,
             rtt_us: record.rtt_us,
@@ -121,13 +138,17 @@ impl Listener {
             sf_bind_class::SF_BIND_LOOPBACK4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
             sf_bind_class::SF_BIND_DUAL | sf_bind_class::SF_BIND_ANY6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             sf_bind_class::SF_BIND_LOOPBACK6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            sf_bind_class::SF_BIND_ADDRESS6 => IpAddr::V6(ipv6(record.local_address6)),
             _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         };
         Self {
             cookie: record.cookie,
             owner: record.owner.into(),
             local: SocketAddr::new(address, u16::from_be(record.local_port)),
-            v6_only: matches!(class, sf_bind_class::SF_BIND_ANY6 | sf_bind_class::SF_BIND_LOOPBACK6),
+            v6_only: matches!(
+                class,
+                sf_bind_class::SF_BIND_ANY6 | sf_bind_class::SF_BIND_LOOPBACK6 | sf_bind_class::SF_BIND_ADDRESS6
+            ),
         }
     }
 }

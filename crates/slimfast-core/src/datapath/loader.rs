@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use libbpf_rs::{
-    Link, MapCore, MapHandle, NF_INET_LOCAL_IN, NFPROTO_IPV4, NFPROTO_IPV6, NetfilterOpts, Object, ObjectBuilder,
-    OpenObject, PrintLevel,
+    Link, MapCore, MapHandle, NF_INET_LOCAL_IN, NFPROTO_IPV4, NetfilterOpts, Object, ObjectBuilder, OpenObject,
+    PrintLevel,
 };
 
 use super::pins::Pins;
@@ -40,7 +40,7 @@ const CGROUP_PROGRAMS: [&str; 12] = [
 const DESTROY: &str = "sf_destroy";
 
 /// What lets connections in, as far as the guards have it.
-pub(super) const ENTRANCES: [&str; 2] = ["sf_ingress", "sf_ingress6"];
+pub(super) const ENTRANCES: [&str; 1] = ["sf_ingress"];
 
 /// After conntrack (-200) and the packet filter (0) have had their say, before NAT's last hook (100): what the host's own
 /// firewall drops never becomes a flow. Two, because netfilter's links cannot be given another program: the next one is
@@ -48,10 +48,6 @@ pub(super) const ENTRANCES: [&str; 2] = ["sf_ingress", "sf_ingress6"];
 const INGRESS_PRIORITIES: [i32; 2] = [50, 51];
 
 const DISPATCH: &str = "sf_dispatch";
-const INGRESS6: &str = "sf_ingress6";
-
-/// Exists where the kernel has IPv6.
-const IPV6_ADDRESSES: &str = "/proc/thread-self/net/if_inet6";
 
 /// What is compiled into the programs as constants.
 #[derive(Debug, Clone, Copy)]
@@ -120,13 +116,28 @@ impl Loaded {
     /// Runs the program `name` on what a device of `namespace` sends. It stays there as long as the device, whatever becomes
     /// of this process.
     pub fn attach_egress(&self, name: &str, namespace: &NetNs, device: u32) -> Result<()> {
+        self.attach_to_device(name, namespace, device, libbpf_rs::TC_EGRESS)
+    }
+
+    /// The same on what it receives.
+    pub fn attach_ingress(&self, name: &str, namespace: &NetNs, device: u32) -> Result<()> {
+        self.attach_to_device(name, namespace, device, libbpf_rs::TC_INGRESS)
+    }
+
+    fn attach_to_device(
+        &self,
+        name: &str,
+        namespace: &NetNs,
+        device: u32,
+        point: libbpf_rs::TcAttachPoint,
+    ) -> Result<()> {
         let failed = |error| bpf_error(format!("attach {name} to device {device}"), &error);
         let index = i32::try_from(device).map_err(|_| Error::invalid("device", format!("{device} is no index")))?;
         let program = self.program(name)?;
         let descriptor = program.as_fd();
         namespace.run(|| {
             let mut hook = libbpf_rs::TcHook::new(descriptor);
-            hook.ifindex(index).attach_point(libbpf_rs::TC_EGRESS).handle(1).priority(1).replace(true);
+            hook.ifindex(index).attach_point(point).handle(1).priority(1).replace(true);
             hook.create().map_err(failed)?;
             hook.attach().map(drop).map_err(failed)
         })
@@ -211,10 +222,6 @@ impl Hooks {
         programs.extend(CGROUP_PROGRAMS);
         programs.push(DISPATCH);
         programs.extend(ENTRANCES);
-        if !Path::new(IPV6_ADDRESSES).exists() {
-            // No container can have an IPv6 socket either.
-            programs.retain(|name| *name != INGRESS6);
-        }
         programs
     }
 
@@ -226,9 +233,12 @@ impl Hooks {
     fn attach(&self, object: &Object, name: &str, priority: i32) -> Result<Link> {
         let program = program(object, name)?;
         let (attached, place) = if ENTRANCES.contains(&name) {
-            let protocol_family = if name == INGRESS6 { NFPROTO_IPV6 } else { NFPROTO_IPV4 };
-            let ingress =
-                NetfilterOpts { protocol_family, hooknum: NF_INET_LOCAL_IN, priority, ..NetfilterOpts::default() };
+            let ingress = NetfilterOpts {
+                protocol_family: NFPROTO_IPV4,
+                hooknum: NF_INET_LOCAL_IN,
+                priority,
+                ..NetfilterOpts::default()
+            };
             (program.attach_netfilter_with_opts(ingress), "netfilter's LOCAL_IN")
         } else if name == DESTROY {
             (program.attach(), "the tracepoint tcp_destroy_sock")

@@ -25,7 +25,9 @@ pub mod sockets;
 mod table;
 pub mod tables;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use self::records::sf_address6;
 
 /// An IPv4 address as the programs keep it: in network order, in memory.
 pub(crate) fn be32(address: Ipv4Addr) -> u32 {
@@ -35,6 +37,24 @@ pub(crate) fn be32(address: Ipv4Addr) -> u32 {
 /// The inverse of [`be32`].
 pub(crate) fn ipv4(address: u32) -> Ipv4Addr {
     Ipv4Addr::from(address.to_ne_bytes())
+}
+
+/// An IPv6 address as the programs keep it.
+pub(crate) fn address6(address: Ipv6Addr) -> sf_address6 {
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(address.octets().chunks_exact(4)) {
+        *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    }
+    sf_address6 { words }
+}
+
+/// The inverse of [`address6`].
+pub(crate) fn ipv6(address: sf_address6) -> Ipv6Addr {
+    let mut octets = [0; 16];
+    for (bytes, word) in octets.chunks_exact_mut(4).zip(address.words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    Ipv6Addr::from(octets)
 }
 
 /// A failure of libbpf as the crate's error. libbpf reports the errno of the system call that failed.

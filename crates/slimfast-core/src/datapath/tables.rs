@@ -3,7 +3,7 @@
 //! Writers are serialised by the node; readers are the programs, at any time. Entries are replaced whole.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
@@ -11,25 +11,30 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use super::accounts::{Accounts, EndpointLimits};
 use super::loader::Loaded;
 use super::records::{
-    Record, bytes_of, read_record, sf_address_key, sf_egress_key, sf_endpoint, sf_endpoint_key, sf_network, sf_node,
-    sf_peer, sf_published, sf_router,
+    Record, bytes_of, read_record, sf_address_key, sf_address6_key, sf_egress_key, sf_egress6_key, sf_endpoint,
+    sf_endpoint_key, sf_network, sf_node, sf_peer, sf_published, sf_router, sf_source6, sf_wire_key,
 };
 use super::table::Table;
-use super::{be32, bpf_error, ipv4};
+use super::{address6, be32, bpf_error, ipv4, ipv6};
 use crate::error::Result;
-use crate::owner::EndpointKey;
+use crate::owner::{Addresses, EndpointKey, Prefixes};
 
 /// Handles on the maps that only the core writes.
 pub struct Tables {
     peers: Table,
+    peers6: Table,
+    sources6: Table,
     endpoints: Table,
     nodes: Table,
     networks: Table,
     published: Table,
     egress: Table,
+    egress6: Table,
     guarded: Arc<Table>,
+    guarded6: Arc<Table>,
     routers: Table,
     uplinks: Table,
+    wires: Table,
     accounts: Accounts,
     counters: MapHandle,
     counter_names: Vec<String>,
@@ -52,14 +57,19 @@ impl Tables {
     pub fn new(loaded: &Loaded, limits: EndpointLimits) -> Result<Self> {
         Ok(Self {
             peers: Table::open(loaded, "peers")?,
+            peers6: Table::open(loaded, "peers6")?,
+            sources6: Table::open(loaded, "sources6")?,
             endpoints: Table::open(loaded, "endpoints")?,
             nodes: Table::open(loaded, "nodes")?,
             networks: Table::open(loaded, "networks")?,
             published: Table::open(loaded, "published")?,
             egress: Table::open(loaded, "egress")?,
+            egress6: Table::open(loaded, "egress6")?,
             guarded: Arc::new(Table::open(loaded, "host_addresses")?),
+            guarded6: Arc::new(Table::open(loaded, "host_addresses6")?),
             routers: Table::open(loaded, "routers")?,
             uplinks: Table::open(loaded, "uplinks")?,
+            wires: Table::open(loaded, "wires")?,
             accounts: Accounts::new(loaded, limits)?,
             counters: loaded.map("counters")?,
             counter_names: loaded.counter_names()?,
@@ -71,22 +81,42 @@ impl Tables {
     pub fn set_peer(
         &self,
         key: EndpointKey,
-        address: Ipv4Addr,
+        address: impl Into<IpAddr>,
         node: Ipv4Addr,
         (front_first, front_count): (u16, u16),
     ) -> Result<()> {
         let value = sf_peer { id: key.id, node: be32(node), ports: sf_node { front_first, front_count } };
-        put(&self.peers, &address_key(key.vni, address), &value)
+        match address.into() {
+            IpAddr::V4(address) => put(&self.peers, &address_key(key.vni, address), &value),
+            IpAddr::V6(address) => {
+                let source = sf_source6 { address: address6(address), node: be32(node) };
+                put(&self.sources6, &sf_endpoint_key::from(key), &source)?;
+                put(&self.peers6, &address6_key(key.vni, address), &value)
+            }
+        }
     }
 
-    pub fn remove_peer(&self, vni: u32, address: Ipv4Addr) -> Result<()> {
-        self.peers.remove(bytes_of(&address_key(vni, address)))
+    pub fn remove_peer(&self, vni: u32, address: impl Into<IpAddr>) -> Result<()> {
+        match address.into() {
+            IpAddr::V4(address) => self.peers.remove(bytes_of(&address_key(vni, address))),
+            IpAddr::V6(address) => self.peers6.remove(bytes_of(&address6_key(vni, address))),
+        }
+    }
+
+    /// SYNs that say that they are from the endpoint's IPv6 address are not believed any more.
+    pub fn forget_source(&self, key: EndpointKey) -> Result<()> {
+        self.sources6.remove(bytes_of(&sf_endpoint_key::from(key)))
     }
 
     /// An endpoint of this node: from now on it may have sockets, and SYNs for it are dispatched.
-    pub fn set_endpoint(&self, key: EndpointKey, address: Ipv4Addr) -> Result<()> {
-        let account = self.accounts.open(key)?;
-        put(&self.endpoints, &sf_endpoint_key::from(key), &sf_endpoint { address: be32(address), account })
+    pub fn set_endpoint(&self, key: EndpointKey, addresses: impl Into<Addresses>) -> Result<()> {
+        let Addresses { v4, v6 } = addresses.into();
+        let value = sf_endpoint {
+            address: be32(v4.unwrap_or(Ipv4Addr::UNSPECIFIED)),
+            account: self.accounts.open(key)?,
+            address6: address6(v6.unwrap_or(Ipv6Addr::UNSPECIFIED)),
+        };
+        put(&self.endpoints, &sf_endpoint_key::from(key), &value)
     }
 
     /// No more sockets first, then no more of what they can do.
@@ -110,15 +140,19 @@ impl Tables {
     }
 
     /// `aliases`: the first address of its block in the node's namespace, while it has a router here.
-    pub fn set_network(
-        &self,
-        vni: u32,
-        (prefix, prefix_length): (Ipv4Addr, u8),
-        aliases: Option<Ipv4Addr>,
-    ) -> Result<()> {
-        let mask = u32::MAX.checked_shl(32 - u32::from(prefix_length)).unwrap_or(0);
-        let aliases = aliases.map_or(0, be32);
-        let value = sf_network { prefix: be32(prefix), mask: mask.to_be(), aliases };
+    pub fn set_network(&self, vni: u32, prefixes: impl Into<Prefixes>, aliases: Option<Ipv4Addr>) -> Result<()> {
+        let Prefixes { v4, v6 } = prefixes.into();
+        let (prefix, length) = v4.unwrap_or((Ipv4Addr::UNSPECIFIED, 0));
+        let (prefix6, length6) = v6.unwrap_or((Ipv6Addr::UNSPECIFIED, 0));
+        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+        let mask6 = u128::MAX.checked_shl(128 - u32::from(length6)).unwrap_or(0);
+        let value = sf_network {
+            prefix: be32(prefix),
+            mask: mask.to_be(),
+            prefix6: address6(prefix6),
+            mask6: address6(Ipv6Addr::from_bits(mask6)),
+            aliases: aliases.map_or(0, be32),
+        };
         self.networks.put(&vni.to_ne_bytes(), bytes_of(&value))
     }
 
@@ -139,6 +173,17 @@ impl Tables {
         removed.and(self.uplinks.remove(&node_index.to_ne_bytes()))
     }
 
+    /// What comes by IPv6 out of the endpoint behind `device`, in the router's namespace with this cookie, must be from
+    /// `address`.
+    pub fn set_wire(&self, router: u64, device: u32, address: Option<Ipv6Addr>) -> Result<()> {
+        let value = address6(address.unwrap_or(Ipv6Addr::UNSPECIFIED));
+        put(&self.wires, &sf_wire_key { router, device, pad: 0 }, &value)
+    }
+
+    pub fn remove_wire(&self, router: u64, device: u32) -> Result<()> {
+        self.wires.remove(bytes_of(&sf_wire_key { router, device, pad: 0 }))
+    }
+
     /// Containers may not connect to the address although the host itself does not have it: it has a route there.
     pub fn guard_address(&self, address: Ipv4Addr) -> Result<()> {
         self.guarded.put(&be32(address).to_ne_bytes(), &[1])
@@ -149,12 +194,18 @@ impl Tables {
     }
 
     /// Endpoints of the network may connect to this range outside of the overlay.
-    pub fn allow_egress(&self, vni: u32, range: (Ipv4Addr, u8)) -> Result<()> {
-        self.egress.put(bytes_of(&egress_key(vni, range)), &[range.1])
+    pub fn allow_egress(&self, vni: u32, (base, length): (impl Into<IpAddr>, u8)) -> Result<()> {
+        match base.into() {
+            IpAddr::V4(base) => self.egress.put(bytes_of(&egress_key(vni, base, length)), &[length]),
+            IpAddr::V6(base) => self.egress6.put(bytes_of(&egress6_key(vni, base, length)), &[length]),
+        }
     }
 
-    pub fn withdraw_egress(&self, vni: u32, range: (Ipv4Addr, u8)) -> Result<()> {
-        self.egress.remove(bytes_of(&egress_key(vni, range)))
+    pub fn withdraw_egress(&self, vni: u32, (base, length): (impl Into<IpAddr>, u8)) -> Result<()> {
+        match base.into() {
+            IpAddr::V4(base) => self.egress.remove(bytes_of(&egress_key(vni, base, length))),
+            IpAddr::V6(base) => self.egress6.remove(bytes_of(&egress6_key(vni, base, length))),
+        }
     }
 
     /// SYNs to `host_port` of the node go to `port` of the endpoint.
@@ -172,30 +223,41 @@ impl Tables {
         self.networks.is_inherited(&vni.to_ne_bytes())
     }
 
-    /// Prefix and length of a network that is written, whoever wrote it.
-    pub fn network(&self, vni: u32) -> Result<Option<(Ipv4Addr, u8)>> {
+    /// Prefixes of a network that is written, whoever wrote it.
+    pub fn network(&self, vni: u32) -> Result<Option<Prefixes>> {
         let bytes = self.networks.get(&vni.to_ne_bytes())?;
-        let network = bytes.as_deref().and_then(read_record::<sf_network>);
-        Ok(network.map(|it| (ipv4(it.prefix), u8::try_from(it.mask.count_ones()).unwrap_or(32))))
+        let Some(network) = bytes.as_deref().and_then(read_record::<sf_network>) else { return Ok(None) };
+        let (length, length6) = (network.mask.count_ones(), ipv6(network.mask6).to_bits().count_ones());
+        // No prefix has the length 0.
+        let length_of = |bits: u32| u8::try_from(bits).ok().filter(|&length| length > 0);
+        Ok(Some(Prefixes {
+            v4: length_of(length).map(|length| (ipv4(network.prefix), length)),
+            v6: length_of(length6).map(|length| (ipv6(network.prefix6), length)),
+        }))
     }
 
     /// Takes away what a former agent has left about this node's own endpoints and routers and was not written since.
     pub fn drop_inherited_of_node(&self) -> Result<()> {
-        for table in [&self.published, &self.endpoints, &self.routers, &self.uplinks] {
+        for table in [&self.published, &self.endpoints, &self.routers, &self.uplinks, &self.wires] {
             table.drop_inherited()?;
         }
         self.accounts.close_inherited()?;
-        self.guarded.drop_inherited().map(drop)
+        self.guarded.drop_inherited()?;
+        self.guarded6.drop_inherited().map(drop)
     }
 
     /// Takes away what a former agent has left about the cluster and was not written since. Says which networks lost egress
     /// ranges.
     pub fn drop_inherited_of_cluster(&self) -> Result<BTreeSet<u32>> {
-        for table in [&self.peers, &self.nodes, &self.networks] {
+        for table in [&self.peers, &self.peers6, &self.sources6, &self.nodes, &self.networks] {
             table.drop_inherited()?;
         }
         let egress = self.egress.drop_inherited()?;
-        Ok(egress.iter().filter_map(|key| Some(read_record::<sf_egress_key>(key)?.vni)).collect())
+        let mut networks: BTreeSet<u32> =
+            egress.iter().filter_map(|key| Some(read_record::<sf_egress_key>(key)?.vni)).collect();
+        let egress6 = self.egress6.drop_inherited()?;
+        networks.extend(egress6.iter().filter_map(|key| Some(read_record::<sf_egress6_key>(key)?.vni)));
+        Ok(networks)
     }
 
     /// Counters of the programs, summed over the CPUs.
@@ -222,30 +284,31 @@ impl Tables {
 /// Addresses of the host itself, which containers may not connect to.
 pub struct HostAddresses {
     table: Arc<Table>,
-    written: BTreeSet<Ipv4Addr>,
+    table6: Arc<Table>,
+    written: BTreeSet<IpAddr>,
 }
 
 impl HostAddresses {
     pub fn new(tables: &Tables) -> Self {
-        Self { table: Arc::clone(&tables.guarded), written: BTreeSet::new() }
+        let (table, table6) = (Arc::clone(&tables.guarded), Arc::clone(&tables.guarded6));
+        Self { table, table6, written: BTreeSet::new() }
     }
 
-    /// Only the IPv4 ones of `addresses` from now on. New ones first, so that none of both sets is open in between.
+    /// Only `addresses` from now on. New ones first, so that none of both sets is open in between.
     pub fn replace(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<()> {
-        let wanted: BTreeSet<Ipv4Addr> = addresses
-            .iter()
-            .filter_map(|address| match address {
-                IpAddr::V4(address) => Some(*address),
-                IpAddr::V6(_) => None,
-            })
-            .collect();
-        for address in &wanted {
-            self.table.put(&be32(*address).to_ne_bytes(), &[1])?;
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => self.table.put(&be32(*address).to_ne_bytes(), &[1])?,
+                IpAddr::V6(address) => self.table6.put(bytes_of(&address6(*address)), &[1])?,
+            }
         }
-        for address in self.written.difference(&wanted) {
-            self.table.remove(&be32(*address).to_ne_bytes())?;
+        for address in self.written.difference(addresses) {
+            match address {
+                IpAddr::V4(address) => self.table.remove(&be32(*address).to_ne_bytes())?,
+                IpAddr::V6(address) => self.table6.remove(bytes_of(&address6(*address)))?,
+            }
         }
-        self.written = wanted;
+        self.written.clone_from(addresses);
         Ok(())
     }
 }
@@ -254,8 +317,16 @@ fn address_key(vni: u32, address: Ipv4Addr) -> sf_address_key {
     sf_address_key { vni, address: be32(address) }
 }
 
-fn egress_key(vni: u32, (base, length): (Ipv4Addr, u8)) -> sf_egress_key {
+fn address6_key(vni: u32, address: Ipv6Addr) -> sf_address6_key {
+    sf_address6_key { vni, address: address6(address) }
+}
+
+fn egress_key(vni: u32, base: Ipv4Addr, length: u8) -> sf_egress_key {
     sf_egress_key { prefix_length: 32 + u32::from(length), vni, address: be32(base) }
+}
+
+fn egress6_key(vni: u32, base: Ipv6Addr, length: u8) -> sf_egress6_key {
+    sf_egress6_key { prefix_length: 32 + u32::from(length), vni, address: address6(base) }
 }
 
 fn put<K: Record, V: Record>(table: &Table, key: &K, value: &V) -> Result<()> {

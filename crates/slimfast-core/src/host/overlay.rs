@@ -1,10 +1,10 @@
 //! Owns the plain overlay of one network on one node: whatever is not an accelerated TCP connection goes through here.
 //!
 //! Each network has a *router namespace* of its own on each node. It holds the VXLAN device, whose tunnel socket stays in
-//! the node's namespace, and the outer ends of the endpoints' veths. Everything is routed: a /32 per local endpoint over
-//! its veth, a /32 per remote endpoint via its node over VXLAN, and nothing else, so networks with overlapping prefixes
-//! cannot meet and no sysctl of the node is touched. No ARP either: every link-layer address follows from an IPv4
-//! address (see `messages::mac_of`).
+//! the node's namespace, and the outer ends of the endpoints' veths. Everything is routed: a /32 or /128 per address of a
+//! local endpoint over its veth, one per address of a remote endpoint via its node over VXLAN, and nothing else, so networks
+//! with overlapping prefixes cannot meet and no sysctl of the node is touched. No ARP or neighbour discovery either: every
+//! link-layer address follows from an IPv4 address (see `messages::mac_of`).
 //!
 //! Invariant: what the fields say is what the kernel has; an operation that fails leaves both as they were.
 
@@ -13,7 +13,7 @@ mod remotes;
 pub(crate) mod setup;
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use self::remotes::Remotes;
@@ -24,10 +24,13 @@ use super::steps::step;
 use super::sysctl;
 use super::undo::Undo;
 use crate::error::{Error, Result};
+use crate::owner::Addresses;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 
 /// Where every endpoint sends what is not its own: an address of the router, out of reach of any overlay prefix.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+/// The same of IPv6.
+pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// Outer Ethernet, IPv4, UDP and VXLAN headers.
 pub const VXLAN_OVERHEAD_BYTES: u32 = 50;
 /// The overlay's device inside an endpoint's namespace.
@@ -46,6 +49,8 @@ pub struct RouterConfig {
     pub underlay: Ipv4Addr,
     /// UDP port, the same on all nodes.
     pub vxlan_port: u16,
+    /// Whether endpoints of the network may have IPv6 addresses.
+    pub has_ipv6: bool,
 }
 
 /// An endpoint to attach on this node.
@@ -53,7 +58,7 @@ pub struct RouterConfig {
 pub struct LocalEndpoint {
     /// Its id in the network, at least 1.
     pub id: u32,
-    pub address: Ipv4Addr,
+    pub addresses: Addresses,
     /// Name of the namespace to create for it.
     pub netns: String,
 }
@@ -95,11 +100,14 @@ impl Router {
 
         let mut node_netlink = Netlink::open(node)?;
         let mtu = overlay_mtu(setup::underlay_mtu(&mut node_netlink, config.underlay)?)?;
+        if config.has_ipv6 {
+            setup::require_ipv6(mtu)?;
+        }
 
         step("create the router namespace")?;
         let namespace = create_namespace(&name, journal, &mut undo)?;
         step("set the router's sysctls")?;
-        sysctl::set(&namespace, &setup::router_sysctls())?;
+        sysctl::set(&namespace, &setup::router_sysctls(config.has_ipv6))?;
         step("open the router's netlink socket")?;
         let mut netlink = Netlink::open(&namespace)?;
 
@@ -122,9 +130,14 @@ impl Router {
             // Also the source of what the router itself says, such as "host unreachable".
             ("give the router its address", messages::new_address(messages::LOOPBACK_INDEX, GATEWAY), Mode::Create),
             ("bring the VXLAN device up", messages::link_up(vxlan_index), Mode::Plain),
-            ("refuse unknown destinations", Message::NewRoute(messages::unreachable_default()), Mode::Create),
+            ("refuse unknown destinations", Message::NewRoute(messages::unreachable_default(false)), Mode::Create),
         ];
         setup::apply(&mut netlink, requests)?;
+        let refuse_ipv6 = Message::NewRoute(messages::unreachable_default(true));
+        setup::apply(
+            &mut netlink,
+            config.has_ipv6.then_some(("refuse unknown ones of IPv6", refuse_ipv6, Mode::Create)),
+        )?;
 
         undo.commit();
         Ok(Router {
@@ -135,7 +148,7 @@ impl Router {
             mtu,
             vxlan_index,
             endpoints: HashMap::new(),
-            remotes: Remotes::default(),
+            remotes: Remotes::new(config.has_ipv6),
         })
     }
 
@@ -147,7 +160,7 @@ impl Router {
         let mut netlink = Netlink::open(&namespace)?;
         let vxlan_index = setup::index_of(&mut netlink, VXLAN_DEVICE)?;
         let mtu = setup::mtu_of(&mut netlink, vxlan_index)?;
-        let remotes = Remotes::inherit(setup::routes_over(&mut netlink, vxlan_index)?);
+        let remotes = Remotes::inherit(config.has_ipv6, setup::routes_over(&mut netlink, vxlan_index)?);
         let mut attached = HashMap::new();
         for endpoint in endpoints {
             let device_index = match setup::index_of(&mut netlink, &outer_device(endpoint.id)) {
@@ -162,7 +175,7 @@ impl Router {
     }
 
     /// Remote addresses that lead somewhere.
-    pub fn remotes(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub fn remotes(&self) -> impl Iterator<Item = IpAddr> {
         self.remotes.addresses()
     }
 
@@ -196,7 +209,7 @@ impl Router {
                 &outer,
                 messages::mac_of(GATEWAY),
                 ENDPOINT_DEVICE,
-                messages::mac_of(endpoint.address),
+                messages::endpoint_mac(endpoint.addresses),
                 self.mtu,
                 &namespace,
             ),
@@ -210,43 +223,35 @@ impl Router {
         let eth0 = setup::index_of(&mut inside, ENDPOINT_DEVICE)?;
         step("set the devices' sysctls")?;
         sysctl::set(&self.namespace, &setup::outer_device_sysctls(&outer))?;
-        sysctl::set(&namespace, &setup::inner_device_sysctls(ENDPOINT_DEVICE))?;
+        sysctl::set(&namespace, &setup::inner_device_sysctls(ENDPOINT_DEVICE, endpoint.addresses.v6.is_some()))?;
 
-        let endpoint_side = [
+        let devices = [
             ("bring the endpoint's loopback up", messages::link_up(messages::LOOPBACK_INDEX), Mode::Plain),
-            ("give the endpoint its address", messages::new_address(eth0, endpoint.address), Mode::Create),
             ("bring the endpoint's device up", messages::link_up(eth0), Mode::Plain),
-            (
-                "tell the endpoint its gateway's link-layer address",
-                Message::NewNeighbour(messages::neighbour(GATEWAY, GATEWAY, eth0)),
-                Mode::Put,
-            ),
-            (
-                "route the endpoint's traffic to the router",
-                Message::NewRoute(messages::route_via(None, GATEWAY, eth0)),
-                Mode::Create,
-            ),
         ];
-        setup::apply(&mut inside, endpoint_side)?;
-        let outer_side = [
-            ("bring the outer device up", messages::link_up(device_index), Mode::Plain),
-            (
-                "tell the router the endpoint's link-layer address",
-                Message::NewNeighbour(messages::neighbour(endpoint.address, endpoint.address, device_index)),
-                Mode::Put,
-            ),
-        ];
-        setup::apply(&mut self.netlink, outer_side)?;
+        setup::apply(&mut inside, devices)?;
+        step("bring the outer device up")?;
+        self.netlink.request("bring the outer device up", messages::link_up(device_index), Mode::Plain)?;
+        for address in endpoint.addresses.iter() {
+            setup::apply(&mut inside, endpoint_side(address, eth0))?;
+            let mac = messages::endpoint_mac(endpoint.addresses);
+            setup::apply(&mut self.netlink, outer_side(address, mac, device_index))?;
+        }
         step("wait for both ends")?;
+        for address in endpoint.addresses.iter() {
+            setup::await_local(&mut inside, address)?;
+        }
         setup::await_carrier(&mut inside, eth0)?;
         setup::await_carrier(&mut self.netlink, device_index)?;
         // The route comes last: until then a remote endpoint with this address, if any, keeps its own.
-        step("route the endpoint's address to it")?;
-        self.netlink.request(
-            "routing the endpoint's address to it",
-            Message::NewRoute(messages::direct_route(endpoint.address, device_index)),
-            Mode::Put,
-        )?;
+        for address in endpoint.addresses.iter() {
+            step("route the endpoint's address to it")?;
+            self.netlink.request(
+                "routing the endpoint's address to it",
+                Message::NewRoute(messages::direct_route(address, device_index)),
+                Mode::Put,
+            )?;
+        }
 
         undo.commit();
         let device_index = Some(device_index);
@@ -271,14 +276,14 @@ impl Router {
             );
             tolerate(removed, libc::ENODEV)?;
         }
-        let address = endpoint.address;
+        let addresses = endpoint.addresses;
         delete_namespace(&endpoint.netns, &self.journal)?;
         self.endpoints.remove(&id);
         // A remote endpoint that had to yield gets its route back.
-        match self.remotes.request_for(address, self.vxlan_index) {
-            Some(message) => self.netlink.request("restoring a remote endpoint's route", message, Mode::Put),
-            None => Ok(()),
+        for message in addresses.iter().filter_map(|address| self.remotes.request_for(address, self.vxlan_index)) {
+            self.netlink.request("restoring a remote endpoint's route", message, Mode::Put)?;
         }
+        Ok(())
     }
 
     /// Index, in the router's namespace, of the device that leads to an attached endpoint.
@@ -292,30 +297,32 @@ impl Router {
     }
 
     /// See [`Router::set_remotes`].
-    pub fn set_remote(&mut self, address: Ipv4Addr, node_underlay: Ipv4Addr) -> Result<()> {
-        self.set_remotes(&[(address, node_underlay)])
+    pub fn set_remote(&mut self, address: impl Into<IpAddr>, node_underlay: Ipv4Addr) -> Result<()> {
+        self.set_remotes(&[(address.into(), node_underlay)])
     }
 
     /// Sends what is for each overlay address to the node with that underlay address. Applying the same again changes
     /// nothing; another node replaces the former one. All or nothing.
-    pub fn set_remotes(&mut self, remotes: &[(Ipv4Addr, Ipv4Addr)]) -> Result<()> {
-        let wanted: Vec<_> = remotes.iter().map(|(address, node)| (*address, Some(*node))).collect();
+    pub fn set_remotes(&mut self, remotes: &[(impl Into<IpAddr> + Copy, Ipv4Addr)]) -> Result<()> {
+        let wanted: Vec<_> = remotes.iter().map(|(address, node)| ((*address).into(), Some(*node))).collect();
         self.change_remotes(&wanted)
     }
 
     /// See [`Router::remove_remotes`].
-    pub fn remove_remote(&mut self, address: Ipv4Addr) -> Result<()> {
-        self.remove_remotes(&[address])
+    pub fn remove_remote(&mut self, address: impl Into<IpAddr>) -> Result<()> {
+        self.remove_remotes(&[address.into()])
     }
 
     /// These overlay addresses are nowhere from now on. Unknown ones are ignored. All or nothing.
-    pub fn remove_remotes(&mut self, addresses: &[Ipv4Addr]) -> Result<()> {
-        let wanted: Vec<_> = addresses.iter().map(|address| (*address, None)).collect();
+    pub fn remove_remotes(&mut self, addresses: &[impl Into<IpAddr> + Copy]) -> Result<()> {
+        let wanted: Vec<_> = addresses.iter().map(|address| ((*address).into(), None)).collect();
         self.change_remotes(&wanted)
     }
 
-    fn change_remotes(&mut self, wanted: &[(Ipv4Addr, Option<Ipv4Addr>)]) -> Result<()> {
-        let local = |address: Ipv4Addr| self.endpoints.values().any(|attached| attached.endpoint.address == address);
+    fn change_remotes(&mut self, wanted: &[(IpAddr, Option<Ipv4Addr>)]) -> Result<()> {
+        let local = |address: IpAddr| {
+            self.endpoints.values().any(|attached| attached.endpoint.addresses.iter().any(|own| own == address))
+        };
         let plan = self.remotes.plan(wanted, self.vxlan_index, local);
         step("apply the remotes")?;
         plan.apply(&mut self.netlink)?;
@@ -339,22 +346,55 @@ impl Router {
         if endpoint.id == 0 {
             return Err(Error::invalid("id", "must be at least 1"));
         }
-        let address = endpoint.address;
-        if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_link_local() {
+        let addresses = endpoint.addresses;
+        if addresses.iter().next().is_none() {
+            return Err(Error::invalid("address", "an endpoint needs one"));
+        }
+        if let Some(address) = addresses.iter().find(|address| !can_be_endpoints(*address)) {
             return Err(Error::invalid("address", format!("{address} cannot be an endpoint's address")));
         }
-        let holder = self
-            .endpoints
-            .values()
-            .find(|attached| attached.endpoint.id == endpoint.id || attached.endpoint.address == endpoint.address);
+        let shares = |held: &LocalEndpoint| held.addresses.iter().any(|held| addresses.iter().any(|one| one == held));
+        let holder =
+            self.endpoints.values().find(|attached| attached.endpoint.id == endpoint.id || shares(&attached.endpoint));
         match holder {
             None => Ok(()),
             Some(Attached { endpoint: holder, .. }) => Err(Error::Conflict {
-                what: format!("endpoint {} with address {address} in {}", endpoint.id, self.name),
-                holder: format!("endpoint {} with address {}", holder.id, holder.address),
+                what: format!("endpoint {} with {addresses} in {}", endpoint.id, self.name),
+                holder: format!("endpoint {} with {}", holder.id, holder.addresses),
             }),
         }
     }
+}
+
+fn can_be_endpoints(address: IpAddr) -> bool {
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.to_ipv4_mapped().is_some(),
+    };
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_link_local)
+}
+
+type Step = (&'static str, Message, Mode);
+
+/// Inside the endpoint's namespace: its address, and everything else behind the router.
+fn endpoint_side(address: IpAddr, device: u32) -> [Step; 3] {
+    let gateway: IpAddr = if address.is_ipv6() { GATEWAY6.into() } else { GATEWAY.into() };
+    let neighbour = messages::neighbour(gateway, messages::mac_of(GATEWAY), device);
+    let route = messages::default_via(gateway, device);
+    [
+        ("give the endpoint its address", messages::new_address(device, address), Mode::Create),
+        ("tell the endpoint its gateway's link-layer address", Message::NewNeighbour(neighbour), Mode::Put),
+        ("route the endpoint's traffic to the router", Message::NewRoute(route), Mode::Create),
+    ]
+}
+
+/// In the router, on the endpoint's outer device. With IPv6 the router speaks from it, too, such as "unreachable".
+fn outer_side(address: IpAddr, mac: Vec<u8>, device: u32) -> impl Iterator<Item = Step> {
+    let neighbour = Message::NewNeighbour(messages::neighbour(address, mac, device));
+    let gateway = address
+        .is_ipv6()
+        .then(|| ("give the router its IPv6 address", messages::new_address(device, GATEWAY6), Mode::Create));
+    [("tell the router the endpoint's link-layer address", neighbour, Mode::Put)].into_iter().chain(gateway)
 }
 
 /// The outer end of an endpoint's veth, in the router's namespace.

@@ -1,7 +1,7 @@
 //! What the privileged tests share: nodes that are namespaces of their own, and a picture of a node to compare with a
 //! later one. Uses iproute2 on purpose: it looks at our work from outside.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -138,22 +138,24 @@ pub fn two_nodes() -> (TestNs, TestNs) {
 }
 
 /// What `ping` says to one packet from the namespace `from` to `to`.
-pub fn one_ping(from: &str, to: Ipv4Addr) -> String {
+pub fn one_ping(from: &str, to: impl Into<IpAddr>) -> String {
+    let to = to.into().to_string();
     let inside = NetNs::open(from).expect("the namespace exists");
     let output = inside.run(|| {
-        let output = Command::new("ping").args(["-c1", "-W1", "-n"]).arg(to.to_string()).output();
+        let output = Command::new("ping").args(["-c1", "-W1", "-n"]).arg(&to).output();
         output.map_err(|error| Error::system("exec", "ping", error))
     });
     String::from_utf8_lossy(&output.expect("ping runs").stdout).into_owned()
 }
 
 /// Whether it was answered.
-pub fn pings(from: &str, to: Ipv4Addr) -> bool {
+pub fn pings(from: &str, to: impl Into<IpAddr>) -> bool {
     one_ping(from, to).contains(" 1 received")
 }
 
 /// A UDP socket inside the namespace `at`, with a time limit on receiving.
-pub fn udp(at: &str, address: Ipv4Addr) -> UdpSocket {
+pub fn udp(at: &str, address: impl Into<IpAddr>) -> UdpSocket {
+    let address = address.into();
     let inside = NetNs::open(at).expect("the namespace exists");
     let socket =
         inside.run(|| UdpSocket::bind((address, 0)).map_err(|error| Error::system("bind", "a test socket", error)));

@@ -114,12 +114,12 @@ impl Uplink {
                 ("bring the router's uplink up", messages::link_up(router_index), Mode::Plain),
                 (
                     "tell the router the node's link-layer address",
-                    Message::NewNeighbour(messages::neighbour(NODE_ALIAS, NODE_ALIAS, router_index)),
+                    Message::NewNeighbour(messages::neighbour(NODE_ALIAS, messages::mac_of(NODE_ALIAS), router_index)),
                     Mode::Put,
                 ),
                 (
                     "route to the node",
-                    Message::NewRoute(messages::route_via(Some(NODE_ALIAS), NODE_ALIAS, router_index)),
+                    Message::NewRoute(messages::route_via(NODE_ALIAS, NODE_ALIAS, router_index)),
                     Mode::Create,
                 ),
             ],
@@ -131,7 +131,7 @@ impl Uplink {
                 ("bring the node's uplink up", messages::link_up(index), Mode::Plain),
                 (
                     "tell the node the router's link-layer address",
-                    Message::NewNeighbour(messages::neighbour(GATEWAY, GATEWAY, index)),
+                    Message::NewNeighbour(messages::neighbour(GATEWAY, messages::mac_of(GATEWAY), index)),
                     Mode::Put,
                 ),
                 (
@@ -206,7 +206,7 @@ impl Uplink {
     }
 
     fn endpoint_route(&self, endpoint: Ipv4Addr) -> RouteMessage {
-        let mut route = messages::route_via(Some(endpoint), GATEWAY, self.index);
+        let mut route = messages::route_via(endpoint, GATEWAY, self.index);
         route.attributes.push(RouteAttribute::PrefSource(RouteAddress::Inet(NODE_ALIAS)));
         route
     }
@@ -228,7 +228,7 @@ fn own_route(aliases: Aliases, index: u32) -> RouteMessage {
 }
 
 fn peers_route(aliases: Aliases, index: u32) -> RouteMessage {
-    let mut route = messages::route_via(Some(aliases.first()), GATEWAY, index);
+    let mut route = messages::route_via(aliases.first(), GATEWAY, index);
     route.header.destination_prefix_length = aliases.prefix_length;
     route.attributes.push(RouteAttribute::PrefSource(RouteAddress::Inet(aliases.own())));
     route

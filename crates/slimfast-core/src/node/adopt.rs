@@ -117,13 +117,13 @@ impl Inner {
     fn adopt_router(&mut self, vni: u32, records: &[EndpointRecord]) -> Result<bool> {
         let locals: Vec<LocalEndpoint> = records
             .iter()
-            .map(|EndpointRecord { endpoint, address, netns_name, .. }| LocalEndpoint {
+            .map(|EndpointRecord { endpoint, addresses, netns_name, .. }| LocalEndpoint {
                 id: endpoint.id,
-                address: *address,
+                addresses: *addresses,
                 netns: netns_name.clone(),
             })
             .collect();
-        match Router::adopt(&self.router_config(vni), &locals, &self.host.journal) {
+        match Router::adopt(&self.router_config(vni)?, &locals, &self.host.journal) {
             Ok(router) => self.routers.insert(vni, router),
             Err(Error::NotFound { .. }) => return Ok(false),
             Err(error) => return Err(error),
@@ -148,19 +148,20 @@ impl Inner {
 
     /// Writes once more what the programs and the keeper know of an endpoint. False if it is not a whole one.
     fn adopt_endpoint(&self, record: &EndpointRecord) -> Result<bool> {
-        let EndpointRecord { endpoint, address, published, is_plain, is_routed, stage, .. } = record;
+        let EndpointRecord { endpoint, addresses, published, is_plain, is_routed, stage, .. } = record;
         let has_device = self.routers.get(&endpoint.vni).is_some_and(|router| router.device_of(endpoint.id).is_some());
         if *stage != EndpointStage::Attached || !has_device {
             return Ok(false);
         }
         let Parts { tables, keeper, .. } = &self.parts;
-        tables.set_endpoint(*endpoint, *address)?;
+        self.guard_source(*endpoint, addresses.v6)?;
+        tables.set_endpoint(*endpoint, *addresses)?;
         if !is_plain {
-            self.lead_to_node(endpoint.vni, endpoint.id)?;
+            self.lead_to_node(*endpoint)?;
             keeper.admit(*endpoint)?;
         }
-        if *is_routed {
-            tables.guard_address(*address)?;
+        if let (true, Some(address)) = (*is_routed, addresses.v4) {
+            tables.guard_address(address)?;
         }
         for (host_port, port) in published {
             tables.set_published(*host_port, *endpoint, *port)?;
@@ -228,7 +229,7 @@ fn attached_of(record: &EndpointRecord) -> Attached {
         record.published.iter().map(|&(host_port, endpoint_port)| PublishedPort { host_port, endpoint_port });
     Attached {
         published: published.collect(),
-        address: record.address,
+        addresses: record.addresses,
         // One that was not whole may have its route or not: taking away what is not there does nothing.
         is_routed: record.is_routed || record.stage != EndpointStage::Attached,
         netns_name: record.netns_name.clone(),

@@ -1,14 +1,12 @@
 //! Endpoints of this node: attached and detached as a whole.
 
-use std::net::Ipv4Addr;
-
 use super::Inner;
 use crate::datapath::listing::Cut;
 use crate::error::{Error, Result};
 use crate::host::journal::{EndpointRecord, EndpointStage, NodeRecord};
 use crate::host::overlay::{LocalEndpoint, Router, RouterConfig};
 use crate::host::ports::{PortHold, PortRange};
-use crate::owner::EndpointKey;
+use crate::owner::{Addresses, EndpointKey};
 
 /// A host port that leads to a port of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +19,7 @@ pub struct PublishedPort {
 pub struct AttachRequest {
     pub key: EndpointKey,
     /// As in the applied state.
-    pub address: Ipv4Addr,
+    pub addresses: Addresses,
     /// Name of the network namespace to create for it.
     pub netns_name: String,
     pub published: Vec<PublishedPort>,
@@ -32,8 +30,8 @@ pub struct AttachRequest {
 /// What an attached endpoint holds.
 pub(super) struct Attached {
     pub published: Vec<PublishedPort>,
-    pub address: Ipv4Addr,
-    /// Whether the node's own processes reach it: the first to have an address of several networks is reached.
+    pub addresses: Addresses,
+    /// Whether the node's own processes reach it by IPv4: the first to have an address of several networks is reached.
     pub is_routed: bool,
     pub netns_name: String,
     pub note: String,
@@ -64,10 +62,10 @@ impl Inner {
     }
 
     fn record_of(&self, request: &AttachRequest) -> EndpointRecord {
-        let AttachRequest { key, address, netns_name, published, note } = request;
+        let AttachRequest { key, addresses, netns_name, published, note } = request;
         EndpointRecord {
             endpoint: *key,
-            address: *address,
+            addresses: *addresses,
             netns_name: netns_name.clone(),
             published: published.iter().map(|port| (port.host_port, port.endpoint_port)).collect(),
             is_plain: self.is_plain(*key),
@@ -92,17 +90,25 @@ impl Inner {
     }
 
     fn check_attachable(&self, request: &AttachRequest) -> Result<()> {
-        let AttachRequest { key, address, .. } = request;
+        let AttachRequest { key, addresses, .. } = request;
         let describe = || format!("endpoint {} of network {}", key.id, key.vni);
         let known = self.state.endpoint(*key).ok_or_else(|| Error::NotFound { what: describe() })?;
         if !self.state.is_own(known) {
             return Err(Error::invalid("id", format!("{} is on node {}", describe(), known.node)));
         }
-        if known.address != *address {
-            return Err(Error::invalid("address", format!("{} has the address {}", describe(), known.address)));
+        if known.addresses != *addresses {
+            return Err(Error::invalid("address", format!("{} has {}", describe(), known.addresses)));
         }
-        if self.state.network(key.vni).is_none() {
-            return Err(Error::NotFound { what: format!("network {}", key.vni) });
+        let network = self.state.network(key.vni);
+        let network = network.ok_or_else(|| Error::NotFound { what: format!("network {}", key.vni) })?;
+        for (family, has_prefix, has_address) in [
+            ("address", network.prefixes.v4.is_some(), addresses.v4.is_some()),
+            ("address6", network.prefixes.v6.is_some(), addresses.v6.is_some()),
+        ] {
+            if has_address && !has_prefix {
+                let reason = format!("{} has one, and its network has no such prefix", describe());
+                return Err(Error::invalid(family, reason));
+            }
         }
         if self.attached.contains_key(key) {
             return Err(Error::Conflict { what: describe(), holder: "this node: it is attached already".into() });
@@ -117,7 +123,7 @@ impl Inner {
         if self.routers.contains_key(&vni) {
             return Ok(());
         }
-        let config = self.router_config(vni);
+        let config = self.router_config(vni)?;
         let mut router = Router::ensure(&self.namespace, &config, &self.host.journal)?;
         if let Err(error) = router.set_remotes(&self.state.remotes(vni)) {
             let _ = router.destroy();
@@ -127,13 +133,14 @@ impl Inner {
         self.ensure_uplink(vni).inspect_err(|_| drop(self.drop_unused_router(vni)))
     }
 
-    pub(super) fn router_config(&self, vni: u32) -> RouterConfig {
-        RouterConfig {
+    pub(super) fn router_config(&self, vni: u32) -> Result<RouterConfig> {
+        Ok(RouterConfig {
             node_name: self.config.node_name.clone(),
             vni,
             underlay: self.config.underlay,
             vxlan_port: self.config.vxlan_port,
-        }
+            has_ipv6: self.prefixes_of(vni)?.v6.is_some(),
+        })
     }
 
     fn drop_unused_router(&mut self, vni: u32) -> Result<()> {
@@ -147,25 +154,28 @@ impl Inner {
     }
 
     fn attach_to_router(&mut self, request: &AttachRequest) -> Result<()> {
-        let AttachRequest { key, address, netns_name, note, .. } = request;
-        let endpoint = LocalEndpoint { id: key.id, address: *address, netns: netns_name.clone() };
+        let AttachRequest { key, addresses, netns_name, note, .. } = request;
+        let endpoint = LocalEndpoint { id: key.id, addresses: *addresses, netns: netns_name.clone() };
         self.routers.get_mut(&key.vni).ok_or(Error::Closed)?.attach(&endpoint)?;
         let (netns_name, note) = (netns_name.clone(), note.clone());
-        let attached = Attached { published: Vec::new(), address: *address, is_routed: false, netns_name, note };
+        let attached = Attached { published: Vec::new(), addresses: *addresses, is_routed: false, netns_name, note };
         self.attached.insert(*key, attached);
         Ok(())
     }
 
     fn open_datapath(&mut self, request: &AttachRequest) -> Result<()> {
-        let AttachRequest { key, address, published, .. } = request;
-        self.parts.tables.set_endpoint(*key, *address)?;
+        let AttachRequest { key, addresses, published, .. } = request;
+        self.guard_source(*key, addresses.v6)?;
+        self.parts.tables.set_endpoint(*key, *addresses)?;
         // A plain endpoint's runtime is refused when it brings a seccomp listener.
         if !self.is_plain(*key) {
-            self.lead_to_node(key.vni, key.id)?;
+            self.lead_to_node(*key)?;
             self.parts.keeper.admit(*key)?;
         }
-        let is_routed = self.route_from_node(key.vni, *address)?;
-        self.attached.get_mut(key).ok_or(Error::Closed)?.is_routed = is_routed;
+        if let Some(address) = addresses.v4 {
+            let is_routed = self.route_from_node(key.vni, address)?;
+            self.attached.get_mut(key).ok_or(Error::Closed)?.is_routed = is_routed;
+        }
         for port in published {
             let hold = PortHold::acquire_in(&self.namespace, PortRange::block(port.host_port, 1)?)?;
             self.attached.get_mut(key).ok_or(Error::Closed)?.published.push(*port);
@@ -190,9 +200,10 @@ impl Inner {
         }
         outcome = outcome.and(self.parts.tables.remove_endpoint(key));
         outcome = outcome.and(self.cut(Cut::Endpoint(key)).map(drop));
-        if attached.is_routed {
-            outcome = outcome.and(self.withdraw_from_node(key.vni, attached.address));
+        if let (true, Some(address)) = (attached.is_routed, attached.addresses.v4) {
+            outcome = outcome.and(self.withdraw_from_node(key.vni, address));
         }
+        outcome = outcome.and(self.forget_wire(key));
         let detached = self.routers.get_mut(&key.vni).map_or(Ok(()), |router| router.detach(key.id));
         outcome = outcome.and(detached).and(self.drop_unused_router(key.vni));
         outcome.and(self.host.journal.update_node(|node| forget_endpoint(node, key)))

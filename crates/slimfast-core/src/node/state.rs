@@ -4,12 +4,12 @@
 //! remembered and becomes reachable when the node comes.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Inner;
 use crate::datapath::listing::Cut;
 use crate::error::{Error, Result};
-use crate::owner::EndpointKey;
+use crate::owner::{Addresses, EndpointKey, Prefixes};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeState {
@@ -22,17 +22,15 @@ pub struct NodeState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkState {
     pub vni: u32,
-    /// No host bits are set.
-    pub prefix: Ipv4Addr,
-    pub prefix_length: u8,
+    pub prefixes: Prefixes,
     /// Ranges (base, prefix length) outside of the overlay that its endpoints may connect to.
-    pub egress: Vec<(Ipv4Addr, u8)>,
+    pub egress: Vec<(IpAddr, u8)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointState {
     pub key: EndpointKey,
-    pub address: Ipv4Addr,
+    pub addresses: Addresses,
     /// Name of its node.
     pub node: String,
     /// Its TCP sockets are its own namespace's, not the node's.
@@ -57,7 +55,7 @@ pub(super) struct State {
     networks: HashMap<u32, NetworkState>,
     endpoints: HashMap<EndpointKey, EndpointState>,
     /// Whose entry `peers` has for (VNI, address): a removal that comes after the address's next owner must not take it.
-    addresses: HashMap<(u32, Ipv4Addr), EndpointKey>,
+    addresses: HashMap<(u32, IpAddr), EndpointKey>,
 }
 
 impl State {
@@ -84,13 +82,16 @@ impl State {
     }
 
     /// (overlay address, underlay address of its node) of the network's endpoints on other nodes.
-    pub fn remotes(&self, vni: u32) -> Vec<(Ipv4Addr, Ipv4Addr)> {
-        self.endpoints
-            .values()
-            .filter(|endpoint| endpoint.key.vni == vni && !self.is_own(endpoint))
-            .filter(|endpoint| self.addresses.get(&(vni, endpoint.address)) == Some(&endpoint.key))
-            .filter_map(|endpoint| Some((endpoint.address, self.nodes.get(&endpoint.node)?.underlay)))
-            .collect()
+    pub fn remotes(&self, vni: u32) -> Vec<(IpAddr, Ipv4Addr)> {
+        let remote = self.endpoints.values().filter(|endpoint| endpoint.key.vni == vni && !self.is_own(endpoint));
+        let places = remote.filter_map(|endpoint| Some((endpoint, self.nodes.get(&endpoint.node)?.underlay)));
+        places.flat_map(|(endpoint, node)| self.held_addresses(endpoint).map(move |address| (address, node))).collect()
+    }
+
+    /// Those of the endpoint's addresses that have no later owner.
+    fn held_addresses(&self, endpoint: &EndpointState) -> impl Iterator<Item = IpAddr> {
+        let key = endpoint.key;
+        endpoint.addresses.iter().filter(move |address| self.addresses.get(&(key.vni, *address)) == Some(&key))
     }
 
     fn endpoints_of_node(&self, name: &str) -> Vec<EndpointState> {
@@ -157,12 +158,13 @@ impl Inner {
         if network.vni == 0 || network.vni >= 1 << 24 {
             return Err(Error::invalid("vni", format!("must be 1 to {}: {}", (1 << 24) - 1, network.vni)));
         }
-        if let Some((_, length)) = network.egress.iter().find(|(_, length)| *length > 32) {
-            return Err(Error::invalid("egress", format!("a prefix length must be 0 to 32: {length}")));
+        let longest = |base: IpAddr| if base.is_ipv4() { 32 } else { 128 };
+        if let Some((base, length)) = network.egress.iter().find(|(base, length)| *length > longest(*base)) {
+            return Err(Error::invalid("egress", format!("{base}/{length} is longer than an address")));
         }
         let vni = network.vni;
         let aliases = self.uplinks.get(&vni).map(|uplink| uplink.aliases().first());
-        self.parts.tables.set_network(vni, (network.prefix, network.prefix_length), aliases)?;
+        self.parts.tables.set_network(vni, network.prefixes, aliases)?;
         for range in &network.egress {
             self.parts.tables.allow_egress(vni, *range)?;
         }
@@ -171,7 +173,7 @@ impl Inner {
     }
 
     /// Takes away those of `former` that the network does not have now, and resets what went there.
-    fn withdraw_egress(&self, vni: u32, former: &[(Ipv4Addr, u8)]) -> Result<()> {
+    fn withdraw_egress(&self, vni: u32, former: &[(IpAddr, u8)]) -> Result<()> {
         let present = self.state.network(vni).map_or(&[][..], |network| &network.egress);
         let gone: Vec<_> = former.iter().filter(|range| !present.contains(range)).collect();
         for range in &gone {
@@ -196,51 +198,55 @@ impl Inner {
     fn set_endpoints(&mut self, endpoints: Vec<EndpointState>) -> Result<()> {
         for endpoint in &endpoints {
             let former = self.state.endpoints.insert(endpoint.key, endpoint.clone());
-            if let Some(former) = former.filter(|former| former.address != endpoint.address) {
-                self.withdraw_address(&former)?;
+            if let Some(former) = former.filter(|former| former.addresses != endpoint.addresses) {
+                self.withdraw_addresses(&former)?;
             }
-            // Ids only grow: of two owners of an address the one with the greater id is the later one.
-            let holder = self.state.addresses.entry((endpoint.key.vni, endpoint.address)).or_insert(endpoint.key);
-            *holder = (*holder).max(endpoint.key);
+            for address in endpoint.addresses.iter() {
+                // Ids only grow: of two owners of an address the one with the greater id is the later one.
+                let holder = self.state.addresses.entry((endpoint.key.vni, address)).or_insert(endpoint.key);
+                *holder = (*holder).max(endpoint.key);
+            }
         }
         self.write_endpoints(&endpoints)
     }
 
     fn remove_endpoint(&mut self, key: EndpointKey) -> Result<()> {
         match self.state.endpoints.remove(&key) {
-            Some(endpoint) => self.withdraw_address(&endpoint),
+            Some(endpoint) => self.withdraw_addresses(&endpoint),
             None => Ok(()),
         }
     }
 
-    /// Nothing leads to the endpoint's address any more, unless it has its next owner already.
-    fn withdraw_address(&mut self, endpoint: &EndpointState) -> Result<()> {
-        let place = (endpoint.key.vni, endpoint.address);
-        if self.state.addresses.get(&place) != Some(&endpoint.key) {
-            return Ok(());
+    /// Nothing leads to the endpoint's addresses any more, unless they have their next owners already.
+    fn withdraw_addresses(&mut self, endpoint: &EndpointState) -> Result<()> {
+        let EndpointState { key, addresses, node, .. } = endpoint;
+        if addresses.v6.is_some() {
+            self.parts.tables.forget_source(*key)?;
         }
-        self.state.addresses.remove(&place);
-        self.parts.tables.remove_peer(endpoint.key.vni, endpoint.address)?;
-        match self.routers.get_mut(&endpoint.key.vni) {
-            Some(router) if endpoint.node != self.state.own_name => router.remove_remote(endpoint.address),
+        let held: Vec<IpAddr> = self.state.held_addresses(endpoint).collect();
+        for address in &held {
+            self.state.addresses.remove(&(key.vni, *address));
+            self.parts.tables.remove_peer(key.vni, *address)?;
+        }
+        match self.routers.get_mut(&key.vni) {
+            Some(router) if *node != self.state.own_name => router.remove_remotes(&held),
             _ => Ok(()),
         }
     }
 
     /// Writes the endpoints into the map of peers and, where they are on other nodes, into their network's router.
     fn write_endpoints(&mut self, endpoints: &[EndpointState]) -> Result<()> {
-        let mut remotes: HashMap<u32, Vec<(Ipv4Addr, Ipv4Addr)>> = HashMap::new();
+        let mut remotes: HashMap<u32, Vec<(IpAddr, Ipv4Addr)>> = HashMap::new();
         for endpoint in endpoints {
-            let EndpointState { key, address, node, is_plain } = endpoint;
+            let EndpointState { key, node, is_plain, .. } = endpoint;
             let Some(node) = self.state.nodes.get(node) else { continue };
-            if self.state.addresses.get(&(key.vni, *address)) != Some(key) {
-                continue;
-            }
             // No front port leads to a plain endpoint.
             let ports = if *is_plain { (0, 0) } else { (node.front_first, node.front_count) };
-            self.parts.tables.set_peer(*key, *address, node.underlay, ports)?;
-            if !self.state.is_own(endpoint) {
-                remotes.entry(key.vni).or_default().push((*address, node.underlay));
+            for address in self.state.held_addresses(endpoint) {
+                self.parts.tables.set_peer(*key, address, node.underlay, ports)?;
+                if !self.state.is_own(endpoint) {
+                    remotes.entry(key.vni).or_default().push((address, node.underlay));
+                }
             }
         }
         for (vni, remotes) in remotes {

@@ -21,6 +21,10 @@ pub fn tcp_socket(family: Family) -> Result<OwnedFd> {
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // A Fast Open cookie would take the space of the option that says where the connection goes (bpf/options.bpf.h).
     prepare(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, 1)?;
+    if family == Family::Inet6 {
+        // The default is the administrator's (net.ipv6.bindv6only), and the underlay is IPv4 (bpf/options.bpf.h).
+        prepare(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+    }
     // Time stamps of packets come without the packets, whose headers show underlay addresses.
     prepare(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, libc::SOF_TIMESTAMPING_OPT_TSONLY as libc::c_int)?;
     Ok(socket)

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::owner::EndpointKey;
+use crate::owner::{Addresses, EndpointKey};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -31,7 +31,8 @@ pub enum EndpointStage {
 #[serde(rename_all = "camelCase")]
 pub struct EndpointRecord {
     pub endpoint: EndpointKey,
-    pub address: Ipv4Addr,
+    #[serde(flatten)]
+    pub addresses: Addresses,
     pub netns_name: String,
     /// (host port, port of the endpoint)
     pub published: Vec<(u16, u16)>,

@@ -85,12 +85,13 @@ fn recovery_undoes_exactly_what_a_crashed_run_had_changed() {
     let (a, _b) = two_nodes();
     let run_dir = RunDir::new();
     let before = a.picture();
-    let one = LocalEndpoint { id: 1, address: Ipv4Addr::new(10, 32, 0, 1), netns: unique("ep") };
+    let one = LocalEndpoint { id: 1, addresses: Ipv4Addr::new(10, 32, 0, 1).into(), netns: unique("ep") };
     let config = || RouterConfig {
         node_name: a.name.clone(),
         vni: 42,
         underlay: Ipv4Addr::new(10, 200, 0, 1),
         vxlan_port: 4789,
+        has_ipv6: false,
     };
     let mut router = Router::ensure(&a.ns, &config(), &run_dir.journal).expect("router");
     router.attach(&one).expect("attach");

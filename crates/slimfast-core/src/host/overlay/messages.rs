@@ -1,10 +1,10 @@
 //! Owns the netlink requests of the overlay: pure functions from what is wanted to the message that asks for it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -17,6 +17,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, route};
 
 use super::super::netns::NetNs;
+use crate::owner::Addresses;
 
 /// The first address of every node's loopback interface has this index in every namespace.
 pub(crate) const LOOPBACK_INDEX: u32 = 1;
@@ -27,6 +28,22 @@ pub(crate) fn mac_of(address: Ipv4Addr) -> Vec<u8> {
     let mut mac = vec![0x02, 0x53];
     mac.extend(address.octets());
     mac
+}
+
+/// An endpoint's. Its wire has two ends only, so no more than the gateway's may be in its way.
+pub(crate) fn endpoint_mac(addresses: Addresses) -> Vec<u8> {
+    let low_bits = |address: Ipv6Addr| Ipv4Addr::from_bits(address.to_bits() as u32);
+    mac_of(addresses.v4.or(addresses.v6.map(low_bits)).unwrap_or(Ipv4Addr::UNSPECIFIED))
+}
+
+/// The IPv6 address that stands for a node on the VXLAN device: next hops have to be of the route's family.
+pub(crate) fn hop_of(node: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(node.to_bits()))
+}
+
+/// The inverse of [`hop_of`].
+pub(crate) fn node_of(hop: Ipv6Addr) -> Ipv4Addr {
+    Ipv4Addr::from_bits(hop.to_bits() as u32)
 }
 
 /// A VXLAN device whose tunnel socket is in the namespace of the netlink socket that asks, and which itself appears in
@@ -101,64 +118,107 @@ pub(crate) fn delete_link(index: u32) -> Message {
 }
 
 /// A single address on a device, with no subnet around it. Of universal scope, or the kernel would not speak from it.
-pub(crate) fn new_address(index: u32, address: Ipv4Addr) -> Message {
+/// IPv6: nobody else can have it, so it need not wait until nobody has answered (duplicate address detection).
+pub(crate) fn new_address(index: u32, address: impl Into<IpAddr>) -> Message {
+    let address = address.into();
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = 32;
+    message.header.family = family_of(address);
+    message.header.prefix_len = bits_of(address);
     message.header.scope = AddressScope::Universe;
     message.header.index = index;
-    message.attributes = vec![AddressAttribute::Local(address.into()), AddressAttribute::Address(address.into())];
+    if address.is_ipv6() {
+        message.header.flags = AddressHeaderFlags::Nodad;
+    }
+    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
     Message::NewAddress(message)
 }
 
+/// Asks how a packet to `address` goes.
+pub(crate) fn get_route(address: IpAddr) -> Message {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family_of(address);
+    message.header.destination_prefix_length = bits_of(address);
+    message.attributes.push(RouteAttribute::Destination(route_address(address)));
+    Message::GetRoute(message)
+}
+
 /// `address` is on the other side of `device`, directly.
-pub(crate) fn direct_route(address: Ipv4Addr, device: u32) -> RouteMessage {
-    let mut message = route_to(Some(address));
+pub(crate) fn direct_route(address: impl Into<IpAddr>, device: u32) -> RouteMessage {
+    let mut message = route_to(address.into());
     message.header.scope = RouteScope::Link;
     message.attributes.push(RouteAttribute::Oif(device));
     message
 }
 
-/// `destination` (everything, if `None`) is behind `gateway`, which is on `device` whatever the addresses look like.
-pub(crate) fn route_via(destination: Option<Ipv4Addr>, gateway: Ipv4Addr, device: u32) -> RouteMessage {
-    let mut message = route_to(destination);
-    message.header.flags = RouteFlags::Onlink;
-    message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
-    message.attributes.push(RouteAttribute::Oif(device));
-    message
+/// `destination` is behind `gateway`, of the same family, which is on `device` whatever the addresses look like.
+pub(crate) fn route_via(destination: impl Into<IpAddr>, gateway: impl Into<IpAddr>, device: u32) -> RouteMessage {
+    behind(route_to(destination.into()), gateway.into(), device)
 }
 
-/// What has no route of its own gets "host unreachable", at once.
-pub(crate) fn unreachable_default() -> RouteMessage {
-    let mut message = route_to(None);
+/// What has no other route is behind `gateway`.
+pub(crate) fn default_via(gateway: impl Into<IpAddr>, device: u32) -> RouteMessage {
+    let gateway = gateway.into();
+    behind(default_route(gateway.is_ipv6()), gateway, device)
+}
+
+/// What has no route of its own gets "unreachable", at once.
+pub(crate) fn unreachable_default(is_ipv6: bool) -> RouteMessage {
+    let mut message = default_route(is_ipv6);
     message.header.kind = RouteType::Unreachable;
     message
 }
 
-fn route_to(destination: Option<Ipv4Addr>) -> RouteMessage {
+fn behind(mut message: RouteMessage, gateway: IpAddr, device: u32) -> RouteMessage {
+    message.header.flags = RouteFlags::Onlink;
+    message.attributes.push(RouteAttribute::Gateway(route_address(gateway)));
+    message.attributes.push(RouteAttribute::Oif(device));
+    message
+}
+
+fn route_to(destination: IpAddr) -> RouteMessage {
+    let mut message = default_route(destination.is_ipv6());
+    message.header.destination_prefix_length = bits_of(destination);
+    message.attributes.push(RouteAttribute::Destination(route_address(destination)));
+    message
+}
+
+fn default_route(is_ipv6: bool) -> RouteMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
+    message.header.address_family = if is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = RouteScope::Universe;
     message.header.kind = route::RouteType::Unicast;
-    if let Some(address) = destination {
-        message.header.destination_prefix_length = 32;
-        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(address)));
-    }
     message
 }
 
-/// `address` on `device` has the link-layer address that [`mac_of`] `owner` gives; never asked for, never expires.
-pub(crate) fn neighbour(address: Ipv4Addr, owner: Ipv4Addr, device: u32) -> NeighbourMessage {
+fn family_of(address: IpAddr) -> AddressFamily {
+    if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet }
+}
+
+pub(crate) fn bits_of(address: IpAddr) -> u8 {
+    if address.is_ipv6() { 128 } else { 32 }
+}
+
+fn route_address(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(address) => RouteAddress::Inet(address),
+        IpAddr::V6(address) => RouteAddress::Inet6(address),
+    }
+}
+
+/// `address` on `device` has this link-layer address; never asked for, never expires.
+pub(crate) fn neighbour(address: impl Into<IpAddr>, mac: Vec<u8>, device: u32) -> NeighbourMessage {
+    let address = address.into();
     let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
+    message.header.family = family_of(address);
     message.header.ifindex = device;
     message.header.state = NeighbourState::Permanent;
-    message.attributes = vec![
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)),
-        NeighbourAttribute::LinkLayerAddress(mac_of(owner)),
-    ];
+    let destination = match address {
+        IpAddr::V4(address) => NeighbourAddress::Inet(address),
+        IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+    };
+    message.attributes = vec![NeighbourAttribute::Destination(destination), NeighbourAttribute::LinkLayerAddress(mac)];
     message
 }
 

@@ -4,23 +4,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::route::RouteMessage;
 
 use super::super::netlink::{Mode, Netlink, Request};
 use super::messages;
 use crate::error::{Error, Result};
 
 /// Overlay address -> underlay address of its node, with a count of addresses per node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Remotes {
-    nodes: HashMap<Ipv4Addr, Ipv4Addr>,
+    /// Whether nodes are next hops of IPv6 routes as well.
+    has_ipv6: bool,
+    nodes: HashMap<IpAddr, Ipv4Addr>,
     addresses_of: HashMap<Ipv4Addr, usize>,
 }
 
 /// An address, the node it was on, and the node it is to be on.
-type Move = (Ipv4Addr, Option<Ipv4Addr>, Option<Ipv4Addr>);
+type Move = (IpAddr, Option<Ipv4Addr>, Option<Ipv4Addr>);
 
 /// A change worked out in full: requests that make it, and requests that take each of those back.
 #[derive(Debug)]
@@ -30,9 +33,13 @@ pub(super) struct Plan {
 }
 
 impl Remotes {
+    pub fn new(has_ipv6: bool) -> Self {
+        Self { has_ipv6, nodes: HashMap::new(), addresses_of: HashMap::new() }
+    }
+
     /// What the kernel has already, as (address, node): of an agent that is gone.
-    pub fn inherit(routes: impl IntoIterator<Item = (Ipv4Addr, Ipv4Addr)>) -> Self {
-        let mut remotes = Self::default();
+    pub fn inherit(has_ipv6: bool, routes: impl IntoIterator<Item = (IpAddr, Ipv4Addr)>) -> Self {
+        let mut remotes = Self::new(has_ipv6);
         for (address, node) in routes {
             remotes.nodes.insert(address, node);
             *remotes.addresses_of.entry(node).or_default() += 1;
@@ -40,20 +47,20 @@ impl Remotes {
         remotes
     }
 
-    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.nodes.keys().copied()
     }
 
     /// The request that routes `address` to its node, if it is known.
-    pub fn request_for(&self, address: Ipv4Addr, device: u32) -> Option<Message> {
+    pub fn request_for(&self, address: IpAddr, device: u32) -> Option<Message> {
         let node = self.nodes.get(&address)?;
-        Some(Message::NewRoute(messages::route_via(Some(address), *node, device)))
+        Some(Message::NewRoute(route_to(address, *node, device)))
     }
 
     /// How to get from here to `wanted` (`None`: nowhere; the last word on an address counts). Addresses that are `local`
     /// are remembered but get no route.
-    pub fn plan(&self, wanted: &[(Ipv4Addr, Option<Ipv4Addr>)], device: u32, local: impl Fn(Ipv4Addr) -> bool) -> Plan {
-        let last_word: BTreeMap<Ipv4Addr, Option<Ipv4Addr>> = wanted.iter().copied().collect();
+    pub fn plan(&self, wanted: &[(IpAddr, Option<Ipv4Addr>)], device: u32, local: impl Fn(IpAddr) -> bool) -> Plan {
+        let last_word: BTreeMap<IpAddr, Option<Ipv4Addr>> = wanted.iter().copied().collect();
         let moves: Vec<Move> = last_word
             .into_iter()
             .map(|(address, node)| (address, self.nodes.get(&address).copied(), node))
@@ -70,8 +77,8 @@ impl Remotes {
             let before = self.addresses_of.get(&node).copied().unwrap_or(0);
             let after = before.saturating_add_signed(gain);
             match (before, after) {
-                (0, 1..) => first.extend(node_steps(node, device)),
-                (1.., 0) => last.extend(node_steps(node, device).map(|(make, unmake)| (unmake, make))),
+                (0, 1..) => first.extend(self.node_steps(node, device)),
+                (1.., 0) => last.extend(self.node_steps(node, device).map(|(make, unmake)| (unmake, make))),
                 _ => {}
             }
         }
@@ -104,6 +111,17 @@ impl Remotes {
     }
 }
 
+impl Remotes {
+    fn node_steps(&self, node: Ipv4Addr, device: u32) -> impl Iterator<Item = (Request, Request)> {
+        let mac = || messages::mac_of(node);
+        let hop = self.has_ipv6.then(|| messages::neighbour(messages::hop_of(node), mac(), device));
+        let entries = [messages::neighbour(node, mac(), device), messages::forwarding(node, device)];
+        entries.into_iter().chain(hop).map(|entry| {
+            ((Message::NewNeighbour(entry.clone()), Mode::Put), (Message::DelNeighbour(entry), Mode::Plain))
+        })
+    }
+}
+
 impl Plan {
     /// Carries the plan out, or leaves the kernel as it was.
     pub fn apply(&self, netlink: &mut Netlink) -> Result<()> {
@@ -130,17 +148,19 @@ fn already_gone((message, _): &Request, error: &io::Error) -> bool {
         && matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT))
 }
 
-fn node_steps(node: Ipv4Addr, device: u32) -> [(Request, Request); 2] {
-    [messages::neighbour(node, node, device), messages::forwarding(node, device)]
-        .map(|entry| ((Message::NewNeighbour(entry.clone()), Mode::Put), (Message::DelNeighbour(entry), Mode::Plain)))
+fn route_to(address: IpAddr, node: Ipv4Addr, device: u32) -> RouteMessage {
+    match address {
+        IpAddr::V4(address) => messages::route_via(address, node, device),
+        IpAddr::V6(address) => messages::route_via(address, messages::hop_of(node), device),
+    }
 }
 
-fn route_step(address: Ipv4Addr, former: Option<Ipv4Addr>, node: Option<Ipv4Addr>, device: u32) -> Request {
+fn route_step(address: IpAddr, former: Option<Ipv4Addr>, node: Option<Ipv4Addr>, device: u32) -> Request {
     match (former, node) {
-        (_, Some(node)) => (Message::NewRoute(messages::route_via(Some(address), node, device)), Mode::Put),
+        (_, Some(node)) => (Message::NewRoute(route_to(address, node, device)), Mode::Put),
         (former, None) => {
             let gateway = former.unwrap_or(Ipv4Addr::UNSPECIFIED);
-            (Message::DelRoute(messages::route_via(Some(address), gateway, device)), Mode::Plain)
+            (Message::DelRoute(route_to(address, gateway, device)), Mode::Plain)
         }
     }
 }

@@ -17,15 +17,19 @@ const B: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 2);
 const STEPS_MAX: usize = 100;
 
 fn config(node: &TestNs, underlay: Ipv4Addr, vni: u32) -> RouterConfig {
-    RouterConfig { node_name: node.name.clone(), vni, underlay, vxlan_port: 4789 }
+    RouterConfig { node_name: node.name.clone(), vni, underlay, vxlan_port: 4789, has_ipv6: false }
 }
 
 fn router(node: &TestNs, underlay: Ipv4Addr, vni: u32, journal: &Arc<Journal>) -> Router {
     Router::ensure(&node.ns, &config(node, underlay, vni), journal).expect("a router")
 }
 
-fn endpoint(id: u32, address: Ipv4Addr) -> LocalEndpoint {
-    LocalEndpoint { id, address, netns: unique("ep") }
+fn endpoint(id: u32, addresses: impl Into<Addresses>) -> LocalEndpoint {
+    LocalEndpoint { id, addresses: addresses.into(), netns: unique("ep") }
+}
+
+fn v4(endpoint: &LocalEndpoint) -> Ipv4Addr {
+    endpoint.addresses.v4.expect("an IPv4 address")
 }
 
 #[test]
@@ -41,14 +45,14 @@ fn endpoints_of_two_nodes_reach_each_other_and_nothing_is_left() {
     router_a.attach(&one).expect("attach");
     router_a.attach(&neighbour).expect("attach");
     router_b.attach(&two).expect("attach");
-    router_a.set_remote(two.address, B).expect("remote");
-    router_b.set_remotes(&[(one.address, A), (neighbour.address, A)]).expect("remotes");
+    router_a.set_remote(v4(&two), B).expect("remote");
+    router_b.set_remotes(&[(v4(&one), A), (v4(&neighbour), A)]).expect("remotes");
 
-    assert!(pings(&one.netns, two.address), "across the nodes");
-    assert!(pings(&two.netns, one.address), "and back");
-    assert!(pings(&one.netns, neighbour.address), "on one node");
+    assert!(pings(&one.netns, v4(&two)), "across the nodes");
+    assert!(pings(&two.netns, v4(&one)), "and back");
+    assert!(pings(&one.netns, v4(&neighbour)), "on one node");
     assert!(!pings(&one.netns, A), "the node itself is out of reach");
-    let (from, to) = (udp(&one.netns, one.address), udp(&two.netns, two.address));
+    let (from, to) = (udp(&one.netns, v4(&one)), udp(&two.netns, v4(&two)));
     from.send_to(b"hello", to.local_addr().expect("bound")).expect("send");
     let mut bytes = [0; 16];
     let (length, peer) = to.recv_from(&mut bytes).expect("receive");
@@ -66,6 +70,68 @@ fn endpoints_of_two_nodes_reach_each_other_and_nothing_is_left() {
 }
 
 #[test]
+fn endpoints_reach_each_other_by_ipv6_beside_ipv4_and_alone() {
+    let (a, b) = two_nodes();
+    let run_dir = RunDir::new();
+    let before = (a.picture(), b.picture());
+    let router = |node: &TestNs, underlay| {
+        let config = RouterConfig { has_ipv6: true, ..config(node, underlay, 42) };
+        Router::ensure(&node.ns, &config, &run_dir.journal).expect("a router")
+    };
+    let (mut router_a, mut router_b) = (router(&a, A), router(&b, B));
+    let name = router_name(&a.name, 42);
+    let [x, y, z] = [1, 2, 3].map(|last| Ipv6Addr::new(0xfd00, 0x32, 0, 0, 0, 0, 0, last));
+    let dual = |last, v6| Addresses { v4: Some(Ipv4Addr::new(10, 32, 0, last)), v6: Some(v6) };
+    let (one, two) = (endpoint(1, dual(1, x)), endpoint(2, Addresses { v4: None, v6: Some(y) }));
+    let neighbour = endpoint(3, dual(3, z));
+    let empty = run("ip", &["-n", &name, "-6", "route"]) + &run("ip", &["-n", &name, "neighbour"]);
+    for endpoint in [&one, &neighbour] {
+        router_a.attach(endpoint).expect("attach");
+    }
+    router_b.attach(&two).expect("attach");
+    router_a.set_remote(y, B).expect("remote");
+    for endpoint in [&one, &neighbour] {
+        let remotes: Vec<_> = endpoint.addresses.iter().map(|address| (address, A)).collect();
+        router_b.set_remotes(&remotes).expect("remotes");
+    }
+
+    assert!(pings(&one.netns, y), "across the nodes, at once");
+    assert!(pings(&two.netns, x), "and back");
+    assert!(pings(&one.netns, z), "on one node");
+    assert!(pings(&one.netns, v4(&neighbour)), "by IPv4 as well");
+    let (from, to) = (udp(&one.netns, x), udp(&two.netns, y));
+    from.send_to(b"hello", to.local_addr().expect("bound")).expect("send");
+    let mut bytes = [0; 16];
+    let (length, peer) = to.recv_from(&mut bytes).expect("receive");
+    assert_eq!((&bytes[..length], peer), (&b"hello"[..], from.local_addr().expect("bound")));
+    let started = Instant::now();
+    let nobody = Ipv6Addr::new(0xfd00, 0x32, 0, 0, 0, 0, 9, 9);
+    assert!(one_ping(&one.netns, nobody).contains("From fe80::1"), "unreachable, at once");
+    assert!(started.elapsed() < Duration::from_secs(1));
+    // 1450 less 40 of IPv6 and 8 of ICMPv6, not to be fragmented.
+    run("ip", &["netns", "exec", &one.netns, "ping", "-c1", "-W1", "-M", "do", "-s", "1402", &y.to_string()]);
+    let inside = run("ip", &["-n", &one.netns, "-6", "address", "show", "dev", "eth0"]);
+    assert_eq!(inside.matches("inet6").count(), 1, "its own address alone, and no link-local one: {inside}");
+    assert!(!inside.contains("tentative"), "{inside}");
+    assert!(!run("ip", &["-n", &one.netns, "neighbour"]).contains("REACHABLE"), "nobody was ever asked for");
+
+    // A local endpoint comes before a remote one with its address, which gets its route back.
+    router_a.set_remote(x, B).expect("remote");
+    let route = || run("ip", &["-n", &name, "-6", "route", "show", "fd00:32::1"]);
+    assert!(route().contains("dev ep1"), "{}", route());
+    router_a.detach(1).expect("detach");
+    assert!(route().contains("via fe80::ac8:2 dev vxlan0"), "{}", route());
+    router_a.detach(3).expect("detach");
+    router_a.remove_remotes(&[x, y]).expect("remove");
+    let left = run("ip", &["-n", &name, "-6", "route"]) + &run("ip", &["-n", &name, "neighbour"]);
+    assert_eq!(left, empty);
+    router_a.destroy().expect("destroy");
+    router_b.destroy().expect("destroy");
+    assert_same_picture(&a.picture(), &before.0, "node a");
+    assert_same_picture(&b.picture(), &before.1, "node b");
+}
+
+#[test]
 fn full_sized_packets_pass_and_larger_ones_are_named_too_large() {
     let (a, b) = two_nodes();
     let run_dir = RunDir::new();
@@ -73,8 +139,8 @@ fn full_sized_packets_pass_and_larger_ones_are_named_too_large() {
     let (one, two) = (endpoint(1, Ipv4Addr::new(10, 32, 0, 1)), endpoint(2, Ipv4Addr::new(10, 32, 0, 2)));
     router_a.attach(&one).expect("attach");
     router_b.attach(&two).expect("attach");
-    router_a.set_remote(two.address, B).expect("remote");
-    router_b.set_remote(one.address, A).expect("remote");
+    router_a.set_remote(v4(&two), B).expect("remote");
+    router_b.set_remote(v4(&one), A).expect("remote");
     // 1450 less 20 of IPv4 and 8 of ICMP, not to be fragmented.
     run("ip", &["netns", "exec", &one.netns, "ping", "-c1", "-W1", "-M", "do", "-s", "1422", "10.32.0.2"]);
     router_a.destroy().expect("destroy");
@@ -130,7 +196,7 @@ fn unknown_destinations_are_unreachable_at_once_and_foreign_sources_are_dropped(
     assert!(started.elapsed() < Duration::from_secs(1));
 
     run("ip", &["-n", &one.netns, "address", "add", "10.32.0.77/32", "dev", "eth0"]);
-    let (forger, victim) = (udp(&one.netns, Ipv4Addr::new(10, 32, 0, 77)), udp(&two.netns, two.address));
+    let (forger, victim) = (udp(&one.netns, Ipv4Addr::new(10, 32, 0, 77)), udp(&two.netns, v4(&two)));
     victim.set_read_timeout(Some(Duration::from_millis(300))).expect("a time limit");
     forger.send_to(b"x", victim.local_addr().expect("bound")).expect("send");
     victim.recv(&mut [0]).expect_err("a source that is not the endpoint's own");
@@ -194,10 +260,10 @@ fn a_local_endpoint_comes_before_a_remote_one_with_its_address() {
     let name = router_name(&a.name, 42);
     let one = endpoint(1, Ipv4Addr::new(10, 32, 0, 1));
     let route = || run("ip", &["-n", &name, "route", "show", "10.32.0.1/32"]);
-    router.set_remote(one.address, B).expect("remote");
+    router.set_remote(v4(&one), B).expect("remote");
     router.attach(&one).expect("attach");
     assert!(route().contains("dev ep1"), "{}", route());
-    router.set_remote(one.address, Ipv4Addr::new(10, 200, 0, 3)).expect("remote");
+    router.set_remote(v4(&one), Ipv4Addr::new(10, 200, 0, 3)).expect("remote");
     assert!(route().contains("dev ep1"), "{}", route());
     router.detach(1).expect("detach");
     assert!(route().contains("via 10.200.0.3 dev vxlan0"), "{}", route());
@@ -230,7 +296,7 @@ fn a_failure_at_any_step_of_attaching_leaves_nothing() {
     let mut router = router(&a, A, 42, &run_dir.journal);
     let name = router_name(&a.name, 42);
     let one = endpoint(1, Ipv4Addr::new(10, 32, 0, 1));
-    router.set_remote(one.address, B).expect("a remote endpoint with the same address");
+    router.set_remote(v4(&one), B).expect("a remote endpoint with the same address");
     let picture = || {
         let objects = [["route"], ["neighbour"], ["link"], ["address"]];
         let inside: String = objects.iter().map(|object| run("ip", &["-n", &name, object[0]])).collect();
@@ -276,7 +342,7 @@ fn names_ids_and_addresses_that_are_taken_or_wrong_are_refused_and_change_nothin
     let changes = run_dir.journal.changes();
     for taken in [
         endpoint(1, Ipv4Addr::new(10, 32, 0, 2)),
-        endpoint(2, one.address),
+        endpoint(2, v4(&one)),
         LocalEndpoint { netns: one.netns.clone(), ..endpoint(2, Ipv4Addr::new(10, 32, 0, 2)) },
     ] {
         assert!(matches!(router_a.attach(&taken), Err(Error::Conflict { .. })));
