@@ -58,11 +58,25 @@ export function ending(child: ChildProcess): Promise<CliResult> {
   return new Promise((done) => child.once("close", (exitCode, signal) => done({ ...output, exitCode, signal })));
 }
 
+export interface AttachedReport {
+  readonly endpoint: { readonly name: string; readonly network: string };
+  readonly usage: {
+    readonly sockets: number;
+    readonly listeners: number;
+    /** 64 bits: text. */
+    readonly refusedSockets: string;
+    readonly refusedListeners: string;
+    readonly refusedConnects: string;
+    readonly refusedInbound: string;
+  };
+}
+
 export interface StatusReport {
   readonly ok: boolean;
   readonly nodes: readonly {
     readonly name: string;
     readonly netns: string;
+    readonly attached: readonly AttachedReport[] | null;
     readonly agent: { readonly pid: number; readonly counters: Readonly<Record<string, number>> } | null;
   }[];
   readonly controller: {
