@@ -10,5 +10,7 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // Long, because it is reached only when a test fails.
+    expect: { poll: { timeout: 30_000, interval: 50 } },
   },
 });

@@ -7,30 +7,37 @@ import { keepSession, messageOf, whoAmI } from "./live/session.js";
 import { LoginPage } from "./pages/login.js";
 import { IdentityContext } from "./ui/identity.js";
 import { Shell } from "./ui/shell.js";
+import { applyTheme } from "./ui/theme.js";
+import { parseSearch, stringifySearch } from "./ui/url.js";
+
+applyTheme();
 
 const root = createRootRoute({
   component: Shell,
   validateSearch: (search: Record<string, unknown>) => search,
-  notFoundComponent: () => <p className="panel">There is no such page. The pages are on the left.</p>,
+  notFoundComponent: () => <p className="panel empty">There is no such page. The pages are on the left.</p>,
 });
-const page = (path: string, component: ReturnType<typeof lazyRouteComponent>) =>
-  createRoute({ getParentRoute: () => root, path, component });
+
+function page(path: string, component: ReturnType<typeof lazyRouteComponent>) {
+  return createRoute({ getParentRoute: () => root, path, component, errorComponent: PageFailure });
+}
+
 const routeTree = root.addChildren([
   page(
     "/",
-    lazyRouteComponent(() => import("./pages/overview.js"), "OverviewPage"),
+    lazyRouteComponent(() => import("./pages/overview/page.js"), "OverviewPage"),
   ),
   page(
     "/ports",
-    lazyRouteComponent(() => import("./pages/ports.js"), "PortsPage"),
+    lazyRouteComponent(() => import("./pages/ports/page.js"), "PortsPage"),
   ),
   page(
     "/connections",
-    lazyRouteComponent(() => import("./pages/connections.js"), "ConnectionsPage"),
+    lazyRouteComponent(() => import("./pages/connections/page.js"), "ConnectionsPage"),
   ),
   page(
     "/map",
-    lazyRouteComponent(() => import("./pages/map.js"), "MapPage"),
+    lazyRouteComponent(() => import("./pages/map/page.js"), "MapPage"),
   ),
   page(
     "/nodes",
@@ -46,7 +53,7 @@ const routeTree = root.addChildren([
   ),
   page(
     "/policies",
-    lazyRouteComponent(() => import("./pages/policies.js"), "PoliciesPage"),
+    lazyRouteComponent(() => import("./pages/policies/page.js"), "PoliciesPage"),
   ),
   page(
     "/audit",
@@ -57,9 +64,22 @@ const routeTree = root.addChildren([
     lazyRouteComponent(() => import("./pages/tokens.js"), "TokensPage"),
   ),
 ]);
-const router = createRouter({ routeTree });
+const router = createRouter({ routeTree, parseSearch, stringifySearch });
 /** Often enough that an idle look at a stream keeps its session. */
 const KEEP_SESSION_MS = 300_000;
+
+function PageFailure({ error }: { readonly error: unknown }) {
+  return (
+    <section className="panel">
+      <h1>This page cannot be shown</h1>
+      <p className="alert">{messageOf(error)}</p>
+      <p>If the controller was upgraded meanwhile, the page is of the old version: load it anew.</p>
+      <button type="button" onClick={() => location.reload()}>
+        Load anew
+      </button>
+    </section>
+  );
+}
 
 export function App() {
   const [who, setWho] = useState<WhoAmIResponse | null | undefined>();
@@ -74,7 +94,9 @@ export function App() {
       <main className="panel login">
         <h1>The controller does not answer</h1>
         <p className="alert">{failure}</p>
-        <p>Is it up? Ask with: slimfast status</p>
+        <p>
+          Is it up? On its machine, ask with <code>slimfast status</code>.
+        </p>
         <button type="button" onClick={() => location.reload()}>
           Try again
         </button>

@@ -14,6 +14,8 @@ export const MAX_CONNECTION_TEXT_CHARS = 128;
 export const TAIL_BUFFER_EVENTS = 20_000;
 export const TAIL_BATCH_EVENTS = 1_000;
 export const TAIL_INTERVAL_MS = 100;
+/** A tail says so when there was nothing to tell for this long. */
+export const TAIL_SILENCE_MS = 10_000;
 
 export const OVERVIEW_INTERVAL_MS = 1_000;
 export const TRAFFIC_INTERVAL_MS = 2_000;

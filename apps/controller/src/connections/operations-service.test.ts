@@ -209,6 +209,31 @@ describe("TailConnections", () => {
     expect(networks).toEqual(new Set(["blue"]));
   });
 
+  it("has new values of live connections for those who ask for them, of all controllers", async () => {
+    const tail = (includeUpdates: boolean) =>
+      collect((signal) => one.operations.tailConnections({ includeUpdates }, { signal }));
+    const asked = tail(true);
+    const unasked = tail(false);
+    const agents = [agentOf(one, "node-1", [connection(1)]), agentOf(two, "node-2", [connection(1)])];
+    const updates = (responses: proto.TailConnectionsResponse[]) => responses.flatMap((each) => each.updates);
+    let bytesSent = 0n;
+    await eventually("new values of both nodes", () => {
+      bytesSent += 1n;
+      for (const agent of agents) {
+        agent.report({ updates: [connection(1, { bytesSent }), connection(9, { bytesSent })] });
+      }
+      const ids = new Set(updates(asked).map(({ id }) => id));
+      return ids.has("node-1/1") && ids.has("node-2/1");
+    });
+    // Nobody knows the connections 9.
+    expect(new Set(updates(asked).map(({ id }) => id))).toEqual(new Set(["node-1/1", "node-2/1"]));
+    const values = updates(asked).flatMap(({ id, connection: now }) =>
+      id === "node-1/1" && now ? [now.bytesSent] : [],
+    );
+    expect(values).toEqual(values.toSorted((a, b) => (a < b ? -1 : 1)));
+    expect(updates(unasked)).toEqual([]);
+  });
+
   it("tells what agents have dropped, and whose connections to list again", async () => {
     const responses = await tailOf(one);
     const agent = agentOf(one, "node-1");

@@ -111,12 +111,13 @@ export function operationsService(parts: OperationsServiceParts): proto.Operatio
   }
 
   async function* tail(
-    { filter, localOnly }: proto.TailConnectionsRequest,
+    { filter, localOnly, includeUpdates }: proto.TailConnectionsRequest,
     signal: AbortSignal,
   ): AsyncGenerator<proto.TailConnectionsResponse, void, undefined> {
-    const reader = new Tail(recordFilter(filter), (count) => {
+    const onDrop = (count: number) => {
       tailDrops.count += count;
-    });
+    };
+    const reader = new Tail(recordFilter(filter), { onDrop, wantsUpdates: includeUpdates });
     const stop = registry.onChange((change) => reader.take(change));
     /** What each peer's tail has said so far that it dropped. */
     const dropped = new Map<string, bigint>();
@@ -125,16 +126,17 @@ export function operationsService(parts: OperationsServiceParts): proto.Operatio
         peers,
         log,
         signal,
-        open: (peer, until) => peer.operations.tailConnections({ filter, localOnly: true }, { signal: until }),
+        open: (peer, until) =>
+          peer.operations.tailConnections({ filter, localOnly: true, includeUpdates }, { signal: until }),
         onItem: (peer, response) => {
           const since = Number(response.dropped - (dropped.get(peer) ?? 0n));
           dropped.set(peer, response.dropped);
-          reader.takeFromPeer(response.events, since, response.relearnedNodes);
+          reader.takeFromPeer({ ...response, dropped: since });
         },
         onLost: (peer) => {
           dropped.delete(peer);
           // What its nodes did meanwhile is not known.
-          reader.takeFromPeer([], 0, [""]);
+          reader.takeFromPeer({ events: [], updates: [], dropped: 0, relearnedNodes: [""] });
         },
       });
     }

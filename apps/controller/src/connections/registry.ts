@@ -44,6 +44,8 @@ export interface RegistryChange {
   readonly dropped: number;
   /** The node whose live connections were learnt anew or forgotten. */
   readonly relearned?: string;
+  /** Live connections with new values. */
+  readonly updates?: readonly ConnectionRecord[];
 }
 
 const { CONNECTION_EVENT_KIND_CLOSED, CONNECTION_EVENT_KIND_REFUSED } = proto.ConnectionEventKind;
@@ -130,17 +132,22 @@ export class ConnectionRegistry {
     this.#nodes.set(node, table);
     if (snapshot) this.#replace(table, snapshot, nowMs);
     const events = request.events.map((event) => this.#apply(table, event, nowMs));
-    for (const update of request.updates) {
-      // One that is not known has closed meanwhile, or was not kept.
-      if (table.has(update.cookie)) this.#update(table, update, nowMs);
-    }
+    // One that is not known has closed meanwhile, or was not kept.
+    const updates = request.updates
+      .filter(({ cookie }) => table.has(cookie))
+      .map((update) => this.#update(table, update, nowMs));
     for (const [name, growth] of table.count(counters)) {
       this.#dataPath.set(name, (this.#dataPath.get(name) ?? 0n) + growth);
     }
     const dropped = Number(request.dropped);
     this.totals.dropped += dropped;
-    if (events.length > 0 || dropped > 0 || snapshot) {
-      this.#announce({ events, dropped, ...(snapshot ? { relearned: node } : {}) });
+    if (events.length > 0 || dropped > 0 || snapshot || updates.length > 0) {
+      this.#announce({
+        events,
+        dropped,
+        ...(snapshot ? { relearned: node } : {}),
+        ...(updates.length > 0 ? { updates } : {}),
+      });
     }
   }
 
@@ -169,21 +176,19 @@ export class ConnectionRegistry {
   }
 
   /** A live connection as it is now. */
-  #update(table: NodeTable, connection: proto.Connection, nowMs: number): void {
+  #update(table: NodeTable, connection: proto.Connection, nowMs: number): ConnectionRecord {
     const former = table.get(connection.cookie)?.record;
     const isOutbound = connection.direction === proto.Direction.DIRECTION_OUTBOUND;
-    this.#keep(
-      table,
-      {
-        id: former?.id ?? `${table.node}/${connection.cookie}`,
-        connection,
-        kind: isOutbound ? CONNECTION_EVENT_KIND_OPENED : CONNECTION_EVENT_KIND_ACCEPTED,
-        openTime: former?.openTime ?? new Date(nowMs - Number(connection.durationUs / 1_000n)),
-        closeTime: undefined,
-        error: "",
-      },
-      nowMs,
-    );
+    const record = {
+      id: former?.id ?? `${table.node}/${connection.cookie}`,
+      connection,
+      kind: isOutbound ? CONNECTION_EVENT_KIND_OPENED : CONNECTION_EVENT_KIND_ACCEPTED,
+      openTime: former?.openTime ?? new Date(nowMs - Number(connection.durationUs / 1_000n)),
+      closeTime: undefined,
+      error: "",
+    };
+    this.#keep(table, record, nowMs);
+    return record;
   }
 
   #apply(table: NodeTable, event: proto.ConnectionEvent, nowMs: number): ConnectionRecord {

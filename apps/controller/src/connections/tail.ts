@@ -3,26 +3,41 @@
  * events, is told how many, and to list again; no tail holds up another, or the nodes.
  */
 import type * as proto from "@slimfast/proto";
-import { TAIL_BATCH_EVENTS, TAIL_BUFFER_EVENTS, TAIL_INTERVAL_MS } from "./limits.js";
+import { TAIL_BATCH_EVENTS, TAIL_BUFFER_EVENTS, TAIL_INTERVAL_MS, TAIL_SILENCE_MS } from "./limits.js";
 import type { ConnectionRecord } from "./node-table.js";
 import type { RegistryChange } from "./registry.js";
 
 /** Stands for all nodes in `relearned_nodes`. */
 const ALL_NODES = "";
 
+export interface TailOptions {
+  /** Told of events that this tail itself had to drop. */
+  readonly onDrop?: (count: number) => void;
+  /** Whether new values of live connections are passed on, too. */
+  readonly wantsUpdates?: boolean;
+}
+
+/** What another controller's tail said; `dropped` since its last word. */
+export type PeerShare = Pick<proto.TailConnectionsResponse, "events" | "relearnedNodes" | "updates"> & {
+  readonly dropped: number;
+};
+
 export class Tail {
   readonly #matches: (record: ConnectionRecord) => boolean;
   readonly #onDrop: (count: number) => void;
+  readonly #wantsUpdates: boolean;
   #buffer: proto.ConnectionRecord[] = [];
+  /** The last values of each live connection, by id: they replace each other, so that they cannot pile up. */
+  readonly #updates = new Map<string, proto.ConnectionRecord>();
   #dropped = 0;
   #toldDropped = 0;
   readonly #relearned = new Set<string>();
   #wake: (() => void) | undefined;
 
-  /** @param onDrop Told of events that this tail itself had to drop. */
-  constructor(matches: (record: ConnectionRecord) => boolean, onDrop: (count: number) => void = () => {}) {
+  constructor(matches: (record: ConnectionRecord) => boolean, options: TailOptions = {}) {
     this.#matches = matches;
-    this.#onDrop = onDrop;
+    this.#onDrop = options.onDrop ?? (() => {});
+    this.#wantsUpdates = options.wantsUpdates ?? false;
   }
 
   get waiting(): number {
@@ -34,23 +49,27 @@ export class Tail {
   }
 
   /** What happened at the nodes of this controller. */
-  take({ events, dropped, relearned }: RegistryChange): void {
-    this.#add(events.filter(this.#matches));
+  take({ events, dropped, relearned, updates = [] }: RegistryChange): void {
+    this.#add(events.filter(this.#matches), this.#wantsUpdates ? updates.filter(this.#matches) : []);
     this.#dropped += dropped;
     if (relearned !== undefined) this.#relearned.add(relearned);
-    this.#wake?.();
+    if (this.#hasNews) this.#wake?.();
   }
 
-  /** What another controller's tail with the same filter said. `dropped`: since its last word. */
-  takeFromPeer(events: readonly proto.ConnectionRecord[], dropped: number, relearnedNodes: readonly string[]): void {
-    this.#add(events);
+  /** What another controller's tail with the same filter said. */
+  takeFromPeer({ events, dropped, relearnedNodes, updates }: PeerShare): void {
+    this.#add(events, updates);
     this.#dropped += dropped;
     for (const node of relearnedNodes) this.#relearned.add(node);
-    this.#wake?.();
+    if (this.#hasNews) this.#wake?.();
   }
 
-  #add(events: readonly proto.ConnectionRecord[]): void {
-    for (const event of events) this.#buffer.push(event);
+  #add(events: readonly proto.ConnectionRecord[], updates: readonly proto.ConnectionRecord[]): void {
+    for (const event of events) {
+      this.#buffer.push(event);
+      this.#updates.delete(event.id);
+    }
+    for (const update of updates) this.#updates.set(update.id, update);
     const excess = this.#buffer.length - TAIL_BUFFER_EVENTS;
     if (excess <= 0) return;
     this.#buffer.splice(0, excess);
@@ -60,7 +79,12 @@ export class Tail {
   }
 
   get #hasNews(): boolean {
-    return this.#buffer.length > 0 || this.#relearned.size > 0 || this.#dropped !== this.#toldDropped;
+    return (
+      this.#buffer.length > 0 ||
+      this.#updates.size > 0 ||
+      this.#relearned.size > 0 ||
+      this.#dropped !== this.#toldDropped
+    );
   }
 
   #next(): proto.TailConnectionsResponse {
@@ -69,7 +93,22 @@ export class Tail {
     this.#toldDropped = this.#dropped;
     const events = this.#buffer.length <= TAIL_BATCH_EVENTS ? this.#buffer : this.#buffer.splice(0, TAIL_BATCH_EVENTS);
     if (events === this.#buffer) this.#buffer = [];
-    return { events, dropped: BigInt(this.#dropped), relearnedNodes };
+    return {
+      events,
+      dropped: BigInt(this.#dropped),
+      relearnedNodes,
+      updates: this.#takeUpdates(TAIL_BATCH_EVENTS - events.length),
+    };
+  }
+
+  #takeUpdates(limit: number): proto.ConnectionRecord[] {
+    const taken: proto.ConnectionRecord[] = [];
+    for (const [id, update] of this.#updates) {
+      if (taken.length >= limit) break;
+      taken.push(update);
+      this.#updates.delete(id);
+    }
+    return taken;
   }
 
   /** Batches as they become due, until the signal. */
@@ -80,9 +119,8 @@ export class Tail {
       let dueMs = 0;
       while (!signal.aborted) {
         if (!this.#hasNews) {
-          await new Promise<void>((resolve) => {
-            this.#wake = resolve;
-          });
+          const isSilent = await this.#news();
+          if (isSilent && !signal.aborted) yield this.#next();
           continue;
         }
         const pauseMs = dueMs - performance.now();
@@ -97,6 +135,17 @@ export class Tail {
     } finally {
       signal.removeEventListener("abort", wake);
     }
+  }
+
+  /** Waits for something to say. @returns Whether there was nothing for so long that a sign of life is due. */
+  #news(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(true), TAIL_SILENCE_MS);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve(false);
+      };
+    });
   }
 
   /** Collects for a while, so that events come in few messages. */

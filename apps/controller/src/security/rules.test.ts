@@ -170,7 +170,10 @@ describe("a token that is limited to network blue", () => {
     const records = both.map((connection) => ({ connection }));
     const kept = [{ connection: { network: "blue" } }];
     expect(see("OperationsService/ListConnectionRecords", { connections: records })).toEqual({ connections: kept });
-    expect(see("OperationsService/TailConnections", { events: records })).toMatchObject({ events: kept });
+    expect(see("OperationsService/TailConnections", { events: records, updates: records })).toEqual({
+      events: kept,
+      updates: kept,
+    });
     const kinds = proto.ResourceKind;
     const changes = [
       { kind: kinds.RESOURCE_KIND_NODE, name: "blue" },

@@ -173,6 +173,7 @@ const OPERATIONS: Readonly<Record<string, Rule>> = {
       visible: (response, isMine) => ({
         ...response,
         events: response.events.filter((record) => isMine(record.connection?.network)),
+        updates: response.updates.filter((record) => isMine(record.connection?.network)),
       }),
     }),
   ),

@@ -1,6 +1,6 @@
 /** The session with the controller: the client of its services, logging in and out. The token is never kept here. */
 import { connectController, SlimFastError } from "@slimfast/client/web";
-import { type Role, WhoAmIResponse } from "@slimfast/proto";
+import { WhoAmIResponse } from "@slimfast/proto";
 
 const OURS = { "x-slimfast-console": "1" } as const;
 
@@ -36,17 +36,6 @@ export async function whoAmI(): Promise<WhoAmIResponse | null> {
     if (error instanceof SlimFastError && error.code === "unauthenticated") return null;
     throw error;
   }
-}
-
-/** Why somebody with `role` may not do what needs `needed`; null if they may. */
-export function refusalFor(role: Role, needed: Role): string | null {
-  return role >= needed && role <= 3
-    ? null
-    : `needs the role ${needed === 3 ? "admin" : "operator"}; yours is ${roleName(role)}`;
-}
-
-export function roleName(role: Role): string {
-  return ["none", "viewer", "operator", "admin", "join"][role] ?? "unknown";
 }
 
 export function messageOf(error: unknown): string {

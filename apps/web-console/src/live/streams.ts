@@ -1,128 +1,194 @@
 /**
- * Streams that come back: each is reopened after it was lost, with growing pauses, and says in which state it is. Streams
- * rest while the page is hidden, since a browser allows a host only six connections without TLS.
+ * Streams that come back: each is reopened after it was lost, with growing pauses, and says in which state it is. One that
+ * is silent for longer than its server ever is counts as lost. Streams rest while the page is hidden, since a browser
+ * allows a host only six connections without TLS.
  */
 import { SlimFastError } from "@slimfast/client/web";
 import { useEffect, useRef, useSyncExternalStore } from "react";
 
 export type StreamState = "connecting" | "live" | "behind" | "lost";
 
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 8_000;
-
-interface Entry {
+export interface StreamEntry {
+  readonly name: string;
   readonly state: StreamState;
   readonly reason: string;
+  /** Since when it is in this state. */
+  readonly since: Date;
 }
 
-const entries = new Map<string, Entry>();
-const listeners = new Set<() => void>();
-let snapshot: readonly (Entry & { readonly name: string })[] = [];
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 8_000;
+/** How long a stream that has lost something is said to be behind. */
+const BEHIND_MS = 10_000;
 
-export function report(name: string, state: StreamState | null, reason = ""): void {
+const entries = new Map<string, StreamEntry>();
+const behindUntil = new Map<string, number>();
+const listeners = new Set<() => void>();
+/** Cuts the pauses short. */
+const waiting = new Set<() => void>();
+let snapshot: readonly StreamEntry[] = [];
+
+function report(name: string, state: StreamState | null, reason = ""): void {
   const old = entries.get(name);
-  if (old?.state === state && old?.reason === reason) return;
+  if (state === "live" && old?.state === "behind" && Date.now() < (behindUntil.get(name) ?? 0)) return;
+  if (state === null ? !old : old?.state === state && old.reason === reason) return;
   if (state === null) entries.delete(name);
-  else entries.set(name, { state, reason });
-  snapshot = [...entries].map(([key, entry]) => ({ name: key, ...entry }));
+  else entries.set(name, { name, state, reason, since: old?.state === state ? old.since : new Date() });
+  snapshot = [...entries.values()];
   for (const listener of listeners) listener();
 }
 
-export function useStreamStates() {
-  return useSyncExternalStore(
-    (listener) => {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
-    () => snapshot,
-  );
+/** Something of the stream was lost; it goes on. */
+export function reportBehind(name: string, reason: string): void {
+  behindUntil.set(name, Date.now() + BEHIND_MS);
+  report(name, "behind", reason);
 }
 
-/** Keeps one stream open until the returned function is called. `open` is called anew after each loss. */
-export function keepOpen<Message>(
-  name: string,
-  open: (signal: AbortSignal) => AsyncIterable<Message>,
-  onMessage: (message: Message) => void,
-  onOpen: () => void = () => undefined,
-  restsWhenHidden = true,
-): () => void {
+/** Tries all lost streams at once. */
+export function retryNow(): void {
+  for (const wake of [...waiting]) wake();
+}
+
+export function streamStates(): readonly StreamEntry[] {
+  return snapshot;
+}
+
+export function useStreamStates(): readonly StreamEntry[] {
+  return useSyncExternalStore((listener) => {
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
+  }, streamStates);
+}
+
+export interface StreamOptions<Message> {
+  /** Shown when it is lost. */
+  readonly name: string;
+  /** Called anew after each loss. */
+  readonly open: (signal: AbortSignal) => AsyncIterable<Message>;
+  readonly onMessage: (message: Message) => void;
+  /** Before each opening. */
+  readonly onOpen?: () => void;
+  /** It is lost if nothing comes for this long. */
+  readonly silenceMs: number;
+  /** Default: yes. */
+  readonly restsWhenHidden?: boolean;
+}
+
+/** Failures that would come again. */
+const HOPELESS: readonly string[] = ["invalid_argument", "permission_denied"];
+
+/** Keeps one stream open until the returned function is called. */
+export function keepOpen<Message>(options: StreamOptions<Message>): () => void {
+  const { name, restsWhenHidden = true } = options;
   const end = new AbortController();
   let running = new AbortController();
-  const onVisible = (): void => {
+  const onVisibility = (): void => {
     if (document.hidden && restsWhenHidden) running.abort();
   };
-  document.addEventListener("visibilitychange", onVisible);
+  document.addEventListener("visibilitychange", onVisibility);
   end.signal.addEventListener("abort", () => running.abort());
   void (async () => {
     let failures = 0;
     while (!end.signal.aborted) {
       if (document.hidden && restsWhenHidden) await visible(end.signal);
-      running = new AbortController();
       if (end.signal.aborted) break;
-      report(name, failures > 0 ? "lost" : "connecting");
-      try {
-        onOpen();
-        for await (const message of open(running.signal)) {
-          failures = 0;
-          if (end.signal.aborted) break;
-          report(name, "live");
-          onMessage(message);
-        }
-        failures += 1;
-      } catch (error) {
-        if (end.signal.aborted) break;
-        if (running.signal.aborted) continue;
-        failures += 1;
-        report(name, "lost", error instanceof Error ? error.message : String(error));
-        if (error instanceof SlimFastError && error.code === "unauthenticated") {
-          location.reload();
-          break;
-        }
-        if (error instanceof SlimFastError && ["invalid_argument", "permission_denied"].includes(error.code)) break;
+      running = new AbortController();
+      if (failures === 0) report(name, "connecting");
+      const outcome = await runOnce(options, running, end.signal, () => {
+        failures = 0;
+      });
+      if (end.signal.aborted) break;
+      // It was laid to rest, and is opened when the page is looked at again.
+      if (outcome === "resting") continue;
+      failures += 1;
+      report(name, "lost", outcome.reason);
+      if (outcome.code === "unauthenticated") {
+        location.reload();
+        break;
       }
-      if (!end.signal.aborted) report(name, "lost", "");
+      if (HOPELESS.includes(outcome.code)) return;
       await pause(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1)), end.signal);
     }
     report(name, null);
   })();
   return () => {
-    document.removeEventListener("visibilitychange", onVisible);
+    document.removeEventListener("visibilitychange", onVisibility);
     end.abort();
     report(name, null);
   };
 }
 
+interface Loss {
+  readonly code: string;
+  readonly reason: string;
+}
+
+/** One opening, to its end. */
+async function runOnce<Message>(
+  { name, open, onMessage, onOpen, silenceMs }: StreamOptions<Message>,
+  running: AbortController,
+  end: AbortSignal,
+  onLife: () => void,
+): Promise<Loss | "resting"> {
+  let isSilent = false;
+  const silence = (): ReturnType<typeof setTimeout> =>
+    setTimeout(() => {
+      isSilent = true;
+      running.abort();
+    }, silenceMs);
+  let timer = silence();
+  try {
+    onOpen?.();
+    for await (const message of open(running.signal)) {
+      clearTimeout(timer);
+      if (end.aborted) return "resting";
+      timer = silence();
+      onLife();
+      report(name, "live");
+      onMessage(message);
+    }
+    if (running.signal.aborted && !isSilent) return "resting";
+    return { code: "", reason: isSilent ? SILENT : "the controller ended it" };
+  } catch (error) {
+    if (running.signal.aborted && !isSilent) return "resting";
+    if (isSilent) return { code: "", reason: SILENT };
+    return {
+      code: error instanceof SlimFastError ? error.code : "",
+      reason: error instanceof Error ? error.message : String(error),
+    };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const SILENT = "the controller was silent for too long";
+
 /** As long as the component is shown and `key` stays the same. */
-export function useStream<Message>(
-  name: string,
-  key: string,
-  open: (signal: AbortSignal) => AsyncIterable<Message>,
-  onMessage: (message: Message) => void,
-  restsWhenHidden = true,
-): void {
-  const latest = useRef({ open, onMessage });
-  latest.current = { open, onMessage };
+export function useStream<Message>(key: string, options: StreamOptions<Message>): void {
+  const latest = useRef(options);
+  latest.current = options;
   // biome-ignore lint/correctness/useExhaustiveDependencies: the stream is another one when its key is
   useEffect(
     () =>
-      keepOpen<Message>(
-        name,
-        (signal) => latest.current.open(signal),
-        (message) => latest.current.onMessage(message),
-        undefined,
-        restsWhenHidden,
-      ),
-    [name, key],
+      keepOpen<Message>({
+        ...latest.current,
+        open: (signal) => latest.current.open(signal),
+        onMessage: (message) => latest.current.onMessage(message),
+      }),
+    [options.name, key],
   );
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
+    const done = (): void => {
       clearTimeout(timer);
+      waiting.delete(done);
       resolve();
-    });
+    };
+    const timer = setTimeout(done, ms);
+    waiting.add(done);
+    signal.addEventListener("abort", done);
   });
 }
 

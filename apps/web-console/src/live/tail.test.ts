@@ -1,57 +1,64 @@
-import { ConnectionEventKind, ConnectionRecord, Verdict } from "@slimfast/proto";
+import { ConnectionEventKind, ConnectionRecord } from "@slimfast/proto";
 import { expect, test } from "vitest";
-import { ConnectionTable, MAX_ROWS, matcher, NO_FILTER, suggestions } from "./tail.js";
+import { ConnectionTable, MAX_ROWS } from "./tail.js";
 
-function record(id: string, endpoint = "web", port = 80): ConnectionRecord {
-  return ConnectionRecord.fromPartial({
-    id,
-    kind: ConnectionEventKind.CONNECTION_EVENT_KIND_OPENED,
-    openTime: new Date(0),
-    connection: { node: "node-1", network: "default", endpoint, peer: { address: "10.32.0.9", port }, bytesSent: 100n },
-  });
+const OPENED = ConnectionEventKind.CONNECTION_EVENT_KIND_OPENED;
+const CLOSED = ConnectionEventKind.CONNECTION_EVENT_KIND_CLOSED;
+
+function record(id: string, kind = OPENED, bytesSent = 0n): ConnectionRecord {
+  const [node = ""] = id.split("/");
+  return ConnectionRecord.fromPartial({ id, kind, openTime: new Date(0), connection: { node, bytesSent } });
 }
+
+const ids = (table: ConnectionTable): string[] => table.newestFirst.map(({ id }) => id);
 
 test("a later event replaces what was known of its connection, and comes first", () => {
   const table = new ConnectionTable();
-  table.apply([record("a"), record("b")]);
-  table.apply([{ ...record("a"), kind: ConnectionEventKind.CONNECTION_EVENT_KIND_CLOSED }]);
+  table.apply([record("n/a"), record("n/b")]);
+  table.apply([record("n/a", CLOSED)]);
   expect(table.newestFirst.map(({ id, kind }) => [id, kind])).toEqual([
-    ["a", ConnectionEventKind.CONNECTION_EVENT_KIND_CLOSED],
-    ["b", ConnectionEventKind.CONNECTION_EVENT_KIND_OPENED],
+    ["n/a", CLOSED],
+    ["n/b", OPENED],
   ]);
+  expect(table.taken).toBe(3);
+});
+
+test("new values stay in their row, and bring no row that is not there", () => {
+  const table = new ConnectionTable();
+  table.apply([record("n/a"), record("n/b")]);
+  const before = table.newestFirst;
+  table.update([record("n/a", OPENED, 5n), record("n/x")]);
+  expect(ids(table)).toEqual(["n/b", "n/a"]);
+  expect(table.get("n/a")?.connection?.bytesSent).toBe(5n);
+  // What somebody is looking at is not changed under them.
+  expect(before[1]?.connection?.bytesSent).toBe(0n);
 });
 
 test("the oldest are forgotten beyond the limit", () => {
   const table = new ConnectionTable();
-  table.apply(Array.from({ length: MAX_ROWS + 2 }, (_, index) => record(String(index))));
+  table.apply(Array.from({ length: MAX_ROWS + 2 }, (_, index) => record(`n/${index}`)));
   expect(table.size).toBe(MAX_ROWS);
-  expect(table.newestFirst.at(-1)?.id).toBe("2");
+  expect(ids(table).at(-1)).toBe("n/2");
 });
 
-test("each field of the filter narrows", () => {
-  const matches = (filter: Partial<typeof NO_FILTER>, of = record("a")) =>
-    matcher({ ...NO_FILTER, ...filter }, 60_000)(of);
-  expect(matches({})).toBe(true);
-  expect(matches({ endpoint: "web", port: "80", node: "node-1", network: "default", state: "live" })).toBe(true);
-  for (const wrong of [
-    { endpoint: "db" },
-    { port: "81" },
-    { node: "x" },
-    { network: "x" },
-    { state: "closed" },
-    { verdict: "denied" },
-    { tier: "notify" },
-    { minAge: "61" },
-    { minBytes: "101" },
-  ]) {
-    expect(matches(wrong)).toBe(false);
-  }
-  const denied = record("b");
-  if (denied.connection) denied.connection.verdict = Verdict.VERDICT_DENIED;
-  expect(matches({ verdict: "denied", minAge: "60", minBytes: "100" }, denied)).toBe(true);
+test("a list brings what is older, and ends what is gone at the nodes it is about", () => {
+  const table = new ConnectionTable();
+  table.apply([record("n1/lost"), record("n1/kept"), record("n2/other"), record("n1/closed", CLOSED)]);
+  const gone = table.liveAt(["n1"]);
+  expect(gone).toEqual(["n1/lost", "n1/kept"]);
+  // Opened after the list was asked for: it cannot be in it, and is not gone.
+  table.apply([record("n1/new")]);
+  table.reconcile([record("n1/kept", OPENED, 9n), record("n1/older")], gone);
+  expect(ids(table)).toEqual(["n1/new", "n1/closed", "n2/other", "n1/kept", "n1/older"]);
+  // An event is newer than a list.
+  expect(table.get("n1/kept")?.connection?.bytesSent).toBe(0n);
+  expect(table.liveAt([""])).toHaveLength(4);
 });
 
-test("suggestions are the values that are there, the most frequent first", () => {
-  const records = [record("a"), record("b", "db"), record("c", "db")];
-  expect(suggestions(records, ({ connection }) => connection?.endpoint)).toEqual(["db", "web"]);
+test("what a list brings of a time when nobody told stands where its time has it", () => {
+  const at = (id: string, ms: number) => ({ ...record(id, CLOSED), closeTime: new Date(ms) });
+  const table = new ConnectionTable();
+  table.apply([at("n/before", 1), at("n/after", 9)]);
+  table.reconcile([at("n/after", 9), at("n/meanwhile", 5), at("n/before", 1)], []);
+  expect(ids(table)).toEqual(["n/after", "n/meanwhile", "n/before"]);
 });

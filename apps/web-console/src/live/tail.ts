@@ -1,23 +1,76 @@
-/** The connections that the page knows: live ones and those that ended lately, by id, newest first. Pure but for time. */
-import { ConnectionEventKind, type ConnectionRecord, Tier, Verdict } from "@slimfast/proto";
+/** The connections that the page knows: live ones and those that ended lately, by id, newest first. Pure. */
+import type { ConnectionRecord } from "@slimfast/proto";
+import { isLive } from "./filter.js";
 
 /** More are forgotten, the oldest first. */
 export const MAX_ROWS = 100_000;
 
+/** Of the last thing that is known to have happened to it. */
+function lastTimeMs({ openTime, closeTime }: ConnectionRecord): number {
+  return (closeTime ?? openTime)?.getTime() ?? 0;
+}
+
 export class ConnectionTable {
   readonly #byId = new Map<string, ConnectionRecord>();
   #sorted: readonly ConnectionRecord[] | undefined;
+  /** Events that were taken so far. */
+  taken = 0;
 
   get size(): number {
     return this.#byId.size;
   }
 
+  get(id: string): ConnectionRecord | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Events: each comes first, whether its connection was known or not. */
   apply(records: readonly ConnectionRecord[]): void {
+    if (records.length === 0) return;
     for (const record of records) {
-      const known = this.#byId.get(record.id);
-      if (known) this.#byId.delete(record.id);
+      this.#byId.delete(record.id);
       this.#byId.set(record.id, record);
     }
+    this.taken += records.length;
+    this.#changed();
+  }
+
+  /** New values of live connections, which stay where they are. */
+  update(records: readonly ConnectionRecord[]): void {
+    const known = records.filter(({ id }) => this.#byId.has(id));
+    if (known.length === 0) return;
+    for (const record of known) this.#byId.set(record.id, record);
+    this.#sorted = undefined;
+  }
+
+  /** Live connections at these nodes; an empty name stands for all. */
+  liveAt(nodes: readonly string[]): string[] {
+    const isMeant = (record: ConnectionRecord): boolean =>
+      isLive(record) && nodes.some((node) => node === "" || node === record.connection?.node);
+    return [...this.#byId.values()].filter(isMeant).map(({ id }) => id);
+  }
+
+  /**
+   * What a list of the controller says, newest first: rows that are not known are added where their time has them. Those of
+   * `gone` that are still live here and not in the list have ended while nobody told; they are forgotten.
+   */
+  reconcile(listed: readonly ConnectionRecord[], gone: readonly string[]): void {
+    const present = new Set(listed.map(({ id }) => id));
+    for (const id of gone) {
+      const record = this.#byId.get(id);
+      if (record && isLive(record) && !present.has(id)) this.#byId.delete(id);
+    }
+    const fresh = listed.filter(({ id }) => !this.#byId.has(id)).reverse();
+    if (fresh.length > 0) {
+      // Of equal times what was told is newer than what is listed.
+      const all = [...fresh, ...this.#byId.values()].sort((a, b) => lastTimeMs(a) - lastTimeMs(b));
+      this.#byId.clear();
+      for (const record of all) this.#byId.set(record.id, record);
+    }
+    this.#changed();
+  }
+
+  #changed(): void {
     for (const id of this.#byId.keys()) {
       if (this.#byId.size <= MAX_ROWS) break;
       this.#byId.delete(id);
@@ -25,102 +78,8 @@ export class ConnectionTable {
     this.#sorted = undefined;
   }
 
-  clear(): void {
-    this.#byId.clear();
-    this.#sorted = undefined;
-  }
-
   get newestFirst(): readonly ConnectionRecord[] {
     this.#sorted ??= [...this.#byId.values()].reverse();
     return this.#sorted;
   }
-}
-
-export const TIERS: readonly string[] = ["–", "notify", "preload"];
-export const STATES: readonly string[] = ["", "live", "live", "closed", "refused"];
-
-export function verdictOf(record: ConnectionRecord): string {
-  return record.connection?.verdict === Verdict.VERDICT_DENIED || record.error === "EPERM" ? "denied" : "allowed";
-}
-
-export function tierOf(record: ConnectionRecord): string {
-  return TIERS[record.connection?.tier ?? Tier.TIER_UNSPECIFIED] ?? "–";
-}
-
-export function isLive({ kind }: ConnectionRecord): boolean {
-  return (
-    kind === ConnectionEventKind.CONNECTION_EVENT_KIND_OPENED ||
-    kind === ConnectionEventKind.CONNECTION_EVENT_KIND_ACCEPTED
-  );
-}
-
-export interface ConnectionFilter {
-  readonly network: string;
-  readonly node: string;
-  readonly endpoint: string;
-  readonly port: string;
-  readonly verdict: string;
-  readonly tier: string;
-  readonly state: string;
-  /** Seconds. */
-  readonly minAge: string;
-  readonly minBytes: string;
-}
-
-export const NO_FILTER: ConnectionFilter = {
-  network: "",
-  node: "",
-  endpoint: "",
-  port: "",
-  verdict: "",
-  tier: "",
-  state: "",
-  minAge: "",
-  minBytes: "",
-};
-
-/** A record matches if it matches each field that is not empty. */
-export function matcher(filter: ConnectionFilter, nowMs: number): (record: ConnectionRecord) => boolean {
-  const port = Number(filter.port);
-  const minAgeMs = Number(filter.minAge) * 1_000;
-  const minBytes = Number(filter.minBytes);
-  return (record) => {
-    const { connection } = record;
-    if (!connection) return false;
-    if (filter.network !== "" && connection.network !== filter.network) return false;
-    if (filter.node !== "" && connection.node !== filter.node) return false;
-    if (
-      filter.endpoint !== "" &&
-      connection.endpoint !== filter.endpoint &&
-      connection.peerEndpoint !== filter.endpoint
-    )
-      return false;
-    if (filter.port !== "" && connection.local?.port !== port && connection.peer?.port !== port) return false;
-    if (filter.verdict !== "" && verdictOf(record) !== filter.verdict) return false;
-    if (filter.tier !== "" && tierOf(record) !== filter.tier) return false;
-    if (filter.state !== "" && STATES[record.kind] !== filter.state) return false;
-    if (filter.minAge !== "" && ageMs(record, nowMs) < minAgeMs) return false;
-    return filter.minBytes === "" || Number(connection.bytesSent + connection.bytesReceived) >= minBytes;
-  };
-}
-
-export function ageMs({ openTime, closeTime }: ConnectionRecord, nowMs: number): number {
-  return openTime ? (closeTime?.getTime() ?? nowMs) - openTime.getTime() : 0;
-}
-
-/** The values that a field has, the most frequent first. */
-export function suggestions(
-  records: readonly ConnectionRecord[],
-  read: (record: ConnectionRecord) => string | undefined,
-  limit = 20,
-): string[] {
-  const counts = new Map<string, number>();
-  for (const record of records) {
-    const value = read(record);
-    if (value) counts.set(value, (counts.get(value) ?? 0) + 1);
-  }
-  return [...counts]
-    .sort((a, b) => b[1] - a[1])
-    .slice(0, limit)
-    .map(([value]) => value);
 }

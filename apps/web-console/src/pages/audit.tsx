@@ -1,72 +1,168 @@
-/** The audit log: who did what, as it happens. */
-import { type AuditEntry, Role } from "@slimfast/proto";
+/** The audit log: who did what, as it happens, and what it changed. */
+import { type AuditEntry, AuditEntry as Codec, Role } from "@slimfast/proto";
 import { useState } from "react";
 import { controller } from "../live/session.js";
 import { useStream } from "../live/streams.js";
+import { Action } from "../ui/action.js";
+import { Time } from "../ui/clock.js";
+import { Dialog } from "../ui/dialog.js";
+import { Exports } from "../ui/exports.js";
+import { Choice, hasWords, TextFilter } from "../ui/filters.js";
 import { useRefusal } from "../ui/identity.js";
-import { Table, Time, useUrlState } from "../ui/parts.js";
+import { Table } from "../ui/table.js";
+import { useUrlState } from "../ui/url.js";
 
-const SHOWN = 500;
+const KEPT = 1_000;
+
+const EXPORTED = [
+  { name: "sequence", text: ({ sequence }: AuditEntry) => String(sequence) },
+  { name: "time", text: ({ time }: AuditEntry) => time?.toISOString() ?? "" },
+  { name: "actor", text: ({ actor }: AuditEntry) => actor },
+  { name: "action", text: ({ action }: AuditEntry) => action },
+  { name: "resource", text: ({ resource }: AuditEntry) => resource },
+  { name: "code", text: ({ code }: AuditEntry) => code },
+  { name: "message", text: ({ message }: AuditEntry) => message },
+  { name: "peer", text: ({ peer }: AuditEntry) => peer },
+];
 
 export function AuditPage() {
   const refusal = useRefusal(Role.ROLE_ADMIN);
   return (
     <>
-      <h1>Audit log</h1>
-      {refusal === null ? <Log /> : <p className="panel">The audit log {refusal}.</p>}
+      <div className="row head">
+        <h1 className="grow">Audit log</h1>
+      </div>
+      {refusal === null ? <Log /> : <p className="panel empty">The audit log is not shown: {refusal}.</p>}
     </>
   );
 }
 
 function Log() {
-  const [entries, setEntries] = useState<readonly AuditEntry[]>([]);
+  const [entries, setEntries] = useState<readonly AuditEntry[] | null>(null);
   const [text, setText] = useUrlState("q");
+  const [outcome, setOutcome] = useUrlState("outcome");
+  const [openId, setOpenId] = useUrlState("id");
   const add = (more: readonly AuditEntry[]): void =>
     setEntries((old) => {
-      const known = new Set(old.map(({ sequence }) => sequence));
+      const known = new Set(old?.map(({ sequence }) => sequence));
       const fresh = more.filter(({ sequence }) => !known.has(sequence));
-      return [...fresh, ...old].sort((a, b) => (a.sequence < b.sequence ? 1 : -1)).slice(0, SHOWN);
+      return [...fresh, ...(old ?? [])].sort((a, b) => (a.sequence < b.sequence ? 1 : -1)).slice(0, KEPT);
     });
-  useStream(
-    "audit",
-    "",
-    async function* (signal) {
-      const { entries: known } = await controller.access.listAuditEntries({ pageSize: SHOWN }, { signal });
+  useStream("", {
+    name: "audit log",
+    // Entries may be far between: that it is there is seen by the other streams.
+    silenceMs: 2_147_483_647,
+    open: async function* (signal) {
+      const { entries: known } = await controller.access.listAuditEntries({ pageSize: KEPT }, { signal });
       yield { entries: known };
       yield* controller.access.watchAuditEntries({}, { signal });
     },
-    ({ entries: more }) => add(more),
+    onMessage: ({ entries: more }) => add(more),
+  });
+  const shown = (entries ?? []).filter(
+    (each) =>
+      (outcome === "" || (outcome === "done") === (each.code === "OK")) &&
+      hasWords(text, `${each.actor} ${each.action} ${each.resource} ${each.code} ${each.peer}`),
   );
+  const open = shown.find(({ sequence }) => String(sequence) === openId);
   return (
     <section className="panel">
-      <input
-        data-filter
-        aria-label="Filter"
-        placeholder="actor, action, resource ( / )"
-        value={text}
-        onChange={(e) => setText(e.target.value)}
-      />
+      <div className="row tools">
+        <TextFilter
+          isMain
+          label="Filter"
+          placeholder="actor, action, resource   /"
+          size={26}
+          value={text}
+          onChange={setText}
+        />
+        <Choice label="Outcome" value={outcome} options={["done", "refused"]} onChange={setOutcome} />
+        <span className="grow" />
+        <Exports name="audit-log" items={shown} columns={EXPORTED} toJson={(each) => Codec.toJSON(each)} />
+      </div>
       <Table
         label="Audit entries"
-        items={entries.filter((each) => `${each.actor} ${each.action} ${each.resource} ${each.code}`.includes(text))}
+        items={shown}
         keyOf={({ sequence }) => String(sequence)}
-        empty="Nothing was done yet that fits this filter."
+        empty={entries ? "No entry fits this filter." : "Loading …"}
         columns={[
-          { title: "When", cell: ({ time }) => <Time at={time} /> },
+          {
+            title: "When",
+            cell: ({ time }) => <Time at={time} />,
+            sortBy: ({ time }) => time?.getTime() ?? 0,
+          },
           { title: "Actor", cell: ({ actor }) => actor, sortBy: ({ actor }) => actor },
-          { title: "Action", cell: ({ action }) => action, sortBy: ({ action }) => action },
+          {
+            title: "Action",
+            cell: ({ action }) => <span className="mono">{action}</span>,
+            sortBy: ({ action }) => action,
+          },
           { title: "Resource", cell: ({ resource }) => resource, sortBy: ({ resource }) => resource },
           {
             title: "Outcome",
             cell: ({ code, message }) => (
-              <span className={code === "OK" ? "ok" : "bad"} title={message}>
-                {code}
+              <span className={`badge ${code === "OK" ? "ok" : "bad"}`} title={message}>
+                {code === "OK" ? "done" : code}
               </span>
             ),
+            sortBy: ({ code }) => code,
           },
           { title: "From", cell: ({ peer }) => <span className="mono">{peer}</span> },
+          {
+            title: "Actions",
+            isActions: true,
+            cell: ({ sequence, action }) => (
+              <Action kind="quiet" label={`Show ${action} (${sequence})`} onClick={() => setOpenId(String(sequence))}>
+                Show
+              </Action>
+            ),
+          },
         ]}
       />
+      {open ? <Entry entry={open} onClose={() => setOpenId("")} /> : null}
     </section>
+  );
+}
+
+function pretty(json: string): string {
+  try {
+    return JSON.stringify(JSON.parse(json), null, 2);
+  } catch {
+    return json;
+  }
+}
+
+function Entry({ entry, onClose }: { readonly entry: AuditEntry; readonly onClose: () => void }) {
+  return (
+    <Dialog title={`${entry.action}`} kind="drawer" onClose={onClose}>
+      <dl className="facts">
+        <div>
+          <dt>When</dt>
+          <dd>
+            <Time at={entry.time} isExact />
+          </dd>
+        </div>
+        <div>
+          <dt>Actor</dt>
+          <dd>
+            {entry.actor} <span className="dim mono">from {entry.peer}</span>
+          </dd>
+        </div>
+        <div>
+          <dt>Resource</dt>
+          <dd>{entry.resource || "–"}</dd>
+        </div>
+        <div>
+          <dt>Outcome</dt>
+          <dd>
+            <span className={`badge ${entry.code === "OK" ? "ok" : "bad"}`}>{entry.code}</span> {entry.message}
+          </dd>
+        </div>
+      </dl>
+      <h3>Before</h3>
+      <pre className="json">{entry.before === "" ? "nothing" : pretty(entry.before)}</pre>
+      <h3>After</h3>
+      <pre className="json">{entry.after === "" ? "nothing" : pretty(entry.after)}</pre>
+    </Dialog>
   );
 }

@@ -1,70 +1,132 @@
-/** Endpoints: what is attached where; labels can be changed. */
-import { Role } from "@slimfast/proto";
+/** Endpoints: what is attached where; labels can be changed, and the command that makes a new one is written. */
+import { Endpoint as Codec, type Endpoint, Role } from "@slimfast/proto";
 import { Link } from "@tanstack/react-router";
+import { useState } from "react";
 import { useResources } from "../live/resources.js";
 import { controller } from "../live/session.js";
+import { Action, Cli } from "../ui/action.js";
+import { Time } from "../ui/clock.js";
+import { labelEndpoint, runEndpoint } from "../ui/commands.js";
+import { Dialog } from "../ui/dialog.js";
+import { Exports } from "../ui/exports.js";
 import { FormDialog } from "../ui/fields.js";
-import { useRefusal } from "../ui/identity.js";
-import { Action, Table, Time, useUrlState } from "../ui/parts.js";
-import { labelText, parseLabels } from "./nodes.js";
+import { Choice, hasWords, TextFilter } from "../ui/filters.js";
+import { useRefusalIn } from "../ui/identity.js";
+import { labelText, parseLabels } from "../ui/labels.js";
+import { Table } from "../ui/table.js";
+import { useUrlState } from "../ui/url.js";
+
+function publishedText({ publishedPorts }: Endpoint): string {
+  return publishedPorts.map(({ hostPort, endpointPort }) => `${hostPort} → ${endpointPort}`).join(", ");
+}
+
+function addressesOf({ address, address6 }: Endpoint): string {
+  return [address, address6].filter((each) => each !== "").join(", ");
+}
+
+const EXPORTED = [
+  { name: "network", text: ({ network }: Endpoint) => network },
+  { name: "name", text: ({ name }: Endpoint) => name },
+  { name: "node", text: ({ node }: Endpoint) => node },
+  { name: "address", text: ({ address }: Endpoint) => address },
+  { name: "address6", text: ({ address6 }: Endpoint) => address6 },
+  { name: "id", text: ({ id }: Endpoint) => String(id) },
+  { name: "published", text: publishedText },
+  { name: "labels", text: ({ labels }: Endpoint) => labelText(labels) },
+  { name: "create_time", text: ({ createTime }: Endpoint) => createTime?.toISOString() ?? "" },
+];
 
 export function EndpointsPage() {
-  const { endpoints, isComplete } = useResources();
-  const refusal = useRefusal(Role.ROLE_OPERATOR);
+  const { endpoints, nodes, networks, isComplete } = useResources();
+  const refusalIn = useRefusalIn(Role.ROLE_OPERATOR);
   const [text, setText] = useUrlState("q");
+  const [node, setNode] = useUrlState("node");
+  const [network, setNetwork] = useUrlState("network");
   const [form, setForm] = useUrlState("form");
-  const edited = endpoints.find(({ network, name }) => `${network}/${name}` === form);
+  const edited = endpoints.find((each) => `${each.network}/${each.name}` === form);
+  const shown = endpoints.filter(
+    (each) =>
+      (node === "" || each.node === node) &&
+      (network === "" || each.network === network) &&
+      hasWords(text, `${each.network}/${each.name} ${addressesOf(each)} ${each.node} ${labelText(each.labels)}`),
+  );
   return (
     <>
-      <h1>Endpoints</h1>
+      <div className="row head">
+        <h1 className="grow">Endpoints</h1>
+        <Action kind="primary" onClick={() => setForm("new")}>
+          New endpoint
+        </Action>
+      </div>
       <section className="panel">
-        <input
-          data-filter
-          aria-label="Filter"
-          placeholder="name, address, node, label ( / )"
-          value={text}
-          onChange={(e) => setText(e.target.value)}
-        />
+        <div className="row tools">
+          <TextFilter
+            isMain
+            label="Filter"
+            placeholder="name, address, label   /"
+            size={22}
+            value={text}
+            onChange={setText}
+          />
+          <Choice label="Node" value={node} options={nodes.map(({ name }) => name)} onChange={setNode} />
+          <Choice label="Network" value={network} options={networks.map(({ name }) => name)} onChange={setNetwork} />
+          <span className="grow" />
+          <Exports name="endpoints" items={shown} columns={EXPORTED} toJson={(each) => Codec.toJSON(each)} />
+        </div>
         <Table
           label="Endpoints"
-          items={endpoints.filter((each) =>
-            `${each.network}/${each.name} ${each.address} ${each.node} ${labelText(each.labels)}`.includes(text),
-          )}
-          keyOf={({ network, name }) => `${network}/${name}`}
-          empty={isComplete ? "No endpoint fits. One is made by: slimfast run -- COMMAND" : "Loading …"}
+          items={shown}
+          keyOf={(each) => `${each.network}/${each.name}`}
+          empty={
+            isComplete
+              ? endpoints.length === 0
+                ? "No endpoint yet. One is made by: slimfast run -- COMMAND"
+                : "No endpoint fits this filter."
+              : "Loading …"
+          }
           columns={[
             {
               title: "Name",
-              cell: ({ name }) => (
-                <Link to="/connections" search={{ endpoint: name } as never}>
-                  {name}
+              cell: (each) => (
+                <Link to="/connections" search={{ endpoint: each.name, network: each.network } as never}>
+                  {each.name}
                 </Link>
               ),
               sortBy: ({ name }) => name,
             },
-            { title: "Network", cell: ({ network }) => network, sortBy: ({ network }) => network },
-            { title: "Node", cell: ({ node }) => node, sortBy: ({ node }) => node },
+            { title: "Network", cell: (each) => each.network, sortBy: (each) => each.network },
+            { title: "Node", cell: (each) => each.node, sortBy: (each) => each.node },
             {
               title: "Address",
-              cell: ({ address }) => <span className="mono">{address}</span>,
+              cell: (each) => <span className="mono">{addressesOf(each)}</span>,
               sortBy: ({ address }) => address,
             },
             { title: "Id", cell: ({ id }) => id, sortBy: ({ id }) => id, isNumber: true },
             {
               title: "Published",
-              cell: ({ publishedPorts }) =>
-                publishedPorts.map(({ hostPort, endpointPort }) => `${hostPort}→${endpointPort}`).join(", "),
+              cell: (each) => <span className="mono">{publishedText(each)}</span>,
             },
-            { title: "Labels", cell: ({ labels }) => labelText(labels) },
+            {
+              title: "TCP",
+              cell: ({ plain }) =>
+                plain ? <span className="badge dim">plain</span> : <span className="badge ok">accelerated</span>,
+            },
+            { title: "Labels", cell: ({ labels }) => <span className="mono">{labelText(labels)}</span> },
             {
               title: "Since",
               cell: ({ createTime }) => <Time at={createTime} />,
               sortBy: ({ createTime }) => createTime?.getTime() ?? 0,
             },
             {
-              title: "",
-              cell: ({ network, name }) => (
-                <Action refusal={refusal} onClick={() => setForm(`${network}/${name}`)}>
+              title: "Actions",
+              isActions: true,
+              cell: (each) => (
+                <Action
+                  kind="quiet"
+                  refusal={refusalIn(each.network)}
+                  label={`Labels of ${each.name}`}
+                  onClick={() => setForm(`${each.network}/${each.name}`)}
+                >
                   Labels
                 </Action>
               ),
@@ -72,25 +134,95 @@ export function EndpointsPage() {
           ]}
         />
       </section>
+      {form === "new" ? <NewEndpoint onClose={() => setForm("")} /> : null}
       {edited ? (
         <FormDialog
           title={`Labels of ${edited.name}`}
           verb="Save"
           done="The labels are saved."
-          refusal={refusal}
+          refusal={refusalIn(edited.network)}
           onClose={() => setForm("")}
-          fields={[{ key: "labels", title: "Labels (key=value, …)", value: labelText(edited.labels) }]}
-          submit={async ({ labels: written = "" }) => {
-            const labels = parseLabels(written);
-            if (!labels) throw new Error("labels are written as key=value, separated by commas");
-            const { network, name, etag } = edited;
+          fields={[
+            {
+              key: "labels",
+              title: "Labels",
+              value: labelText(edited.labels),
+              hint: "key=value, separated by commas; policies go by them",
+            },
+          ]}
+          cli={({ labels = "" }) => labelEndpoint(edited, parseLabels(labels))}
+          submit={async ({ labels = "" }) => {
+            const { network: its, name, etag } = edited;
             await controller.cluster.updateEndpoint({
-              endpoint: { network, name, etag, labels },
+              endpoint: { network: its, name, etag, labels: parseLabels(labels) },
               updateMask: ["labels"],
             });
           }}
         />
       ) : null}
     </>
+  );
+}
+
+/** An endpoint comes with the program that runs in it, so it is made where that is started. */
+function NewEndpoint({ onClose }: { readonly onClose: () => void }) {
+  const { nodes, networks } = useResources();
+  const [wanted, setWanted] = useState({
+    name: "",
+    node: nodes[0]?.name ?? "",
+    network: networks[0]?.name ?? "",
+    publish: "",
+    command: "",
+  });
+  const set = (key: keyof typeof wanted) => (event: { target: { value: string } }) =>
+    setWanted({ ...wanted, [key]: event.target.value });
+  return (
+    <Dialog title="New endpoint" onClose={onClose}>
+      <p>
+        An endpoint lives as long as the program in it, so it is made by starting that, on the machine of the node.
+        Orchestrators do it through the agent.
+      </p>
+      <div className="field">
+        <label htmlFor="new-name">Name</label>
+        <input id="new-name" value={wanted.name} autoComplete="off" onChange={set("name")} />
+      </div>
+      <div className="field">
+        <label htmlFor="new-node">Node</label>
+        <select id="new-node" value={wanted.node} onChange={set("node")}>
+          {nodes.map(({ name }) => (
+            <option key={name}>{name}</option>
+          ))}
+        </select>
+      </div>
+      <div className="field">
+        <label htmlFor="new-network">Network</label>
+        <select id="new-network" value={wanted.network} onChange={set("network")}>
+          {networks.map(({ name }) => (
+            <option key={name}>{name}</option>
+          ))}
+        </select>
+      </div>
+      <div className="field">
+        <label htmlFor="new-publish">Published port</label>
+        <input
+          id="new-publish"
+          value={wanted.publish}
+          placeholder="8080:80"
+          autoComplete="off"
+          onChange={set("publish")}
+        />
+      </div>
+      <div className="field">
+        <label htmlFor="new-command">Command</label>
+        <input
+          id="new-command"
+          value={wanted.command}
+          placeholder="python3 -m http.server 80"
+          autoComplete="off"
+          onChange={set("command")}
+        />
+      </div>
+      <Cli command={runEndpoint(wanted)} title="On the machine of the node" />
+    </Dialog>
   );
 }

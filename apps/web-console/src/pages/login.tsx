@@ -7,7 +7,12 @@ export function LoginPage() {
   const [failure, setFailure] = useState("");
   return (
     <main className="panel login">
-      <h1>SlimFast</h1>
+      <h1 className="brand">
+        <svg className="logo" viewBox="0 0 24 24" aria-hidden="true">
+          <path d="M3 7h12l-4-4M21 17H9l4 4M8 12h8" />
+        </svg>
+        SlimFast
+      </h1>
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -17,21 +22,29 @@ export function LoginPage() {
           );
         }}
       >
-        <label className="field">
-          <span>Token</span>
-          <input type="password" autoComplete="off" value={token} required onChange={(e) => setToken(e.target.value)} />
-        </label>
+        <div className="field">
+          <label htmlFor="login-token">Token</label>
+          <input
+            id="login-token"
+            type="password"
+            autoComplete="off"
+            value={token}
+            required
+            onChange={(e) => setToken(e.target.value)}
+          />
+        </div>
         {failure === "" ? null : (
           <p className="alert" role="alert">
             {failure}
           </p>
         )}
-        <button type="submit" className="primary">
+        <button type="submit" className="primary wide">
           Log in
         </button>
       </form>
       <p className="dim">
-        A token is made by <code>slimfast console</code>, on the machine of the controller.
+        On the machine of the controller, <code>slimfast console</code> makes a token for an administrator; others are
+        made with <code>slimfast token create</code>.
       </p>
     </main>
   );

@@ -1,64 +1,224 @@
 /** Networks: create, edit, delete. */
-import { type Network, Role } from "@slimfast/proto";
+import { Network as Codec, type Network, Role } from "@slimfast/proto";
+import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useResources } from "../live/resources.js";
 import { controller } from "../live/session.js";
-import { FormDialog } from "../ui/fields.js";
-import { useRefusal } from "../ui/identity.js";
-import { Action, attempt, Confirm, Table, useUrlState } from "../ui/parts.js";
-import { labelText, parseLabels } from "./nodes.js";
+import { Action } from "../ui/action.js";
+import { createNetwork, deleteNetwork, updateNetwork, type WantedNetwork } from "../ui/commands.js";
+import { Confirm } from "../ui/dialog.js";
+import { Exports } from "../ui/exports.js";
+import { type Field, FormDialog, type Values } from "../ui/fields.js";
+import { hasWords, TextFilter } from "../ui/filters.js";
+import { count } from "../ui/format.js";
+import { useRefusal, useRefusalIn } from "../ui/identity.js";
+import { labelText, listOf, parseLabels } from "../ui/labels.js";
+import { Table } from "../ui/table.js";
+import { attempt } from "../ui/toasts.js";
+import { useUrlState } from "../ui/url.js";
+
+const EXPORTED = [
+  { name: "name", text: ({ name }: Network) => name },
+  { name: "prefix", text: ({ prefix }: Network) => prefix },
+  { name: "prefix6", text: ({ prefix6 }: Network) => prefix6 },
+  { name: "vni", text: ({ vni }: Network) => String(vni) },
+  { name: "default", text: ({ defaultDeny }: Network) => (defaultDeny ? "deny" : "allow") },
+  { name: "egress", text: ({ egress }: Network) => egress.join(" ") },
+  { name: "labels", text: ({ labels }: Network) => labelText(labels) },
+  { name: "description", text: ({ description }: Network) => description },
+];
+
+/** A whole number, 0 where nothing is written. @throws Error */
+function wholeNumber(text: string, what: string): number {
+  const value = Number(text.replace(/^\//, ""));
+  if (!Number.isInteger(value) || value < 0) throw new Error(`${text}: ${what} is a whole number`);
+  return value;
+}
+
+/** @throws Error that says what is wrong with the values */
+function networkOf(values: Values): WantedNetwork {
+  return {
+    name: values.name ?? "",
+    prefix: values.prefix ?? "",
+    prefix6: values.prefix6 ?? "",
+    vni: wholeNumber(values.vni ?? "", "a VNI"),
+    nodeSubnetLength: wholeNumber(values.subnets ?? "", "the length of the nodes' subnets"),
+    description: values.description ?? "",
+    labels: parseLabels(values.labels ?? ""),
+    defaultDeny: values.deny === "denied",
+    egress: listOf(values.egress ?? ""),
+  };
+}
+
+function fieldsOf(old: Network | undefined): Field[] {
+  const isFixed = old !== undefined;
+  return [
+    { key: "name", title: "Name", value: old?.name ?? "", isFixed, isRequired: true },
+    {
+      key: "prefix",
+      title: "IPv4 prefix",
+      value: old?.prefix ?? "",
+      isFixed,
+      hint: "for example 10.40.0.0/16; empty: none",
+    },
+    {
+      key: "prefix6",
+      title: "IPv6 prefix",
+      value: old?.prefix6 ?? "",
+      isFixed,
+      hint: "for example fd40::/64; empty: none; one of the two is needed",
+    },
+    {
+      key: "vni",
+      title: "VNI",
+      value: old ? String(old.vni) : "",
+      isFixed,
+      hint: "1 to 16777215; empty: one is chosen",
+    },
+    {
+      key: "subnets",
+      title: "Length of each node's IPv4 subnet",
+      value: old?.nodeSubnetLength ? String(old.nodeSubnetLength) : "",
+      isFixed,
+      hint: "for example 24; empty: addresses are given out one by one",
+    },
+    {
+      key: "deny",
+      title: "A connection that no policy allows is",
+      value: old?.defaultDeny ? "denied" : "allowed",
+      options: ["allowed", "denied"],
+    },
+    {
+      key: "egress",
+      title: "Ranges outside that it may connect to",
+      value: old?.egress.join(", ") ?? "",
+      hint: "for example 192.0.2.0/24, 2001:db8::/32; empty: none",
+    },
+    { key: "labels", title: "Labels", value: labelText(old?.labels ?? {}), hint: "key=value, separated by commas" },
+    { key: "description", title: "Description", value: old?.description ?? "" },
+  ];
+}
 
 export function NetworksPage() {
-  const { networks, endpoints, isComplete } = useResources();
+  const { networks, endpoints, policies, isComplete } = useResources();
   const refusal = useRefusal(Role.ROLE_OPERATOR);
+  const refusalIn = useRefusalIn(Role.ROLE_OPERATOR);
+  const [text, setText] = useUrlState("q");
   const [form, setForm] = useUrlState("form");
   const [deleted, setDeleted] = useState<Network | null>(null);
   const used = (name: string): number => endpoints.filter(({ network }) => network === name).length;
+  const policiesOf = (name: string) => policies.filter(({ network }) => network === name);
   const old = networks.find(({ name }) => `edit:${name}` === form);
+  const shown = networks.filter((each) =>
+    hasWords(
+      text,
+      `${each.name} ${each.prefix} ${each.prefix6} ${each.vni} ${labelText(each.labels)} ${each.description}`,
+    ),
+  );
   return (
     <>
-      <div className="row">
+      <div className="row head">
         <h1 className="grow">Networks</h1>
         <Action kind="primary" refusal={refusal} onClick={() => setForm("new")}>
           Create network
         </Action>
       </div>
       <section className="panel">
+        <div className="row tools">
+          <TextFilter
+            isMain
+            label="Filter"
+            placeholder="name, prefix, label   /"
+            size={22}
+            value={text}
+            onChange={setText}
+          />
+          <span className="grow" />
+          <Exports name="networks" items={shown} columns={EXPORTED} toJson={(each) => Codec.toJSON(each)} />
+        </div>
         <Table
           label="Networks"
-          items={networks}
+          items={shown}
           keyOf={({ name }) => name}
-          empty={isComplete ? "No network yet. Create one above." : "Loading …"}
+          empty={
+            isComplete
+              ? networks.length === 0
+                ? "No network yet. Create one above."
+                : "No network fits this filter."
+              : "Loading …"
+          }
           columns={[
-            { title: "Name", cell: ({ name }) => name, sortBy: ({ name }) => name },
+            { title: "Name", cell: ({ name }) => <strong>{name}</strong>, sortBy: ({ name }) => name },
             {
               title: "Prefix",
-              cell: ({ prefix }) => <span className="mono">{prefix}</span>,
+              cell: ({ prefix, prefix6 }) => (
+                <span className="mono">{[prefix, prefix6].filter((each) => each !== "").join(", ")}</span>
+              ),
               sortBy: ({ prefix }) => prefix,
             },
             { title: "VNI", cell: ({ vni }) => vni, sortBy: ({ vni }) => vni, isNumber: true },
-            { title: "Endpoints", cell: ({ name }) => used(name), sortBy: ({ name }) => used(name), isNumber: true },
+            {
+              title: "Endpoints",
+              cell: ({ name }) => (
+                <Link to="/endpoints" search={{ network: name } as never}>
+                  {count(used(name))}
+                </Link>
+              ),
+              sortBy: ({ name }) => used(name),
+              isNumber: true,
+            },
+            {
+              title: "Policies",
+              cell: ({ name }) => (
+                <Link to="/policies" search={{ network: name } as never}>
+                  {count(policiesOf(name).length)}
+                </Link>
+              ),
+              sortBy: ({ name }) => policiesOf(name).length,
+              isNumber: true,
+            },
             {
               title: "Without policy",
-              cell: ({ defaultDeny }) => (defaultDeny ? <span className="warn">denied</span> : "allowed"),
+              cell: ({ defaultDeny }) => (
+                <span className={`badge ${defaultDeny ? "warn" : "ok"}`}>{defaultDeny ? "denied" : "allowed"}</span>
+              ),
             },
-            { title: "Labels", cell: ({ labels }) => labelText(labels) },
-            { title: "Description", cell: ({ description }) => description },
             {
-              title: "",
+              title: "Egress",
+              cell: ({ egress }) =>
+                egress.length === 0 ? (
+                  <span className="dim">none</span>
+                ) : (
+                  <span className="mono">{egress.join(", ")}</span>
+                ),
+            },
+            { title: "Labels", cell: ({ labels }) => <span className="mono">{labelText(labels)}</span> },
+            { title: "Description", cell: ({ description }) => <span className="clip">{description}</span> },
+            {
+              title: "Actions",
+              isActions: true,
               cell: (network) => (
-                <span className="row">
-                  <Action refusal={refusal} onClick={() => setForm(`edit:${network.name}`)}>
+                <>
+                  <Action
+                    kind="quiet"
+                    refusal={refusalIn(network.name)}
+                    label={`Edit ${network.name}`}
+                    onClick={() => setForm(`edit:${network.name}`)}
+                  >
                     Edit
                   </Action>
                   <Action
-                    kind="danger"
-                    refusal={refusal ?? (used(network.name) > 0 ? "it has endpoints" : null)}
+                    kind="quiet"
+                    label={`Delete ${network.name}`}
+                    refusal={
+                      refusal ??
+                      (used(network.name) > 0 ? `it has ${count(used(network.name))} endpoints: end them first` : null)
+                    }
                     onClick={() => setDeleted(network)}
                   >
                     Delete
                   </Action>
-                </span>
+                </>
               ),
             },
           ]}
@@ -69,54 +229,43 @@ export function NetworksPage() {
           title={old ? `Edit ${old.name}` : "Create network"}
           verb={old ? "Save" : "Create"}
           done={old ? `${old.name} is saved.` : "The network is created."}
-          refusal={refusal}
+          refusal={old ? refusalIn(old.name) : refusal}
           onClose={() => setForm("")}
-          fields={[
-            { key: "name", title: "Name", value: old?.name ?? "", isFixed: old !== undefined, isRequired: true },
-            {
-              key: "prefix",
-              title: "Prefix, for example 10.40.0.0/16",
-              value: old?.prefix ?? "",
-              isFixed: old !== undefined,
-              isRequired: true,
-            },
-            {
-              key: "deny",
-              title: "A connection that no policy allows is",
-              value: old?.defaultDeny ? "denied" : "allowed",
-              options: ["allowed", "denied"],
-            },
-            { key: "labels", title: "Labels (key=value, …)", value: labelText(old?.labels ?? {}) },
-            { key: "description", title: "Description", value: old?.description ?? "" },
-          ]}
+          fields={fieldsOf(old)}
+          cli={(values) => (old ? updateNetwork(old, networkOf(values)) : createNetwork(networkOf(values)))}
           submit={async (values) => {
-            const labels = parseLabels(values.labels ?? "");
-            if (!labels) throw new Error("labels are written as key=value, separated by commas");
-            const network = {
-              name: values.name ?? "",
-              prefix: values.prefix ?? "",
-              description: values.description ?? "",
-              labels,
-              defaultDeny: values.deny === "denied",
-              etag: old?.etag ?? "",
-            };
-            if (old)
-              await controller.cluster.updateNetwork({
-                network,
-                updateMask: ["description", "labels", "default_deny"],
-              });
-            else await controller.cluster.createNetwork({ network });
+            const wanted = networkOf(values);
+            const network = { ...wanted, egress: [...wanted.egress], etag: old?.etag ?? "" };
+            if (old) {
+              const updateMask = ["description", "labels", "default_deny", "egress"];
+              await controller.cluster.updateNetwork({ network, updateMask });
+            } else await controller.cluster.createNetwork({ network });
           }}
         />
       ) : null}
       {deleted ? (
         <Confirm
           title={`Delete ${deleted.name}?`}
-          breaks="Its policies are deleted with it."
+          breaks={
+            policiesOf(deleted.name).length === 0 ? (
+              <p>Nothing is in it. Its VNI and prefix are free again.</p>
+            ) : (
+              <>
+                <p>Its policies are deleted with it:</p>
+                <ul>
+                  {policiesOf(deleted.name).map(({ name, description }) => (
+                    <li key={name}>
+                      <strong>{name}</strong> {description}
+                    </li>
+                  ))}
+                </ul>
+              </>
+            )
+          }
           verb="Delete"
-          cli={`slimfast network delete ${deleted.name}`}
+          cli={deleteNetwork(deleted.name)}
           onConfirm={() =>
-            void attempt(
+            attempt(
               () => controller.cluster.deleteNetwork({ name: deleted.name, etag: deleted.etag }),
               `${deleted.name} is deleted.`,
             )

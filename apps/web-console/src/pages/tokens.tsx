@@ -1,63 +1,125 @@
-/** Tokens: make, show once, revoke. */
+/** Tokens: make, show once, revoke. The audit log's stream says when the list has changed. */
 import { Role, type Token } from "@slimfast/proto";
-import { useCallback, useEffect, useState } from "react";
-import { controller, messageOf, roleName } from "../live/session.js";
-import { FormDialog } from "../ui/fields.js";
+import { useState } from "react";
+import { roleName } from "../live/roles.js";
+import { controller } from "../live/session.js";
+import { useStream } from "../live/streams.js";
+import { Action, Cli } from "../ui/action.js";
+import { Time } from "../ui/clock.js";
+import { createToken, revokeToken } from "../ui/commands.js";
+import { Confirm, Dialog } from "../ui/dialog.js";
+import { FormDialog, type Values } from "../ui/fields.js";
+import { hasWords, TextFilter } from "../ui/filters.js";
 import { parseLease } from "../ui/format.js";
 import { useRefusal } from "../ui/identity.js";
-import { Action, attempt, Confirm, Dialog, say, Table, Time, useUrlState } from "../ui/parts.js";
+import { listOf } from "../ui/labels.js";
+import { Table } from "../ui/table.js";
+import { attempt } from "../ui/toasts.js";
+import { useUrlState } from "../ui/url.js";
 
 const ROLES = ["viewer", "operator", "admin", "join"];
+const LISTED = 1_000;
 
 export function TokensPage() {
   const refusal = useRefusal(Role.ROLE_ADMIN);
   return (
     <>
-      <h1>Tokens</h1>
-      {refusal === null ? <Tokens /> : <p className="panel">Managing tokens {refusal}.</p>}
+      {refusal === null ? (
+        <Tokens />
+      ) : (
+        <>
+          <div className="row head">
+            <h1 className="grow">Tokens</h1>
+          </div>
+          <p className="panel empty">Tokens are not shown: {refusal}.</p>
+        </>
+      )}
     </>
   );
 }
 
+async function make(values: Values): Promise<string> {
+  const { name = "", role = "", lifetime = "", networks = "", description = "" } = values;
+  const seconds = parseLease(lifetime);
+  if (lifetime !== "" && seconds === undefined) throw new Error("how long it is valid is written 8h or 30d");
+  const token = { name, role: (ROLES.indexOf(role) + 1) as Role, description, networks: listOf(networks) };
+  const { secret } = await controller.access.createToken({
+    token,
+    ...(seconds === undefined ? {} : { lifetime: { seconds: BigInt(seconds) } }),
+  });
+  return secret;
+}
+
 function Tokens() {
   const [tokens, setTokens] = useState<readonly Token[] | null>(null);
+  const [text, setText] = useUrlState("q");
   const [form, setForm] = useUrlState("form");
   const [secret, setSecret] = useState("");
   const [revoked, setRevoked] = useState<Token | null>(null);
-  const load = useCallback(() => {
-    controller.access.listTokens({ pageSize: 1_000 }).then(
-      (answer) => setTokens(answer.tokens),
-      (error: unknown) => say(messageOf(error), true),
-    );
-  }, []);
-  useEffect(load, [load]);
+  useStream("", {
+    name: "tokens",
+    silenceMs: 2_147_483_647,
+    open: async function* (signal) {
+      const list = async () => (await controller.access.listTokens({ pageSize: LISTED }, { signal })).tokens;
+      const changes = controller.access.watchAuditEntries({ filter: 'action = "AccessService/*"' }, { signal });
+      yield await list();
+      for await (const _ of changes) yield await list();
+    },
+    onMessage: setTokens,
+  });
+  const shown = (tokens ?? []).filter(({ name, role, description }) =>
+    hasWords(text, `${name} ${roleName(role)} ${description}`),
+  );
   return (
-    <section className="panel">
-      <Action kind="primary" onClick={() => setForm("new")}>
-        Create token
-      </Action>
-      <Table
-        label="Tokens"
-        items={tokens ?? []}
-        keyOf={({ name }) => name}
-        empty={tokens ? "No token." : "Loading …"}
-        columns={[
-          { title: "Name", cell: ({ name }) => name, sortBy: ({ name }) => name },
-          { title: "Role", cell: ({ role }) => roleName(role), sortBy: ({ role }) => role },
-          { title: "Networks", cell: ({ networks }) => networks.join(", ") || "all" },
-          { title: "Ends", cell: ({ expireTime }) => <Time at={expireTime} /> },
-          { title: "Last used", cell: ({ lastUseTime }) => <Time at={lastUseTime} /> },
-          { title: "For", cell: ({ description }) => description },
-          {
-            title: "",
-            cell: (token) => (
-              <Action kind="danger" onClick={() => setRevoked(token)}>
-                Revoke
-              </Action>
-            ),
-          },
-        ]}
-      />
+    <>
+      <div className="row head">
+        <h1 className="grow">Tokens</h1>
+        <Action kind="primary" onClick={() => setForm("new")}>
+          Create token
+        </Action>
+      </div>
+      <section className="panel">
+        <div className="row tools">
+          <TextFilter isMain label="Filter" placeholder="name, role   /" size={22} value={text} onChange={setText} />
+        </div>
+        <Table
+          label="Tokens"
+          items={shown}
+          keyOf={({ name }) => name}
+          empty={tokens ? "No token fits this filter." : "Loading …"}
+          columns={[
+            { title: "Name", cell: ({ name }) => <strong>{name}</strong>, sortBy: ({ name }) => name },
+            {
+              title: "Role",
+              cell: ({ role }) => (
+                <span className={`badge ${role === Role.ROLE_ADMIN ? "warn" : "dim"}`}>{roleName(role)}</span>
+              ),
+              sortBy: ({ role }) => role,
+            },
+            { title: "Networks", cell: ({ networks }) => networks.join(", ") || "all" },
+            {
+              title: "Ends",
+              cell: ({ expireTime }) => <Time at={expireTime} />,
+              sortBy: ({ expireTime }) => expireTime?.getTime() ?? Number.MAX_VALUE,
+            },
+            {
+              title: "Last used",
+              cell: ({ lastUseTime }) => <Time at={lastUseTime} />,
+              sortBy: ({ lastUseTime }) => lastUseTime?.getTime() ?? 0,
+            },
+            { title: "What for", cell: ({ description }) => <span className="clip">{description}</span> },
+            {
+              title: "Actions",
+              isActions: true,
+              cell: (token) => (
+                <Action kind="quiet" label={`Revoke ${token.name}`} onClick={() => setRevoked(token)}>
+                  Revoke
+                </Action>
+              ),
+            },
+          ]}
+        />
+      </section>
       {form === "new" ? (
         <FormDialog
           title="Create token"
@@ -68,51 +130,43 @@ function Tokens() {
           fields={[
             { key: "name", title: "Name", isRequired: true },
             { key: "role", title: "Role", value: "viewer", options: ROLES },
-            { key: "lifetime", title: "Valid for (8h, 30d; empty: the default)" },
-            { key: "networks", title: "Networks (a, b; empty: all)" },
+            { key: "lifetime", title: "Valid for", hint: "8h, 30d; empty: 90 days, and 1 hour for join" },
+            { key: "networks", title: "Networks", hint: "separated by commas; empty: all" },
             { key: "description", title: "What for" },
           ]}
-          submit={async ({ name = "", role = "", lifetime = "", networks = "", description = "" }) => {
-            const seconds = parseLease(lifetime);
-            if (lifetime !== "" && seconds === undefined) throw new Error("write how long as 8h or 30d");
-            const token = {
-              name,
-              role: (ROLES.indexOf(role) + 1) as Role,
-              description,
-              networks: networks
-                .split(",")
-                .map((each) => each.trim())
-                .filter((each) => each !== ""),
-            };
-            const answer = await controller.access.createToken({
-              token,
-              ...(seconds === undefined ? {} : { lifetime: { seconds: BigInt(seconds) } }),
-            });
-            setSecret(answer.secret);
-            load();
-          }}
+          cli={({ name = "", role = "", lifetime = "", networks = "", description = "" }) =>
+            createToken({ name, role, lifetime, networks: listOf(networks), description })
+          }
+          submit={async (values) => setSecret(await make(values))}
         />
       ) : null}
       {secret === "" ? null : (
         <Dialog title="The token's secret" onClose={() => setSecret("")}>
-          <p>It is shown this once. Copy it now.</p>
-          <code className="cli">{secret}</code>
+          <p>It is shown this once: copy it now.</p>
+          <Cli command={secret} title="Secret" />
         </Dialog>
       )}
       {revoked ? (
         <Confirm
           title={`Revoke ${revoked.name}?`}
-          breaks="Whoever uses it loses access at once, open streams included."
+          breaks={
+            <>
+              <p>Whoever uses it loses access at once, open streams and console sessions included.</p>
+              <p>
+                It was {revoked.lastUseTime ? "last used " : "never used"}
+                {revoked.lastUseTime ? <Time at={revoked.lastUseTime} isExact /> : null}
+                {revoked.description === "" ? "." : `, for ${revoked.description}.`}
+              </p>
+            </>
+          }
           verb="Revoke"
+          cli={revokeToken(revoked.name)}
           onConfirm={() =>
-            void attempt(
-              () => controller.access.revokeToken({ name: revoked.name }),
-              `${revoked.name} is revoked.`,
-            ).then(load)
+            attempt(() => controller.access.revokeToken({ name: revoked.name }), `${revoked.name} is revoked.`)
           }
           onClose={() => setRevoked(null)}
         />
       ) : null}
-    </section>
+    </>
   );
 }

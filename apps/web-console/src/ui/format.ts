@@ -34,6 +34,12 @@ export function duration(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
 }
 
+/** To the second, in UTC. */
+export function exactTime(time: Date): string {
+  return `${time.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+}
+
+/** To the millisecond, for what happened within seconds. */
 export function clock(time: Date | undefined): string {
   return time ? time.toISOString().slice(11, 23) : "–";
 }
@@ -48,8 +54,13 @@ export function ports(range: { readonly first: number; readonly count: number } 
   return range.count === 1 ? `${range.first}` : `${range.first}–${range.first + range.count - 1}`;
 }
 
-/** `8080`, `8080-8099` or `8080+20`; undefined if it is none of these. */
+/** `8080`, `8080-8099`, `8080+20`, or `+20` for any block of 20 (`first` 0); undefined if it is none of these. */
 export function parsePorts(text: string): { first: number; count: number } | undefined {
+  const anywhere = /^\s*\+\s*(\d{1,5})\s*$/.exec(text);
+  if (anywhere) {
+    const wanted = Number(anywhere[1]);
+    return wanted >= 1 && wanted <= 65_535 ? { first: 0, count: wanted } : undefined;
+  }
   const match = /^\s*(\d{1,5})(?:\s*([-–+:])\s*(\d{1,5}))?\s*$/.exec(text);
   if (!match) return undefined;
   const first = Number(match[1]);
@@ -63,15 +74,4 @@ export function parseLease(text: string): number | undefined {
   const match = /^\s*(\d{1,9})\s*(s|m|h|d)\s*$/.exec(text);
   if (!match) return undefined;
   return Number(match[1]) * { s: 1, m: 60, h: 3_600, d: 86_400 }[match[2] as "s" | "m" | "h" | "d"];
-}
-
-/** For a POSIX shell. */
-export function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-}
-
-/** One field of a CSV file; what a spreadsheet would take for a formula is made text. */
-export function csvField(value: string): string {
-  const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

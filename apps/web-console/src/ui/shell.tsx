@@ -1,180 +1,173 @@
-/** What surrounds every page: navigation, stream sign, theme, keyboard, command palette. */
+/** What surrounds every page: navigation, the sign of the streams, theme, keyboard, command palette. */
 import { Link, Outlet, useNavigate } from "@tanstack/react-router";
-import { useContext, useEffect, useState } from "react";
-import { logOut, roleName } from "../live/session.js";
-import { useStreamStates } from "../live/streams.js";
+import { useContext, useState } from "react";
+import { roleName } from "../live/roles.js";
+import { logOut } from "../live/session.js";
+import { retryNow, type StreamEntry, useStreamStates } from "../live/streams.js";
+import { Time } from "./clock.js";
+import { Dialog } from "./dialog.js";
 import { IdentityContext } from "./identity.js";
-import { Dialog, Toasts } from "./parts.js";
+import { useKeyboard } from "./keyboard.js";
+import { GROUPS, PAGES } from "./pages.js";
+import { Palette } from "./palette.js";
+import { useTheme } from "./theme.js";
+import { Toasts } from "./toasts.js";
 
-const PAGES = [
-  { path: "/", title: "Overview", key: "o" },
-  { path: "/ports", title: "Port reservations", key: "p" },
-  { path: "/connections", title: "Live connections", key: "c" },
-  { path: "/map", title: "Map", key: "m" },
-  { path: "/nodes", title: "Nodes", key: "n" },
-  { path: "/networks", title: "Networks", key: "w" },
-  { path: "/endpoints", title: "Endpoints", key: "e" },
-  { path: "/policies", title: "Policies", key: "l" },
-  { path: "/audit", title: "Audit log", key: "a" },
-  { path: "/tokens", title: "Tokens", key: "t" },
-] as const;
-const THEME_KEY = "slimfast-theme";
-const CHORD_MS = 1_200;
-
-function StreamSign() {
-  const states = useStreamStates();
-  const lost = states.find(({ state }) => state === "lost");
-  const behind = states.find(({ state }) => state === "behind");
-  const isConnecting = states.some(({ state }) => state === "connecting");
-  const [text, style] = lost
-    ? [`● lost: ${lost.name}, trying again`, "bad"]
-    : behind
-      ? [`● behind: ${behind.name}`, "warn"]
-      : isConnecting
-        ? ["● connecting", "dim"]
-        : ["● live", "ok"];
+function StreamSign({ states }: { readonly states: readonly StreamEntry[] }) {
+  const has = (wanted: string): boolean => states.some(({ state }) => state === wanted);
+  const [text, style] = has("lost")
+    ? ["lost", "bad"]
+    : has("behind")
+      ? ["behind", "warn"]
+      : has("connecting")
+        ? ["connecting", "dim"]
+        : ["live", "ok"];
   return (
-    <span className={style} role="status" data-testid="stream-state" title={lost?.reason}>
+    <span
+      className={`sign ${style}`}
+      role="status"
+      data-testid="stream-state"
+      title={states.map(({ name, state }) => `${name}: ${state}`).join("\n")}
+    >
+      <span className="dot" aria-hidden="true" />
       {text}
     </span>
   );
 }
 
-function useTheme(): [string, () => void] {
-  const [theme, setTheme] = useState(
-    () => localStorage.getItem(THEME_KEY) ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"),
+/** What is shown may be old: says so, why, and since when. */
+function StreamBanner({ states }: { readonly states: readonly StreamEntry[] }) {
+  const lost = states.find(({ state }) => state === "lost");
+  const behind = states.find(({ state }) => state === "behind");
+  if (lost) {
+    return (
+      <div className="banner bad" role="alert">
+        <span className="grow">
+          <strong>The stream of {lost.name} is lost</strong> (<Time at={lost.since} />
+          ): {lost.reason}. What you see may be old; it is tried again.
+        </span>
+        <button type="button" onClick={retryNow}>
+          Try now
+        </button>
+      </div>
+    );
+  }
+  if (!behind) return null;
+  return (
+    <div className="banner warn" role="status">
+      <strong>Behind:</strong> {behind.reason}. Narrow what is watched if this goes on.
+    </div>
   );
-  useEffect(() => {
-    document.documentElement.dataset.theme = theme;
-  }, [theme]);
-  const toggle = (): void => {
-    const next = theme === "dark" ? "light" : "dark";
-    localStorage.setItem(THEME_KEY, next);
-    setTheme(next);
-  };
-  return [theme, toggle];
 }
 
-function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest("input, textarea, select, dialog") !== null;
+function Icon({ path }: { readonly path: string }) {
+  return (
+    <svg className="icon" viewBox="0 0 16 16" aria-hidden="true">
+      <path d={path} />
+    </svg>
+  );
 }
 
 export function Shell() {
   const identity = useContext(IdentityContext);
   const navigate = useNavigate();
+  const states = useStreamStates();
   const [theme, toggleTheme] = useTheme();
   const [open, setOpen] = useState<"help" | "palette" | null>(null);
-  useEffect(() => {
-    let chordUntil = 0;
-    const onKey = (event: KeyboardEvent): void => {
-      if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
-        event.preventDefault();
-        setOpen("palette");
-        return;
-      }
-      if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-      const target = PAGES.find(({ key }) => key === event.key);
-      if (Date.now() < chordUntil && target) void navigate({ to: target.path });
-      chordUntil = event.key === "g" ? Date.now() + CHORD_MS : 0;
-      if (event.key === "?") setOpen("help");
-      if (event.key === "/") {
-        event.preventDefault();
-        document.querySelector<HTMLInputElement>("input[data-filter]")?.focus();
-      }
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, [navigate]);
+  useKeyboard({
+    goTo: (path) => void navigate({ to: path }),
+    showHelp: () => setOpen("help"),
+    showPalette: () => setOpen("palette"),
+  });
   return (
     <div className="app">
       <header className="top">
         <a className="skip" href="#content">
           Skip to the content
         </a>
-        <strong>SlimFast</strong>
-        <StreamSign />
-        <span className="grow" />
-        <button type="button" onClick={() => setOpen("palette")}>
-          Commands <kbd className="hide-narrow">Ctrl K</kbd>
-        </button>
-        <button type="button" onClick={toggleTheme}>
-          {theme === "dark" ? "Light" : "Dark"}
-        </button>
-        <span className="dim hide-narrow">
-          {identity?.actor} ({roleName(identity?.role ?? 0)})
+        <span className="brand">
+          <svg className="logo" viewBox="0 0 24 24" aria-hidden="true">
+            <path d="M3 7h12l-4-4M21 17H9l4 4M8 12h8" />
+          </svg>
+          SlimFast
         </span>
-        <button type="button" onClick={() => void logOut()}>
+        <StreamSign states={states} />
+        <span className="grow" />
+        <button type="button" className="quiet" aria-label="Commands" onClick={() => setOpen("palette")}>
+          <span className="hide-narrow">Search and commands </span>
+          <kbd>Ctrl K</kbd>
+        </button>
+        <button type="button" className="quiet hide-narrow" aria-label="Keyboard" onClick={() => setOpen("help")}>
+          <kbd>?</kbd>
+        </button>
+        <button
+          type="button"
+          className="quiet"
+          aria-label={theme === "dark" ? "Light theme" : "Dark theme"}
+          onClick={toggleTheme}
+        >
+          {theme === "dark" ? "☀" : "☾"}
+        </button>
+        <span
+          className="who hide-narrow"
+          title={identity?.networks.length ? `networks: ${identity.networks.join(", ")}` : undefined}
+        >
+          {identity?.actor.replace(/^token\//, "")} <span className="badge">{roleName(identity?.role ?? 0)}</span>
+        </span>
+        <button type="button" className="quiet" onClick={() => void logOut()}>
           Log out
         </button>
       </header>
       <nav className="main" aria-label="Pages">
-        <ul>
-          {PAGES.map(({ path, title }) => (
-            <li key={path}>
-              <Link to={path} activeOptions={{ exact: path === "/", includeSearch: false }}>
-                {title}
-              </Link>
-            </li>
-          ))}
-        </ul>
+        {GROUPS.map(({ title, pages }) => (
+          <div key={title} className="nav-group">
+            <div className="nav-title">{title}</div>
+            <ul>
+              {pages.map(({ path, title: name, icon }) => (
+                <li key={path}>
+                  <Link to={path} activeOptions={{ exact: path === "/", includeSearch: false }}>
+                    <Icon path={icon} />
+                    {name}
+                  </Link>
+                </li>
+              ))}
+            </ul>
+          </div>
+        ))}
       </nav>
       <main id="content" tabIndex={-1}>
+        <StreamBanner states={states} />
         <Outlet />
       </main>
       <Toasts />
-      {open === "help" ? (
-        <Dialog title="Keyboard" onClose={() => setOpen(null)}>
-          <dl className="facts">
-            <dt>/</dt>
-            <dd>filter of this page</dd>
-            <dt>Ctrl K</dt>
-            <dd>command palette</dd>
-            <dt>?</dt>
-            <dd>this list</dd>
-            {PAGES.map(({ key, title }) => [<dt key={key}>g {key}</dt>, <dd key={title}>{title}</dd>])}
-          </dl>
-        </Dialog>
-      ) : null}
+      {open === "help" ? <KeyboardHelp onClose={() => setOpen(null)} /> : null}
       {open === "palette" ? <Palette onClose={() => setOpen(null)} toggleTheme={toggleTheme} /> : null}
     </div>
   );
 }
 
-function Palette({ onClose, toggleTheme }: { readonly onClose: () => void; readonly toggleTheme: () => void }) {
-  const navigate = useNavigate();
-  const [text, setText] = useState("");
-  const commands = [
-    ...PAGES.map(({ path, title }) => ({ title: `Go to ${title}`, run: () => void navigate({ to: path }) })),
-    { title: "Reserve ports", run: () => void navigate({ to: "/ports", search: { form: "new" } as never }) },
-    { title: "Switch between dark and light", run: toggleTheme },
-    { title: "Log out", run: () => void logOut() },
+function KeyboardHelp({ onClose }: { readonly onClose: () => void }) {
+  const keys: readonly [string, string][] = [
+    ["/", "filter of this page"],
+    ["Ctrl K", "search and commands"],
+    ["?", "this list"],
+    ["Esc", "leaves a filter, closes a dialog"],
+    ...PAGES.map(({ key, title }): [string, string] => [`g ${key}`, title]),
   ];
-  const found = commands.filter(({ title }) => title.toLowerCase().includes(text.toLowerCase()));
-  const run = (command: (typeof commands)[number] | undefined): void => {
-    if (!command) return;
-    onClose();
-    command.run();
-  };
   return (
-    <Dialog title="Commands" onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          run(found[0]);
-        }}
-      >
-        <label className="field">
-          <span>What to do (Enter takes the first)</span>
-          <input value={text} onChange={(event) => setText(event.target.value)} />
-        </label>
-      </form>
-      <div className="row">
-        {found.map((command) => (
-          <button key={command.title} type="button" onClick={() => run(command)}>
-            {command.title}
-          </button>
+    <Dialog title="Keyboard" onClose={onClose}>
+      <dl className="facts">
+        {keys.map(([key, meaning]) => (
+          <div key={key}>
+            <dt>
+              {key.split(" ").map((each) => (
+                <kbd key={each}>{each}</kbd>
+              ))}
+            </dt>
+            <dd>{meaning}</dd>
+          </div>
         ))}
-      </div>
+      </dl>
     </Dialog>
   );
 }

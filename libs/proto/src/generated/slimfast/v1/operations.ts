@@ -157,6 +157,8 @@ export interface ListConnectionRecordsResponse {
 export interface TailConnectionsRequest {
   filter: string;
   localOnly: boolean;
+  /** Whether new values of live connections (bytes, RTT) are wanted, too. */
+  includeUpdates: boolean;
 }
 
 export interface TailConnectionsResponse {
@@ -168,6 +170,11 @@ export interface TailConnectionsResponse {
    * events; "" stands for all): who keeps a list of live connections lists these again.
    */
   relearnedNodes: string[];
+  /**
+   * Live connections as they are now, where that has changed; only the last values of each, and only as many as fit beside
+   * the events.
+   */
+  updates: ConnectionRecord[];
 }
 
 export interface CutConnectionRequest {
@@ -1493,7 +1500,7 @@ export const ListConnectionRecordsResponse: MessageFns<ListConnectionRecordsResp
 };
 
 function createBaseTailConnectionsRequest(): TailConnectionsRequest {
-  return { filter: "", localOnly: false };
+  return { filter: "", localOnly: false, includeUpdates: false };
 }
 
 export const TailConnectionsRequest: MessageFns<TailConnectionsRequest> = {
@@ -1503,6 +1510,9 @@ export const TailConnectionsRequest: MessageFns<TailConnectionsRequest> = {
     }
     if (message.localOnly !== false) {
       writer.uint32(16).bool(message.localOnly);
+    }
+    if (message.includeUpdates !== false) {
+      writer.uint32(24).bool(message.includeUpdates);
     }
     return writer;
   },
@@ -1536,6 +1546,14 @@ export const TailConnectionsRequest: MessageFns<TailConnectionsRequest> = {
             message.localOnly = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.includeUpdates = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1556,6 +1574,11 @@ export const TailConnectionsRequest: MessageFns<TailConnectionsRequest> = {
         : isSet(object.local_only)
         ? globalThis.Boolean(object.local_only)
         : false,
+      includeUpdates: isSet(object.includeUpdates)
+        ? globalThis.Boolean(object.includeUpdates)
+        : isSet(object.include_updates)
+        ? globalThis.Boolean(object.include_updates)
+        : false,
     };
   },
 
@@ -1567,6 +1590,9 @@ export const TailConnectionsRequest: MessageFns<TailConnectionsRequest> = {
     if (message.localOnly !== false) {
       obj.localOnly = message.localOnly;
     }
+    if (message.includeUpdates !== false) {
+      obj.includeUpdates = message.includeUpdates;
+    }
     return obj;
   },
 
@@ -1577,12 +1603,13 @@ export const TailConnectionsRequest: MessageFns<TailConnectionsRequest> = {
     const message = createBaseTailConnectionsRequest();
     message.filter = object.filter ?? "";
     message.localOnly = object.localOnly ?? false;
+    message.includeUpdates = object.includeUpdates ?? false;
     return message;
   },
 };
 
 function createBaseTailConnectionsResponse(): TailConnectionsResponse {
-  return { events: [], dropped: 0n, relearnedNodes: [] };
+  return { events: [], dropped: 0n, relearnedNodes: [], updates: [] };
 }
 
 export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
@@ -1598,6 +1625,9 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
     }
     for (const v of message.relearnedNodes) {
       writer.uint32(26).string(v!);
+    }
+    for (const v of message.updates) {
+      ConnectionRecord.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1639,6 +1669,14 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
             message.relearnedNodes.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.updates.push(ConnectionRecord.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1662,6 +1700,9 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
         : globalThis.Array.isArray(object?.relearned_nodes)
         ? object.relearned_nodes.map((e: any) => globalThis.String(e))
         : [],
+      updates: globalThis.Array.isArray(object?.updates)
+        ? object.updates.map((e: any) => ConnectionRecord.fromJSON(e))
+        : [],
     };
   },
 
@@ -1676,6 +1717,9 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
     if (message.relearnedNodes?.length) {
       obj.relearnedNodes = message.relearnedNodes;
     }
+    if (message.updates?.length) {
+      obj.updates = message.updates.map((e) => ConnectionRecord.toJSON(e));
+    }
     return obj;
   },
 
@@ -1687,6 +1731,7 @@ export const TailConnectionsResponse: MessageFns<TailConnectionsResponse> = {
     message.events = object.events?.map((e) => ConnectionRecord.fromPartial(e)) || [];
     message.dropped = (object.dropped !== undefined && object.dropped !== null) ? BigInt(object.dropped) : 0n;
     message.relearnedNodes = object.relearnedNodes?.map((e) => e) || [];
+    message.updates = object.updates?.map((e) => ConnectionRecord.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2592,7 +2637,10 @@ export const OperationsServiceDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
-    /** Events from now on, in batches of at most 1000, about 10 batches in a second. */
+    /**
+     * Events from now on, in batches of at most 1000, about 10 batches in a second; an empty one at least every 10 s, so that a
+     * tail that is silent for 30 s is broken.
+     */
     tailConnections: {
       name: "TailConnections",
       requestType: TailConnectionsRequest as typeof TailConnectionsRequest,
@@ -2645,7 +2693,10 @@ export interface OperationsServiceImplementation<CallContextExt = {}> {
     request: ListConnectionRecordsRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListConnectionRecordsResponse>>;
-  /** Events from now on, in batches of at most 1000, about 10 batches in a second. */
+  /**
+   * Events from now on, in batches of at most 1000, about 10 batches in a second; an empty one at least every 10 s, so that a
+   * tail that is silent for 30 s is broken.
+   */
   tailConnections(
     request: TailConnectionsRequest,
     context: CallContext & CallContextExt,
@@ -2678,7 +2729,10 @@ export interface OperationsServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<ListConnectionRecordsRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListConnectionRecordsResponse>;
-  /** Events from now on, in batches of at most 1000, about 10 batches in a second. */
+  /**
+   * Events from now on, in batches of at most 1000, about 10 batches in a second; an empty one at least every 10 s, so that a
+   * tail that is silent for 30 s is broken.
+   */
   tailConnections(
     request: DeepPartial<TailConnectionsRequest>,
     options?: CallOptions & CallOptionsExt,

@@ -1,7 +1,6 @@
-// @vitest-environment jsdom
 import { ResourceChange, ResourceKind } from "@slimfast/proto";
 import { expect, test } from "vitest";
-import { ResourceTable } from "./resources.js";
+import { ResourceTable } from "./resource-table.js";
 
 function node(name: string): ResourceChange {
   return ResourceChange.fromPartial({

@@ -1,0 +1,186 @@
+/** Live connections, as nginx and curl make them: seen, filtered, opened, cut, exported, held; and the map of them. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Page } from "@playwright/test";
+import { describe, expect, it } from "vitest";
+import type { Site } from "../site.js";
+
+/** More than socket buffers take at once, so that a limited download lasts as long as a test lets it. */
+const LARGE_BYTES = 32 * 1_024 * 1_024;
+
+export function connectionsTests(site: () => Site): void {
+  const rows = (page: Page) => page.getByRole("region", { name: "Connections" }).getByRole("button");
+  const urlOf = (path = "") => `http://${site().web.address}/${path}`;
+  const seen = (page: Page) => page.getByTestId("stream-state").getByText("live").waitFor();
+  const search = (page: Page, key: string): string | null => new URL(page.url()).searchParams.get(key);
+
+  describe("live connections", () => {
+    it("appear as curl makes them, refused ones too, and are filtered and grouped; the view is in the URL", async () => {
+      const page = await site().pageOf("viewer", "connections");
+      await seen(page);
+      await site().curl("buyer", ...Array<string>(5).fill(urlOf()), "-H", "Connection: close");
+      await rows(page).filter({ hasText: "buyer" }).filter({ hasText: "closed" }).first().waitFor();
+      await site().curl("buyer", `http://${site().web.address}:81/`);
+      await rows(page).filter({ hasText: "buyer" }).filter({ hasText: "refused" }).first().waitFor();
+
+      await page.getByLabel("endpoint").fill("buyer");
+      await page.getByLabel("State").selectOption("refused");
+      // As the client's node and the server's tell it.
+      await expect.poll(() => rows(page).count()).toBe(2);
+      expect([search(page, "endpoint"), search(page, "state")]).toEqual(["buyer", "refused"]);
+      // It comes back after a reload, and so does what the page knew.
+      await page.reload();
+      await rows(page).filter({ hasText: "refused" }).nth(1).waitFor();
+      expect(await rows(page).count()).toBe(2);
+      expect(await page.getByLabel("endpoint").inputValue()).toBe("buyer");
+      await rows(page).first().click();
+      await page
+        .getByRole("dialog")
+        .getByText(/ECONNREFUSED: nobody listens there/)
+        .waitFor();
+      await page.keyboard.press("Escape");
+
+      await page.getByRole("button", { name: "Clear" }).click();
+      await page.getByLabel("port", { exact: true }).fill("80");
+      await page.getByRole("button", { name: "Group" }).click();
+      const group = page.getByRole("row").filter({ hasText: "buyer" }).filter({ hasText: "web" });
+      await group.waitFor();
+      // Both ends of five connections.
+      await expect.poll(() => group.getByRole("cell").nth(5).textContent()).toBe("10");
+      expect(search(page, "view")).toBe("grouped");
+    });
+
+    it("show their life, and one that is cut fails for curl", async () => {
+      writeFileSync(join(site().directory, "large"), Buffer.alloc(LARGE_BYTES));
+      const page = await site().pageOf("operator", "connections?state=live&endpoint=loader");
+      await seen(page);
+      const download = site().curl("loader", "-o", "/dev/null", urlOf("slow"));
+      const row = rows(page).filter({ hasText: "→" });
+      await row.click();
+      const drawer = page.getByRole("dialog", { name: "loader → web" });
+      await drawer
+        .getByText(/connect\(2\) to [\d.]+:80 was led to front port 70\d\d of .*node-2, where web is/)
+        .waitFor();
+      await drawer.getByRole("link", { name: /^7000–7015 of .*node-2, for node\// }).waitFor();
+      await drawer.getByText("allowed by the default of default").waitFor();
+      const levels = drawer.getByRole("table").getByRole("row");
+      expect(await levels.nth(1).textContent()).toContain(site().web.address);
+      expect(await levels.nth(2).textContent()).toMatch(/:70\d\d$/);
+      await drawer.getByText(/^established, \d+ µs after the SYN$/).waitFor();
+      // By the stream, while somebody looks.
+      await drawer
+        .locator(".meter")
+        .filter({ hasText: "Received" })
+        .getByText(/KiB|MiB/)
+        .waitFor();
+      // From the other node the same connection is one that was accepted.
+      await drawer.getByRole("button", { name: /node-2 sees it$/ }).click();
+      await page
+        .getByRole("dialog")
+        .getByText(/^SYN: arrived at front port 70\d\d/)
+        .waitFor();
+      // Back is one step.
+      await page.goBack();
+      await drawer.getByText(/was led to front port/).waitFor();
+
+      await drawer.getByRole("button", { name: "Cut", exact: true }).click();
+      const confirm = page.getByRole("dialog", { name: "Cut this connection?" });
+      await confirm.getByText(/Both ends, loader on .*node-1 and web on .*node-2, see a reset/).waitFor();
+      expect(await confirm.getByTestId("cli").textContent()).toMatch(/^slimfast connection cut \S+node-1\/\d+$/);
+      await confirm.getByRole("button", { name: "Cut it" }).click();
+      const { exitCode, stderr } = await download;
+      // CURLE_RECV_ERROR
+      expect(exitCode, stderr).toBe(56);
+      await drawer.getByText("closed", { exact: true }).first().waitFor();
+      expect(await drawer.getByRole("button", { name: "Cut", exact: true }).getAttribute("title")).toBe("it has ended");
+    });
+
+    it("are held while somebody has paused, and counted meanwhile", async () => {
+      const page = await site().pageOf("viewer", "connections?endpoint=pausing");
+      await seen(page);
+      await page.getByRole("button", { name: "Pause" }).click();
+      await site().curl("pausing", urlOf());
+      await page.getByText(/^paused, [1-9]\d* new$/).waitFor();
+      expect(await rows(page).count()).toBe(0);
+      await page.getByRole("button", { name: "Resume" }).click();
+      await rows(page).first().waitFor();
+    });
+
+    it("are exported as they are filtered: CSV and NDJSON", async () => {
+      await site().curl("exported", urlOf());
+      const page = await site().pageOf("viewer", "connections?endpoint=exported&state=closed");
+      // As the client's node and the server's see it.
+      await expect.poll(() => rows(page).count()).toBe(2);
+      const save = async (name: string): Promise<string> => {
+        const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name }).click()]);
+        return readFileSync(await file.path(), "utf8");
+      };
+      const [header = "", ...lines] = (await save("Export as CSV")).trim().split("\r\n");
+      const column = (name: string) => lines.map((line) => line.split(",")[header.split(",").indexOf(name)]);
+      expect(column("endpoint").sort()).toEqual(["exported", "web"]);
+      expect(column("port")).toEqual(["80", "80"]);
+      const records = (await save("Export as NDJSON"))
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line));
+      expect(records.map(({ connection }) => connection.endpoint).sort()).toEqual(["exported", "web"]);
+      expect(records.map(({ kind }) => kind)).toEqual(Array(2).fill("CONNECTION_EVENT_KIND_CLOSED"));
+    });
+
+    it("are drawn as a map, with the same filter", async () => {
+      const walk = `while :; do curl -s -o /dev/null ${urlOf()}; sleep 0.3; done`;
+      const walker = await site().cluster.start({ node: "node-1", name: "walker" }, ["sh", "-c", walk]);
+      try {
+        const page = await site().pageOf("viewer", "map");
+        const map = page.getByRole("region", { name: "Map of the traffic" });
+        await map.getByText("default/walker").waitFor();
+        await map.getByText("default/web").waitFor();
+        const edge = page.getByRole("row").filter({ hasText: "default/walker" });
+        await edge.getByRole("cell", { name: /^[1-9]\d*(\.\d)?\/s$/ }).waitFor();
+        await page.getByLabel("endpoint").fill("nobody-of-that-name");
+        await page.getByText("Nobody talks to anybody that fits this filter").waitFor();
+        expect(search(page, "endpoint")).toBe("nobody-of-that-name");
+        await page.getByRole("button", { name: "Clear" }).click();
+        await page.getByLabel("Group by").selectOption("node");
+        await page
+          .getByRole("row")
+          .filter({ hasText: /node-1.*node-2/ })
+          .waitFor();
+        await page.getByRole("link", { name: "As a list" }).click();
+        await page.getByRole("heading", { name: "Live connections" }).waitFor();
+      } finally {
+        await walker.stop();
+      }
+    });
+  });
+
+  describe("the overview", () => {
+    it("tells nodes, rates, setup times, front ports, and what happened lately", async () => {
+      const page = await site().pageOf("viewer");
+      await page.getByRole("link", { name: /^Nodes connected 2 of 2$/ }).waitFor();
+      await page.getByText("endpoint web was attached on").waitFor();
+      const setup = page.getByRole("region", { name: "Setup times" });
+      await expect
+        .poll(
+          async () => {
+            await site().curl("glance", urlOf());
+            return setup.count();
+          },
+          { timeout: 30_000 },
+        )
+        .toBe(1);
+      await setup
+        .getByRole("cell", { name: /µs$|ms$/ })
+        .first()
+        .waitFor();
+      await site().curl("glance", `http://${site().web.address}:82/`);
+      await page.getByRole("link", { name: /glance → web:82 got ECONNREFUSED/ }).click();
+      await page.getByRole("dialog", { name: "glance → web" }).waitFor();
+      await page.goto(site().url);
+      await page
+        .getByRole("img", { name: /live inbound connections over 16 front ports/ })
+        .first()
+        .waitFor();
+    });
+  });
+}

@@ -1,0 +1,149 @@
+/** Policies, networks, endpoints and nodes: created, tried, changed, deleted. */
+import type { Page } from "@playwright/test";
+import { describe, expect, it } from "vitest";
+import type { Site } from "../site.js";
+import { runShown } from "./shown-command.js";
+
+export function resourcesTests(site: () => Site): void {
+  const dialogOf = (page: Page) => page.getByRole("dialog");
+  const rowOf = (page: Page, name: string) => page.getByRole("row").filter({ hasText: name });
+  const shown = async (page: Page): Promise<string> => (await dialogOf(page).getByTestId("cli").textContent()) ?? "";
+
+  describe("policies", () => {
+    it("are tried against what was seen, applied, hold for curl, and are deleted after saying what that allows", async () => {
+      const url = `http://${site().web.address}/`;
+      expect((await site().curl("guest", url)).exitCode).toBe(0);
+      const page = await site().pageOf("operator", "policies");
+      await page.getByRole("button", { name: "Create policy" }).click();
+      await dialogOf(page).getByLabel("Name").fill("no-guests");
+      await dialogOf(page).getByLabel("Such connections are").selectOption("deny");
+      await dialogOf(page).getByLabel("From").fill("@guest");
+      await dialogOf(page).getByLabel("To", { exact: true }).fill("@web");
+      await dialogOf(page).getByLabel("Ports").fill("80");
+      expect(await shown(page)).toBe(
+        "slimfast policy create no-guests --network default --action deny --from @guest --to @web --port 80",
+      );
+      // The endpoint of that name has to be there for the trial to know it.
+      const visit = site().curl("guest", "--limit-rate", "1k", `${url}slow`);
+      const trial = dialogOf(page).getByRole("status", { name: "Trial" });
+      await expect
+        .poll(
+          async () => {
+            await dialogOf(page).getByRole("button", { name: "Try against the last connections" }).click();
+            await trial.waitFor();
+            return trial.textContent();
+          },
+          { timeout: 30_000 },
+        )
+        .toMatch(/[1-9]\d* would be denied/);
+      await trial.getByText("guest", { exact: false }).first().waitFor();
+      // Nothing has happened to it so far.
+      await dialogOf(page).getByRole("button", { name: "Apply" }).click();
+      await rowOf(page, "no-guests").waitFor();
+      // Established connections that are not allowed any more are cut.
+      expect((await visit).exitCode).toBe(56);
+      // CURLE_COULDNT_CONNECT
+      expect((await site().curl("guest", url)).exitCode).toBe(7);
+      await page.goto(`${site().url}connections?verdict=denied&endpoint=guest`);
+      await page.getByRole("region", { name: "Connections" }).getByText("denied").first().waitFor();
+
+      await page.goto(`${site().url}policies`);
+      await rowOf(page, "no-guests").getByRole("button", { name: "Delete" }).click();
+      await dialogOf(page)
+        .getByText(/Of \d+ connections/)
+        .waitFor();
+      await dialogOf(page).getByRole("button", { name: "Delete" }).click();
+      await rowOf(page, "no-guests").waitFor({ state: "detached" });
+      expect((await site().curl("guest", url)).exitCode).toBe(0);
+    });
+
+    it("are edited, and what is wrong with one is said where it is written", async () => {
+      const page = await site().pageOf("operator", "policies");
+      await runShown(site().cluster, "slimfast policy create edited --network default --action allow --port 443");
+      await rowOf(page, "edited").getByRole("button", { name: /^Edit/ }).click();
+      await dialogOf(page).getByLabel("From").fill("not a selector");
+      await dialogOf(page)
+        .getByText(/not a selector: write all, key=value/)
+        .waitFor();
+      await dialogOf(page).getByLabel("From").fill("app=front; @web");
+      await runShown(site().cluster, await shown(page));
+      await rowOf(page, "edited").getByText("app=front; @web").waitFor();
+      await site().cluster.cli.json("policy", "delete", "edited");
+    });
+  });
+
+  describe("networks, endpoints, nodes", () => {
+    it("a network is created by the command that is shown, edited, and deleted", async () => {
+      const page = await site().pageOf("operator", "networks?form=new");
+      await dialogOf(page).getByLabel("Name").fill("blue");
+      await dialogOf(page).getByLabel("IPv4 prefix").fill("10.77.0.0/16");
+      await dialogOf(page).getByLabel("Labels").fill("team=a");
+      await dialogOf(page).getByLabel("Ranges outside").fill("192.0.2.0/24");
+      await runShown(site().cluster, await shown(page));
+      await dialogOf(page).getByRole("button", { name: "Cancel" }).click();
+      const row = rowOf(page, "blue");
+      await row.getByText("10.77.0.0/16").waitFor();
+
+      await row.getByRole("button", { name: "Edit" }).click();
+      await dialogOf(page).getByLabel("A connection that no policy allows").selectOption("denied");
+      await dialogOf(page).getByLabel("Description").fill("with <b>care</b>");
+      expect(await shown(page)).toBe("slimfast network update blue --description 'with <b>care</b>' --default-deny");
+      await dialogOf(page).getByRole("button", { name: "Save" }).click();
+      await row.getByText("denied").waitFor();
+      await row.getByText("with <b>care</b>").waitFor();
+
+      await runShown(site().cluster, "slimfast policy create inside --network blue --action allow");
+      await row.getByRole("button", { name: "Delete" }).click();
+      await dialogOf(page).getByText("Its policies are deleted with it").waitFor();
+      await dialogOf(page).getByText("inside").waitFor();
+      await dialogOf(page).getByRole("button", { name: "Delete" }).click();
+      await row.waitFor({ state: "detached" });
+      // One with endpoints cannot be deleted, and says why.
+      const refused = rowOf(page, "default").getByRole("button", { name: "Delete" });
+      expect(await refused.getAttribute("title")).toMatch(/^it has \d+ endpoints: end them first$/);
+    });
+
+    it("an endpoint's labels are changed, and a new one is started by the command that is written", async () => {
+      const page = await site().pageOf("operator", "endpoints");
+      await rowOf(page, "web").getByRole("button", { name: "Labels" }).click();
+      await dialogOf(page).getByLabel("Labels").fill("app=web, tier=front");
+      await runShown(site().cluster, await shown(page));
+      await rowOf(page, "web").getByText("app=web, tier=front").waitFor();
+      await page.getByRole("button", { name: "Cancel" }).click();
+
+      await page.getByRole("button", { name: "New endpoint" }).click();
+      await dialogOf(page).getByLabel("Name").fill("fresh");
+      await dialogOf(page).getByLabel("Command").fill("true");
+      await runShown(site().cluster, await shown(page));
+    });
+
+    it("a node is drained, takes nothing new, and is used again", async () => {
+      const page = await site().pageOf("operator", "nodes");
+      const row = rowOf(page, "node-2");
+      await row.getByRole("button", { name: /^Drain/ }).click();
+      await dialogOf(page)
+        .getByText(/Nothing new starts on it.* that it has go on/)
+        .waitFor();
+      expect(await shown(page)).toMatch(/^slimfast node drain \S+node-2$/);
+      await dialogOf(page).getByRole("button", { name: "Drain" }).click();
+      await row.getByText("draining").waitFor();
+      const refused = await site().cluster.run({ node: "node-2" }, ["true"]);
+      expect(refused.stderr).toContain("drain");
+      await row.getByRole("button", { name: /again$/ }).click();
+      await dialogOf(page).getByRole("button", { name: "Use again" }).click();
+      await row.getByText("active").waitFor();
+      expect(await row.getByRole("button", { name: /^Forget/ }).getAttribute("title")).toContain(
+        "its agent is connected",
+      );
+      // Without TLS nobody can join, which is said, and no token is left behind.
+      const admin = await site().pageOf("admin", "nodes?form=new");
+      await dialogOf(admin).getByLabel("Name").fill("node-9");
+      await dialogOf(admin).getByLabel("Underlay address").fill("192.0.2.9");
+      expect(await shown(admin)).toBe("slimfast node join-command node-9 --underlay 192.0.2.9");
+      await dialogOf(admin).getByRole("button", { name: "Make a join token" }).click();
+      await dialogOf(admin)
+        .getByText(/No controller of this cluster listens for agents over TLS/)
+        .waitFor();
+    });
+  });
+}
