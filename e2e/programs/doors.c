@@ -51,7 +51,16 @@ static void knock_tcp(const char *door) {
     close(fd);
 }
 
-/* A seccomp listener or a dispenser's other end is a descriptor of some process. Its own do not count. */
+static bool is_own(int pid) {
+    char path[64], theirs[64] = "", ours[64] = "";
+
+    snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+    return readlink(path, theirs, sizeof(theirs) - 1) > 0 &&
+           readlink("/proc/self/ns/net", ours, sizeof(ours) - 1) > 0 && !strcmp(theirs, ours);
+}
+
+/* A seccomp listener or a dispenser's other end is a descriptor of some process. Those of its own container do not
+ * count. */
 static void reach_for_descriptors(void) {
     DIR *processes = opendir("/proc");
     struct dirent *entry;
@@ -61,7 +70,7 @@ static void reach_for_descriptors(void) {
     while (processes && (entry = readdir(processes))) {
         int pid = atoi(entry->d_name), process;
 
-        if (pid <= 0 || pid == getpid() || pid == getppid())
+        if (pid <= 0 || is_own(pid))
             continue;
         process = syscall(SYS_pidfd_open, pid, 0);
         for (int fd = 0; process >= 0 && fd < MOST_DESCRIPTORS; fd++) {

@@ -82,6 +82,6 @@ describe("the node's own", () => {
   });
 
   it("row 16: stolen credentials have their own rights only", async () => {
-    expectBlocked(await stolenCredentials(stage), 30);
+    expectBlocked(await stolenCredentials(stage), 29);
   });
 });

@@ -17,6 +17,8 @@ interface Knock {
 }
 
 const FIRST_PORT = 9_100;
+/** Its connections stay in TIME_WAIT for a while, and the ports with them. */
+const CONTROL_PORT = 9_200;
 const SHARED_PORT = 9_300;
 const COMBINATIONS = 9;
 const ASKED = 40;
@@ -91,7 +93,7 @@ async function withListeners<T>(
   hows: readonly string[],
   use: (said: Listening[]) => Promise<T>,
 ): Promise<T> {
-  const [program = "", ...args] = hostile("listen", "inner", hows.join(), WAYS, FIRST_PORT);
+  const [program = "", ...args] = hostile("listen", "inner", hows.join(), WAYS, CONTROL_PORT);
   const child = spawn("nsenter", [`--net=/run/netns/${netns}`, program, ...args], {
     stdio: ["pipe", "pipe", "inherit"],
   });
