@@ -171,6 +171,7 @@ export function frameTests(site: () => Site): void {
     });
 
     it("nor has a form, a drawer, the palette, the list of keys, or the login", async () => {
+      await site().curl("reader", `http://${site().web.address}/`);
       const page = await site().pageOf("operator", "ports?form=new");
       await page.getByRole("dialog").getByLabel("Ports", { exact: true }).fill("7000");
       await page.getByRole("dialog").getByRole("alert").waitFor();
