@@ -13,6 +13,7 @@
 #include "limits.bpf.h"
 #include "plain.bpf.h"
 #include "policy.bpf.h"
+#include "tuples.bpf.h"
 
 /* An IPv4 destination: what was asked for, then what the kernel is to use. */
 struct target {
@@ -96,7 +97,7 @@ static __always_inline bool is_admitted(struct sf_socket *record) {
     return false;
 }
 
-static __always_inline int connect_common(struct sf_socket *record, struct target *target) {
+static __always_inline int route(struct sf_socket *record, struct target *target) {
     struct sf_address_key key = {.vni = record->owner.vni, .address = target->address};
     const struct sf_network *network;
     const struct sf_peer *peer;
@@ -211,9 +212,22 @@ static __always_inline int connect_address6(struct bpf_sock_addr *ctx, struct sf
     /* What is translated for plain peers (plain.bpf.h) is IPv4. */
     if (!peer->ports.front_count)
         return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
+    if (record->flags & SF_BOUND && is_tuple_taken(record))
+        return refuse_connect(record, EADDRNOTAVAIL, SF_COUNTER_connects_taken);
     write_v4_mapped(ctx, peer->node);
     ctx->user_port = bpf_htons(peer->ports.front_first + bpf_get_prandom_u32() % peer->ports.front_count);
     count(SF_COUNTER_connects_overlay);
+    return 1;
+}
+
+static __always_inline int connect_common(struct sf_socket *record, struct target *target) {
+    if (!route(record, target))
+        return 0;
+    /* A loopback address leads nowhere else: net/ipv4/route.c, __mkroute_output. */
+    if (is_bound_to_loopback(record) && (record->flags & SF_OUTSIDE || record->peer_id != record->owner.id))
+        return refuse_connect(record, EINVAL, SF_COUNTER_connects_no_address);
+    if ((record->flags & (SF_BOUND | SF_SELF)) == SF_BOUND && is_tuple_taken(record))
+        return refuse_connect(record, EADDRNOTAVAIL, SF_COUNTER_connects_taken);
     return 1;
 }
 

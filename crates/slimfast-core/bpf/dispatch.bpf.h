@@ -13,6 +13,7 @@
 #include "packet.bpf.h"
 #include "plain.bpf.h"
 #include "policy.bpf.h"
+#include "ports.bpf.h"
 
 /* A SYN to a front port whose option is `option` (0: it has none). Leaves no entry of an earlier SYN behind. */
 static __always_inline void record_syn(const struct sf_flow_key *key, bool from_here, const struct sf_option *option) {
@@ -32,8 +33,14 @@ static __always_inline void record_syn(const struct sf_flow_key *key, bool from_
     flow.source_port = option->source_port;
     flow.destination_port = port_of(option->destination_port);
     flow.flags = option->version_flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6);
-    if (version == SF_OPTION_VERSION6)
+    if (version == SF_OPTION_VERSION6) {
         flow.flags = SF_OPTION_IPV6;
+    } else if (option->version_flags & SF_OPTION_SOURCE && from_here) {
+        const __be32 *client = bpf_map_lookup_elem(&sources, key);
+
+        if (client)
+            flow.client_address = *client;
+    }
     /* A loopback connection comes from the node itself, or it is a lie. */
     if ((flow.flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6)) && !from_here) {
         count(SF_COUNTER_syns_unknown_node);
@@ -167,6 +174,21 @@ static __always_inline int assign(struct bpf_sk_lookup *ctx, const struct sf_por
     return refused ? -1 : 1;
 }
 
+/* Assigns a listener that has bound to this address of 127.0.0.0/8, which is not 127.0.0.1. */
+static __always_inline int assign_other_loopback(struct bpf_sk_lookup *ctx, __be32 address,
+                                                 struct sf_port_key *port_key, struct sf_listener_key *key) {
+    const struct sf_port *port;
+    int assigned = 0;
+
+    port_key->loopback = address;
+    port = bpf_map_lookup_elem(&ports, port_key);
+    key->loopback = address;
+    if (port)
+        assigned = assign(ctx, port, key, SF_BIND_LOOPBACK4);
+    key->loopback = 0;
+    return assigned;
+}
+
 static __always_inline int refuse_stranger(enum sf_counter counter) {
     count(counter);
     return SK_DROP;
@@ -227,11 +249,14 @@ static __always_inline int to_endpoint(struct bpf_sk_lookup *ctx, const struct s
     if (is_full(port->account))
         return refuse_stranger(SF_COUNTER_inbound_limited);
     /* The more specific address first, then IPv4 before dual-stack: net/ipv4/inet_hashtables.c, compute_score. */
-    assigned = assign(ctx, port, &key,
-                      !flags                        ? SF_BIND_ADDRESS4
-                      : flags & SF_OPTION_IPV6      ? SF_BIND_ADDRESS6
-                      : flags & SF_OPTION_LOOPBACK6 ? SF_BIND_LOOPBACK6
-                                                    : SF_BIND_LOOPBACK4);
+    if (flow && flags & SF_OPTION_LOOPBACK && flow->source_address != bpf_htonl(LOOPBACK4))
+        assigned = assign_other_loopback(ctx, flow->source_address, &port_key, &key);
+    else
+        assigned = assign(ctx, port, &key,
+                          !flags                        ? SF_BIND_ADDRESS4
+                          : flags & SF_OPTION_IPV6      ? SF_BIND_ADDRESS6
+                          : flags & SF_OPTION_LOOPBACK6 ? SF_BIND_LOOPBACK6
+                                                        : SF_BIND_LOOPBACK4);
     if (!assigned)
         assigned =
             assign(ctx, port, &key, flags & (SF_OPTION_IPV6 | SF_OPTION_LOOPBACK6) ? SF_BIND_ANY6 : SF_BIND_ANY4);

@@ -209,12 +209,12 @@ struct sf_port {
     struct sf_port_key key;
     /* Of the endpoint; set with the first listener. */
     __u32 account;
-    /* Sockets bound. */
-    __u16 bound[CLASS_MASK + 1];
+    /* Sockets that have the port: bound, or accepted on it. */
+    __u32 bound[CLASS_MASK + 1];
     /* Of these, the ones without SO_REUSEADDR, without SO_REUSEPORT, and listening. */
-    __u16 no_reuseaddr[CLASS_MASK + 1];
-    __u16 no_reuseport[CLASS_MASK + 1];
-    __u16 listening[CLASS_MASK + 1];
+    __u32 no_reuseaddr[CLASS_MASK + 1];
+    __u32 no_reuseport[CLASS_MASK + 1];
+    __u32 listening[CLASS_MASK + 1];
     /* Bit n: a listener is in `listeners` with slot n. */
     __u64 slots[CLASS_MASK + 1];
 };
@@ -226,6 +226,30 @@ struct {
     __type(key, struct sf_port_key);
     __type(value, struct sf_port);
 } ports SEC(".maps");
+
+/* LRU: nobody is told when a connection's TIME_WAIT ends. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, SF_MAX_WAITING_PORTS);
+    __type(key, struct sf_port_key);
+    __type(value, struct sf_waiting);
+} waiting_ports SEC(".maps");
+
+/* LRU for the same reason. Other connections have the host's own 4-tuple to be told apart by. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, SF_MAX_TUPLES);
+    __type(key, struct sf_tuple_key);
+    __type(value, struct sf_tuple);
+} tuples SEC(".maps");
+
+/* From a SYN's option being written to its being read, on the same node: what the option has no space for. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, SF_MAX_SOURCES);
+    __type(key, struct sf_flow_key);
+    __type(value, __be32);
+} sources SEC(".maps");
 
 /* Value: how many listeners share the real port. */
 struct {

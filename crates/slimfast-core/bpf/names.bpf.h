@@ -16,15 +16,32 @@ static __always_inline struct sf_socket *record_of(struct bpf_sock_addr *ctx) {
     return bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
 }
 
+/* The IPv4 address that a client has by itself: that of the device on which it reaches its peer. */
+static __always_inline __be32 usual_source(const struct sf_socket *record) {
+    return record->flags & (SF_LOOPBACK | SF_LOOPBACK6) ? bpf_htonl(0x7f000001) : record->address;
+}
+
+static __always_inline bool is_bound_to_loopback(const struct sf_socket *record) {
+    return record->flags & SF_ADDRESS && record->bind_class == SF_BIND_LOOPBACK4;
+}
+
+/* The IPv4 address of a client: within its container it may be bound to any of the container's. */
+static __always_inline __be32 source_of(const struct sf_socket *record) {
+    if (record->flags & SF_LOOPBACK6 || record->peer_id != record->owner.id)
+        return usual_source(record);
+    if (is_bound_to_loopback(record))
+        return record->loopback_address;
+    if (record->flags & SF_ADDRESS && record->bind_class == SF_BIND_ADDRESS4)
+        return record->address;
+    return usual_source(record);
+}
+
 /* The local IPv4 address to show; `real` is the host socket's. */
 static __always_inline __be32 local_address(const struct sf_socket *record, __be32 real) {
     if (real) {
-        if (!(record->flags & (SF_LOOPBACK | SF_LOOPBACK6)))
-            return record->address;
-        /* What a client was bound to is not in the option: the other end sees 127.0.0.1, and so it should be here. */
         if (record->flags & SF_ACCEPTED)
-            return record->loopback_address;
-        return record->flags & SF_SELF ? record->peer_address : bpf_htonl(0x7f000001);
+            return record->flags & SF_LOOPBACK ? record->loopback_address : record->address;
+        return record->flags & SF_SELF ? record->peer_address : source_of(record);
     }
     if (!(record->flags & SF_ADDRESS))
         return 0;

@@ -20,6 +20,7 @@
 #define SLIMFAST_OPTIONS_BPF_H
 
 #include "limits.bpf.h"
+#include "ports.bpf.h"
 
 /* What setsockopt(2) does about one option. */
 enum rule {
@@ -35,6 +36,8 @@ enum rule {
     RULE_TIMESTAMPING,
     RULE_FAST_OPEN,
     RULE_V6_ONLY,
+    /* For those that are bound to the port, too. */
+    RULE_REUSE,
     /* Succeeds and changes nothing. */
     RULE_IGNORE,
 };
@@ -59,7 +62,7 @@ enum rule {
  */
 static const __u8 socket_options[MAX_OPTION] = {
     [1] = PRIVILEGED | GET,         /* SO_DEBUG */
-    [2] = SET | GET,                /* SO_REUSEADDR */
+    [2] = RULE_REUSE | GET,         /* SO_REUSEADDR */
     [3] = GET,                      /* SO_TYPE */
     [4] = GET,                      /* SO_ERROR */
     [5] = SET | GET,                /* SO_DONTROUTE */
@@ -72,7 +75,7 @@ static const __u8 socket_options[MAX_OPTION] = {
     [12] = RULE_PRIORITY | GET,     /* SO_PRIORITY */
     [13] = SET | GET,               /* SO_LINGER */
     [14] = SET | GET,               /* SO_BSDCOMPAT */
-    [15] = SET | GET,               /* SO_REUSEPORT: among the sockets of one endpoint (bind.bpf.h) */
+    [15] = RULE_REUSE | GET,        /* SO_REUSEPORT: among the sockets of one endpoint (ports.bpf.h) */
     [16] = SET | GET,               /* SO_PASSCRED */
     [17] = GET,                     /* SO_PEERCRED */
     [18] = SET | GET,               /* SO_RCVLOWAT */
@@ -351,6 +354,14 @@ static __always_inline void show_v6_only(struct bpf_sockopt *ctx, const struct s
         *bytes = is_set;
 }
 
+static __always_inline int set_reuse(struct bpf_sockopt *ctx, struct sf_socket *record) {
+    const __u32 *value = ctx->optval;
+
+    if (ctx->optlen >= (int)sizeof(*value) && (void *)(value + 1) <= ctx->optval_end)
+        change_reuse(record, ctx->optname == SO_REUSEADDR ? SF_REUSEADDR : SF_REUSEPORT, *value);
+    return 1;
+}
+
 SEC("cgroup/setsockopt")
 int sf_setsockopt(struct bpf_sockopt *ctx) {
     enum rule rule = entry_of(ctx->level, ctx->optname) & ~READABLE;
@@ -374,6 +385,8 @@ int sf_setsockopt(struct bpf_sockopt *ctx) {
         return 1;
     case RULE_V6_ONLY:
         return set_v6_only(ctx, record);
+    case RULE_REUSE:
+        return set_reuse(ctx, record);
     default:
         return set_by_value(ctx, rule);
     }

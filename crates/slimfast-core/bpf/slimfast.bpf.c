@@ -12,9 +12,11 @@
  *   plain.bpf.h     TCP with plain peers, over a network's router
  *   source.bpf.h    IPv6 sources of what leaves an endpoint's namespace
  *   connect.bpf.h   connect(2): where a connection goes
- *   bind.bpf.h      bind(2), close(2): what is bound to which port of which endpoint
+ *   ports.bpf.h     who has which port of which endpoint
+ *   bind.bpf.h      bind(2), close(2)
  *   options.bpf.h   setsockopt(2), getsockopt(2)
  *   names.bpf.h     getsockname(2), getpeername(2), accept(2)
+ *   tuples.bpf.h    no two connections with the same names
  *   sockops.bpf.h   the SYN's option, listeners, accepted sockets, events
  *   dispatch.bpf.h  inbound SYNs to their listener
  *   iterate.bpf.h   listing and cutting

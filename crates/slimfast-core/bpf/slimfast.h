@@ -24,6 +24,15 @@
 /* SYNs that wait for the third packet of their handshake; least recently used go first. Small enough for the cache: an
  * LRU map goes through all of its memory in turn, and 16384 are 1.6 seconds of 10,000 handshakes a second. */
 #define SF_MAX_FLOWS 16384
+/* Ports that connections in TIME_WAIT keep; least recently used go first. */
+#define SF_MAX_WAITING_PORTS 16384
+/* Connections of bound sockets, alive or in TIME_WAIT, and clients whose loopback address is an unusual one: the same.
+ */
+#define SF_MAX_TUPLES  16384
+#define SF_MAX_SOURCES 1024
+/* Linux's TCP_TIMEWAIT_LEN, and after how long a connection within lo may have its 4-tuple again (tcp_tw_reuse, 2). */
+#define SF_TIME_WAIT_NS  60000000000ULL
+#define SF_TUPLE_WAIT_NS 1000000000ULL
 /* (endpoint, port) pairs that are bound. */
 #define SF_MAX_PORTS 65536
 /* Listening sockets. */
@@ -82,6 +91,8 @@ enum sf_default_limit {
 #define SF_OPTION_LOOPBACK6 0x2
 /* Of a flow, never on the wire: the option is of SF_OPTION_VERSION6. */
 #define SF_OPTION_IPV6 0x4
+/* The client is bound to another address of its container than the one it would have by itself: it is in `sources`. */
+#define SF_OPTION_SOURCE 0x8
 
 /*
  * Always the last 20 bytes of the SYN's header: Linux writes its own options (MSS, SACK, timestamps, window scale: at
@@ -335,7 +346,7 @@ enum sf_socket_flags {
     /* The socket has a port: bind_class and local_port are set, and `ports` counts it. */
     SF_BOUND = 1 << 0,
     SF_LISTENING = 1 << 1,
-    /* SO_REUSEADDR and SO_REUSEPORT as they were at bind(2). */
+    /* SO_REUSEADDR and SO_REUSEPORT; of accepted sockets the listener's, as in the kernel. */
     SF_REUSEADDR = 1 << 2,
     SF_REUSEPORT = 1 << 3,
     /* The peer is an overlay address: peer_* are set. */
@@ -357,7 +368,7 @@ enum sf_socket_flags {
     SF_ADDRESS = 1 << 13,
     /* bind(2) said which port: it stays until the socket is closed, others until the socket is in TCP_CLOSE again. */
     SF_PORT_GIVEN = 1 << 14,
-    /* The last descriptor of a listener was closed. */
+    /* The last descriptor was closed. */
     SF_RELEASED = 1 << 15,
     /* The peer is plain: the connection goes over the network's router. */
     SF_PLAIN = 1 << 16,
@@ -372,6 +383,8 @@ enum sf_socket_flags {
     SF_IPV6 = 1 << 20,
     /* IPV6_V6ONLY as the container has set it: the host socket takes IPv4 in any case, since all travels over it. */
     SF_V6ONLY = 1 << 21,
+    /* With SF_BOUND: connecting or connected, so that it keeps its port until it is in TCP_CLOSE. */
+    SF_CONNECTED = 1 << 24,
 };
 
 /* How an address given to bind(2) covers the container's addresses. */
@@ -384,6 +397,9 @@ enum sf_bind_class {
     SF_BIND_ANY6,
     SF_BIND_LOOPBACK6,
     SF_BIND_ADDRESS6,
+    /* Of no socket: stands in a port's entry for the sockets on 127.0.0.0/8 but 127.0.0.1, which have entries of their
+       own. */
+    SF_BIND_OTHER_LOOPBACK4,
     SF_BIND_CLASSES,
 };
 
@@ -426,6 +442,8 @@ struct sf_port_key {
     struct sf_endpoint_key endpoint;
     __u16 port;
     __u16 pad;
+    /* Of SF_BIND_LOOPBACK4 at another address than 127.0.0.1, otherwise 0. */
+    __be32 loopback;
 };
 
 struct sf_listener_key {
@@ -433,6 +451,39 @@ struct sf_listener_key {
     __u16 port;
     __u8 bind_class;
     __u8 slot;
+    /* As in sf_port_key. */
+    __be32 loopback;
+};
+
+/* A connection of a bound socket. */
+struct sf_tuple_key {
+    struct sf_endpoint_key owner;
+    __be32 local_address;
+    __be32 peer_address;
+    /* 0 if it is outside. */
+    __u32 peer_id;
+    __be16 local_port;
+    __be16 peer_port;
+    /* Of SF_*: what tells peers with the same address apart. */
+    __u32 flags;
+};
+
+struct sf_tuple {
+    /* The socket's, 0 once the connection has ended. */
+    __u64 cookie;
+    /* Then: until when it is in TIME_WAIT, by CLOCK_MONOTONIC. */
+    __u64 until_ns;
+};
+
+/* Connections of a port in TIME_WAIT: until when, by CLOCK_MONOTONIC. */
+struct sf_waiting {
+    __u64 until_ns;
+    /* The ones without SO_REUSEADDR, and without SO_REUSEPORT. */
+    __u64 no_reuseaddr_until_ns;
+    __u64 no_reuseport_until_ns;
+    /* Bit n: of bind class n. */
+    __u32 classes;
+    __u32 pad;
 };
 
 /* A listener's real port in the host's namespace, which must not answer by itself. */
@@ -458,6 +509,8 @@ struct sf_flow {
     __u16 destination_port;
     /* SF_OPTION_* */
     __u32 flags;
+    /* The client's address within the container if it is an unusual one, otherwise 0. */
+    __be32 client_address;
 };
 
 /* ---- events and listings -------------------------------------------------------------------------------------------
@@ -529,6 +582,7 @@ struct sf_passed_over {
     X(connects_outside)                                                                                                \
     X(connects_plain)                                                                                                  \
     X(connects_no_address)                                                                                             \
+    X(connects_taken)                                                                                                  \
     X(connects_denied)                                                                                                 \
     X(connects_denied_policy)                                                                                          \
     X(connects_denied_egress)                                                                                          \

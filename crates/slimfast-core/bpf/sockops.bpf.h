@@ -10,6 +10,7 @@
 #include "events.bpf.h"
 #include "packet.bpf.h"
 #include "plain.bpf.h"
+#include "tuples.bpf.h"
 
 /* bpf_sock_ops keeps ports in different forms: local in host order, remote in the upper half in network order. */
 static __always_inline __be16 ops_local_port(struct bpf_sock_ops *ctx) {
@@ -63,7 +64,7 @@ static __always_inline void tell_beginning(struct bpf_sock_ops *ctx, struct sf_s
         pass_over_beginning(record->flags);
         return;
     }
-    record->flags |= SF_TOLD;
+    __sync_fetch_and_or(&record->flags, SF_TOLD);
     event = reserve(kind, now_ns);
     if (event) {
         fill(event, ctx, record);
@@ -75,6 +76,10 @@ static __always_inline void tell_beginning(struct bpf_sock_ops *ctx, struct sf_s
  * -------------------------------------------------------------------------------------------------------- */
 
 static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct sf_socket *record) {
+    if (record->flags & SF_BOUND) {
+        __sync_fetch_and_or(&record->flags, SF_CONNECTED);
+        add_tuple(record, bpf_get_socket_cookie(ctx));
+    }
     if (record->flags & SF_PLAIN) {
         /* An earlier attempt of the socket may have been to an accelerated peer. */
         disable(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
@@ -91,6 +96,13 @@ static __always_inline void on_option_length(struct bpf_sock_ops *ctx) {
         count(SF_COUNTER_options_no_space);
 }
 
+static __always_inline struct sf_flow_key flow_key_of(__be32 source, __be32 destination, __be16 source_port,
+                                                      __be16 destination_port) {
+    struct sf_flow_key key = {source, destination, source_port, destination_port};
+
+    return key;
+}
+
 static __always_inline void on_write_option(struct bpf_sock_ops *ctx, struct sf_socket *record) {
     __u32 vni = record->owner.vni;
     struct sf_option option = {
@@ -104,6 +116,7 @@ static __always_inline void on_write_option(struct bpf_sock_ops *ctx, struct sf_
         .destination_port = record->peer_port,
         .source_port = record->local_port ? record->local_port : ops_local_port(ctx),
     };
+    __be32 source;
 
     if (!is_syn(ctx->skb_tcp_flags))
         return;
@@ -114,6 +127,14 @@ static __always_inline void on_write_option(struct bpf_sock_ops *ctx, struct sf_
     if (record->flags & SF_LOOPBACK) {
         option.version_flags |= SF_OPTION_LOOPBACK;
         option.source_address = record->peer_address;
+    }
+    source = source_of(record);
+    if (source != usual_source(record)) {
+        struct sf_flow_key key =
+            flow_key_of(ctx->local_ip4, ctx->remote_ip4, ops_local_port(ctx), ops_remote_port(ctx));
+
+        option.version_flags |= SF_OPTION_SOURCE;
+        bpf_map_update_elem(&sources, &key, &source, BPF_ANY);
     }
     if (record->flags & SF_LOOPBACK6)
         option.version_flags |= SF_OPTION_LOOPBACK6;
@@ -128,7 +149,8 @@ static __always_inline void on_established_outbound(struct bpf_sock_ops *ctx, st
         return;
     record->setup_us = (now - record->since_ns) / 1000;
     record->since_ns = now;
-    record->flags |= SF_ESTABLISHED;
+    /* close(2) may come at the same time. */
+    __sync_fetch_and_or(&record->flags, SF_ESTABLISHED);
     count(SF_COUNTER_opened);
     tell_beginning(ctx, record, SF_EVENT_OPENED, now);
     watch_end(ctx, record);
@@ -156,36 +178,10 @@ static __always_inline void unhide(__u16 port, __u16 family) {
         bpf_map_delete_elem(&hidden_ports, &key);
 }
 
-/* Gives the listener a slot; -1 if SF_MAX_REUSEPORT are taken. */
-static __always_inline int take_slot(const struct sf_port_key *key, __u32 class, __u32 account) {
-    struct sf_port *port = bpf_map_lookup_elem(&ports, key);
-    int slot = -1;
-
-    if (!port)
-        return -1;
-    class = class_index(class);
-    bpf_spin_lock(&port->lock);
-    if (!port->dead) {
-        __u64 taken = port->slots[class];
-
-        port->account = account;
-        for (int i = 0; i < SF_MAX_REUSEPORT; i++) {
-            if (!(taken & (1ULL << i))) {
-                slot = i;
-                port->slots[class] = taken | (1ULL << i);
-                port->listening[class]++;
-                break;
-            }
-        }
-    }
-    bpf_spin_unlock(&port->lock);
-    return slot;
-}
-
 static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct sf_socket *record) {
     struct sf_port_key port = {.endpoint = record->owner};
     struct sf_listener_key key = {.endpoint = record->owner};
-    __u32 class;
+    __u32 class, common;
     int slot;
 
     enable(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
@@ -207,7 +203,7 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock 
             class = record->bind_class;
         else
             class = ctx->family == AF_INET ? SF_BIND_ANY4 : record->flags & SF_V6ONLY ? SF_BIND_ANY6 : SF_BIND_DUAL;
-        port.port = take_any_port(&port.endpoint, class, record->flags & (SF_REUSEADDR | SF_REUSEPORT));
+        port.port = take_any_port(&port.endpoint, class, record->loopback_address, record->flags);
         if (!port.port) {
             count(SF_COUNTER_listeners_failed);
             return;
@@ -217,11 +213,17 @@ static __always_inline void on_listen(struct bpf_sock_ops *ctx, struct bpf_sock 
         record->flags |= SF_BOUND;
     }
     class = record->bind_class;
+    common = common_class(class, record->loopback_address, &key.loopback);
     port.port = port_of(record->local_port);
+    port.loopback = key.loopback;
     slot = take_slot(&port, class, record->account);
     if (slot < 0) {
         count(SF_COUNTER_listeners_failed);
         return;
+    }
+    if (common != class) {
+        port.loopback = 0;
+        count_listening(&port, common, record->account);
     }
     record->slot = slot;
     record->flags = (record->flags & ~SF_SELF) | SF_LISTENING;
@@ -262,6 +264,19 @@ static __always_inline void take_source6(struct sf_socket *record, const struct 
         record->peer_address6 = source->address;
 }
 
+/* An accepted socket has its listener's port, at the address that the peer connected to, for as long as it lives. */
+static __always_inline void keep_listeners_port(struct sf_socket *record) {
+    struct sf_port_key key = port_key_of(record);
+    __u32 class = record->flags & SF_LOOPBACK6  ? SF_BIND_LOOPBACK6
+                  : record->flags & SF_IPV6     ? SF_BIND_ADDRESS6
+                  : record->flags & SF_LOOPBACK ? SF_BIND_LOOPBACK4
+                                                : SF_BIND_ADDRESS4;
+
+    record->bind_class = class;
+    if (key.port && take_port(&key, class, record->loopback_address, record->flags, TAKE_ANYWAY) == TAKEN_OK)
+        record->flags |= SF_BOUND | SF_CONNECTED;
+}
+
 static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, struct sf_socket *record) {
     struct sf_flow_key key = {
         .source = ctx->remote_ip4,
@@ -278,8 +293,9 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         return;
     }
     count_accepted(record);
-    /* What the listener's record says of binding is the listener's. */
-    record->flags = (record->flags & (SF_PRELOAD | SF_V6ONLY)) | SF_ACCEPTED | SF_ESTABLISHED;
+    /* What else the listener's record says of binding is the listener's. */
+    record->flags =
+        (record->flags & (SF_PRELOAD | SF_V6ONLY | SF_REUSEADDR | SF_REUSEPORT)) | SF_ACCEPTED | SF_ESTABLISHED;
     record->since_ns = bpf_ktime_get_ns();
     record->setup_us = 0;
     flow = bpf_map_lookup_elem(&flows, &key);
@@ -293,6 +309,8 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
             record->flags |= SF_LOOPBACK6;
         if (flow->flags & SF_OPTION_IPV6)
             take_source6(record, flow);
+        else if (flow->client_address)
+            record->peer_address = flow->client_address;
         else
             record->peer_address = flow->flags ? bpf_htonl(0x7f000001) : flow->source_address;
         record->peer_port = flow->source_port;
@@ -308,6 +326,7 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         if (record->flags & SF_STRAY)
             count(SF_COUNTER_accepted_stray);
     }
+    keep_listeners_port(record);
     count(SF_COUNTER_accepted);
     tell_beginning(ctx, record, SF_EVENT_ACCEPTED, record->since_ns);
     watch_end(ctx, record);
@@ -316,10 +335,16 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
 /* ---- the end
  * ---------------------------------------------------------------------------------------------------------- */
 
+/* The kernel's last state before TCP_CLOSE, if nothing went wrong, of the end that closed first. */
+static __always_inline bool goes_to_time_wait(__u32 before) {
+    return before == BPF_TCP_FIN_WAIT1 || before == BPF_TCP_FIN_WAIT2 || before == BPF_TCP_CLOSING;
+}
+
 static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct sf_socket *record) {
     struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
     __u32 before = ctx->args[0];
     struct sf_connection *event;
+    __u32 flags;
 
     /* A connection that never came about: what its record says is the listener's. */
     if (record->listener_cookie && record->listener_cookie != bpf_get_socket_cookie(ctx))
@@ -337,15 +362,25 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
             release_port(record);
         return;
     }
-    /* As the kernel does with the ports that it has chosen: tcp_set_state. */
-    if (!(record->flags & SF_PORT_GIVEN))
-        release_port(record);
+    /* Atomic: of this and of sf_release, whichever comes second sees the other's flag. */
+    flags = __sync_fetch_and_and(&record->flags, ~SF_CONNECTED);
+    if (flags & SF_BOUND) {
+        bool is_waiting = tcp && !tcp->inet_conn.icsk_inet.sk.sk_err && goes_to_time_wait(before);
+
+        if (is_waiting)
+            keep_port_waiting(record);
+        if (!(flags & SF_ACCEPTED))
+            end_tuple(record, bpf_get_socket_cookie(ctx), is_waiting);
+        /* As the kernel does with the ports that it has chosen: tcp_set_state. */
+        if ((flags & (SF_PORT_GIVEN | SF_RELEASED)) != SF_PORT_GIVEN)
+            release_port(record);
+    }
     if (record->flags & SF_ESTABLISHED) {
         if (!(record->flags & SF_TOLD)) {
             end_untold(record);
             return;
         }
-        record->flags &= ~SF_ESTABLISHED;
+        __sync_fetch_and_and(&record->flags, ~SF_ESTABLISHED);
         count(SF_COUNTER_closed);
         event = reserve(SF_EVENT_CLOSED, bpf_ktime_get_ns());
         if (!event)

@@ -353,9 +353,11 @@ fn check_fds(
     endpoint: EndpointKey,
     pid: i64,
     listener: OwnedFd,
+    is_wait_killable: bool,
     dispenser: Option<OwnedFd>,
 ) -> std::result::Result<HandOver, String> {
-    let listener = SeccompListener::new(listener).map_err(|_| "seccompFd is not a seccomp listener".to_owned())?;
+    let listener = SeccompListener::new(listener, is_wait_killable)
+        .map_err(|_| "seccompFd is not a seccomp listener".to_owned())?;
     if dispenser.as_ref().is_some_and(|queue| !is_unix_seqpacket(queue.as_fd())) {
         return Err("slimfastDispenserFd is not a SOCK_SEQPACKET unix socket".into());
     }

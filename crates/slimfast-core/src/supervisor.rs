@@ -204,7 +204,7 @@ impl Worker {
                     Err(error) => Err(visible_errno(error)),
                 };
                 match created {
-                    Ok(socket) => match self.hand_over(notification.id, &socket, nonblocking, cloexec) {
+                    Ok(socket) => match self.hand_over(notification.id, socket, nonblocking, cloexec) {
                         Ok(answered) => return self.count_socket(answered),
                         Err(error) => {
                             let errno = error.raw_os_error().unwrap_or(libc::ENOBUFS);
@@ -222,12 +222,11 @@ impl Worker {
         }
     }
 
-    /// Our own reference to the socket ends with the caller's variable: the target's is the only one left, or none.
-    fn hand_over(&self, id: u64, socket: &OwnedFd, nonblocking: bool, cloexec: bool) -> io::Result<Answered> {
+    fn hand_over(&self, id: u64, socket: OwnedFd, nonblocking: bool, cloexec: bool) -> io::Result<Answered> {
         if nonblocking {
             set_nonblocking(socket.as_fd())?;
         }
-        self.listener.add_fd_and_send(id, socket.as_fd(), cloexec)
+        self.listener.hand_over(id, socket, cloexec)
     }
 
     fn count_socket(&self, answered: Answered) {

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use slimfast_seccomp::install::Installed;
 use slimfast_seccomp::protocol::{
     ContainerProcessState, ContainerState, DISPENSER_FD, MAX_REPLY_BYTES, Reply, SECCOMP_FD,
 };
@@ -38,17 +39,17 @@ pub(crate) fn connect(path: &Path) -> Result<UnixStream, Failure> {
 pub(crate) fn send(
     mut agent: UnixStream,
     metadata: &str,
-    listener: OwnedFd,
+    installed: &Installed,
     dispenser: Option<&OwnedFd>,
 ) -> Result<(), Failure> {
     let failed = |what: &str, error: io::Error| Failure::launcher(format!("{what} the agent: {error}"));
     let mut names = vec![SECCOMP_FD.to_owned()];
-    let mut fds = vec![listener.as_fd()];
+    let mut fds = vec![installed.listener.as_fd()];
     if let Some(dispenser) = dispenser {
         names.push(DISPENSER_FD.to_owned());
         fds.push(dispenser.as_fd());
     }
-    let state = encode(metadata, names)?;
+    let state = encode(metadata, names, installed.is_wait_killable)?;
     let sent = scm::send(agent.as_fd(), &state, &fds, 0).map_err(|e| failed("sending the listener to", e))?;
     agent.write_all(&state[sent..]).map_err(|e| failed("sending the listener to", e))?;
     let reply = read_reply(&mut agent).map_err(|error| match error.kind() {
@@ -65,13 +66,14 @@ pub(crate) fn send(
     }
 }
 
-fn encode(metadata: &str, fds: Vec<String>) -> Result<Vec<u8>, Failure> {
+fn encode(metadata: &str, fds: Vec<String>, is_wait_killable: bool) -> Result<Vec<u8>, Failure> {
     let pid = i64::from(std::process::id());
     let state = ContainerProcessState {
         oci_version: OCI_VERSION.into(),
         fds,
         pid,
         metadata: metadata.into(),
+        slimfast_wait_killable: is_wait_killable,
         state: ContainerState {
             oci_version: OCI_VERSION.into(),
             id: format!("slimfast-launch-{pid}"),

@@ -47,8 +47,8 @@ fn start(arguments: Vec<OsString>) -> Result<(), Failure> {
     let agent = hand_over::connect(&options.seccomp_socket)?;
     sys::enter_network(&options.netns)?;
     let dispenser = library.map(preload::prepare).transpose()?;
-    let listener = slimfast_seccomp::install::install().map_err(Failure::filter)?;
-    hand_over::send(agent, &options.metadata, listener, dispenser.as_ref().map(|d| &d.agents_end))?;
+    let installed = slimfast_seccomp::install::install().map_err(Failure::filter)?;
+    hand_over::send(agent, &options.metadata, &installed, dispenser.as_ref().map(|d| &d.agents_end))?;
     if let Some(dispenser) = dispenser {
         dispenser.leave_to_command();
     }

@@ -54,15 +54,26 @@ impl fmt::Display for InstallError {
 
 impl std::error::Error for InstallError {}
 
-/// Installs the filter on the calling thread (its later children inherit it) and returns the CLOEXEC listener.
+/// What [`install`] gives.
+#[derive(Debug)]
+pub struct Installed {
+    /// CLOEXEC.
+    pub listener: OwnedFd,
+    /// Signals do not interrupt a call once its notification has been taken.
+    pub is_wait_killable: bool,
+}
+
+/// Installs the filter on the calling thread; its later children inherit it.
 ///
 /// With CAP_SYS_ADMIN no_new_privs stays as it is, so that setuid programs such as ping go on working; without it
 /// the kernel demands no_new_privs, and it is set.
-pub fn install() -> Result<OwnedFd, InstallError> {
+pub fn install() -> Result<Installed, InstallError> {
     let mut flags = FLAG_NEW_LISTENER | FLAG_SPEC_ALLOW | FLAG_WAIT_KILLABLE_RECV;
     loop {
         let error = match install_with(flags) {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => {
+                return Ok(Installed { listener, is_wait_killable: flags & FLAG_WAIT_KILLABLE_RECV != 0 });
+            }
             Err(error) => error,
         };
         match error.raw_os_error() {

@@ -34,6 +34,9 @@ pub struct ContainerProcessState {
     /// `listenerMetadata`: which endpoint the process belongs to.
     #[serde(default)]
     pub metadata: String,
+    /// Our addition: signals do not interrupt calls whose notification has been taken (`install`).
+    #[serde(default)]
+    pub slimfast_wait_killable: bool,
     #[serde(default)]
     pub state: ContainerState,
 }

@@ -14,6 +14,7 @@ import binding  # noqa: F401
 import connecting  # noqa: F401
 import data  # noqa: F401
 import descriptors  # noqa: F401
+import ports  # noqa: F401
 import rights  # noqa: F401
 import states  # noqa: F401
 from harness import CASES, OWN

@@ -2,7 +2,7 @@
 
 import socket
 
-from harness import OWN, REUSE_ADDRESS, REUSE_PORT, V6_ONLY, attempt, case, pair, port_of, settle, stream
+from harness import OWN, REUSE_ADDRESS, REUSE_PORT, V6_ONLY, attempt, case, pair, port_of, stream
 
 
 @case
@@ -74,7 +74,6 @@ def binding_a_port_that_was_used():
     client.close()
     server.close()
     plain = attempt(stream().bind, ("", port))
-    settle()
     return plain, attempt(stream(socket.AF_INET, REUSE_ADDRESS).bind, ("", port))
 
 
@@ -93,7 +92,6 @@ def binding_a_port_while_connections_of_its_closed_listener_live():
     port = port_of(server)
     server.close()
     plain = attempt(stream().bind, ("", port))
-    settle()
     reusing = stream(socket.AF_INET, REUSE_ADDRESS)
     result = plain, attempt(reusing.bind, ("", port)), attempt(reusing.listen, 1)
     again = stream()

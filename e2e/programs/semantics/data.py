@@ -8,7 +8,7 @@ import struct
 import tempfile
 import termios
 
-from harness import OWN, attempt, case, events, listener, pair, port_of, settle, stream
+from harness import OWN, attempt, case, events, listener, pair, port_of, stream
 
 # Not in Python's modules.
 SIOCATMARK = 0x8905
@@ -51,7 +51,6 @@ def accepting_what_was_reset():
     client.connect((OWN, port_of(server)))
     name = client.getsockname()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    settle()
     client.close()
     accepted, peer = server.accept()
     return peer == name, attempt(accepted.getpeername), attempt(accepted.recv, 1)

@@ -59,18 +59,8 @@ def pair(*options):
     return server, client, accepted
 
 
-def settle():
-    """Makes a socket, after which no other process has the earlier ones open any more.
-
-    In the notify tier the supervisor lets go of a socket a moment after it has handed it over. Whoever closes the
-    socket within that moment does not close the last descriptor: what close(2) does comes that much later.
-    """
-    stream().close()
-
-
 def unused_port():
     with listener() as server:
-        settle()
         return port_of(server)
 
 

@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 
-from harness import OWN, REUSE_ADDRESS, REUSE_PORT, attempt, case, events, listener, pair, port_of, settle, stream, unused_port
+from harness import OWN, REUSE_ADDRESS, REUSE_PORT, attempt, case, events, listener, pair, port_of, stream, unused_port
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -54,7 +54,6 @@ def disconnecting_what_was_bound():
         client.connect((OWN, port_of(server)))
         disconnected = disconnect(client), name_of(client, port)
         taken = attempt(stream().bind, (OWN, port))
-        settle()
         other = listener()
         client.connect((OWN, port_of(other)))
         name = client.getsockname()
@@ -109,7 +108,6 @@ def listening_again_after_shutting_down():
         other = stream()
         taken = attempt(other.bind, ("", port))
         other.close()
-        settle()
         again = attempt(server.listen, 5), name_of(server, port)
         return *down, taken, *again, attempt(stream().connect, (OWN, port_of(server))), events(server, timeout=5000)
 
@@ -146,7 +144,6 @@ def listening_after_a_failed_connect():
     made, server = stream(), listener()
     port = port_of(server)
     server.close()
-    settle()
     refused = attempt(made.connect, (OWN, port))
     listening = attempt(made.listen, 5)
     return refused, listening, attempt(stream().connect, (OWN, port_of(made)))
@@ -179,7 +176,6 @@ def binding_after_connecting_failed():
     server = listener()
     port = port_of(server)
     server.close()
-    settle()
     refused = attempt(made.connect, (OWN, port))
     return refused, attempt(made.bind, (OWN, 0)), made.getsockname()[0] == OWN
 

@@ -1,7 +1,7 @@
 /**
  * A program cannot tell a host socket from one of its container's own: e2e/programs/semantics goes through what system
  * calls do, in an ordinary network namespace and in endpoints, and the results are compared. Differences that are known
- * are listed here, and nowhere accepted silently; there is one more, about time: see `settle` in semantics/harness.py.
+ * are listed here, and nowhere accepted silently.
  */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -22,21 +22,6 @@ const KNOWN_DIFFERENCES: readonly { readonly case: string; readonly native: unkn
     native: expect.objectContaining({ recv: "ENOTCONN" }),
     ours: expect.objectContaining({ recv: "EAGAIN" }),
   },
-  // Ports are given out by what is bound and listens. Connections, alive or in TIME_WAIT, do not keep them, so a server
-  // can be restarted at once even if it does not set SO_REUSEADDR.
-  {
-    case: "binding a port that was used",
-    native: ["EADDRINUSE", "ok"],
-    ours: ["ok", "ok"],
-  },
-  {
-    case: "binding a port while connections of its closed listener live",
-    native: ["EADDRINUSE", "ok", "ok", true, 1, true],
-    ours: ["ok", "ok", "ok", true, 1, true],
-  },
-  // What SO_REUSEADDR and SO_REUSEPORT mean for others is settled by bind(2).
-  { case: "sharing a port by an option that is set later", native: "ok", ours: "EADDRINUSE" },
-  { case: "giving up sharing a port later", native: "EADDRINUSE", ours: "ok" },
   // Nothing of ours can refuse a listen(2): the two get connections in turn.
   { case: "listening on a port that another shares", native: ["ok", "EADDRINUSE", "ok"], ours: ["ok", "ok", "ok"] },
 ];

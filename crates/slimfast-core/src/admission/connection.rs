@@ -40,7 +40,7 @@ fn hand_over(shared: &Arc<Shared>, state: &ContainerProcessState, fds: Vec<Owned
     let mut take = |place: usize| fds.get_mut(place).and_then(Option::take);
     let listener = take(places.seccomp).ok_or("the listener is missing")?;
     let dispenser = places.dispenser.and_then(&mut take);
-    let hand_over = check_fds(endpoint, state.pid, listener, dispenser)?;
+    let hand_over = check_fds(endpoint, state.pid, listener, state.slimfast_wait_killable, dispenser)?;
     shared.admit(hand_over).map_err(|error| error.to_string())
 }
 

@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
 use std::thread;
 
 use slimfast_seccomp::install::{InstallError, install};
@@ -20,9 +19,8 @@ fn listener() -> Result<SeccompListener, Missing> {
     let thread = thread::Builder::new().name("sf-probe".to_owned()).spawn(install);
     let installed = thread.map_err(|error| failed(error.to_string()))?.join();
     match installed {
-        Ok(Ok(descriptor)) => {
-            SeccompListener::new(descriptor).map_err(|_| failed("the kernel gave a listener that is none".to_owned()))
-        }
+        Ok(Ok(descriptor)) => SeccompListener::new(descriptor.listener, descriptor.is_wait_killable)
+            .map_err(|_| failed("the kernel gave a listener that is none".to_owned())),
         Ok(Err(error @ InstallError::OtherListener)) => Err(Missing {
             detail: error.to_string(),
             remedy: "start SlimFast outside of that runtime or sandbox: the kernel allows one listener per process"
@@ -37,8 +35,7 @@ pub(super) fn notify() -> Finding {
     let listener = listener()?;
     // No notification has this id: a kernel that knows the request says so, another says EINVAL.
     const NO_NOTIFICATION: u64 = u64::MAX;
-    let answered =
-        File::open("/dev/null").and_then(|file| listener.add_fd_and_send(NO_NOTIFICATION, file.as_fd(), true));
+    let answered = File::open("/dev/null").and_then(|file| listener.hand_over(NO_NOTIFICATION, file.into(), true));
     match answered {
         Ok(_) => Ok("a listener, with atomic injection of descriptors".to_owned()),
         Err(error) => missing(no_injection(&error), KERNEL_REMEDY),

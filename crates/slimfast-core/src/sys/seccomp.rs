@@ -7,7 +7,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// A seccomp listener: notifications of the processes under one filter.
 #[derive(Debug)]
-pub struct SeccompListener(OwnedFd);
+pub struct SeccompListener {
+    fd: OwnedFd,
+    is_wait_killable: bool,
+}
 
 /// One call of a target that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +85,13 @@ const ADDFD_FLAG_SEND: u32 = 1 << 1;
 const FD_SYNC_WAKE_UP: u64 = 1;
 
 impl SeccompListener {
-    /// Takes a descriptor from another process; gives it back if it is no seccomp listener.
-    pub fn new(fd: OwnedFd) -> Result<Self, OwnedFd> {
+    /// Takes a descriptor from another process; gives it back if it is no seccomp listener. `is_wait_killable`: its filter was
+    /// installed so that signals do not interrupt a call once its notification has been taken.
+    pub fn new(fd: OwnedFd, is_wait_killable: bool) -> Result<Self, OwnedFd> {
         match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
-            Ok(target) if target.as_os_str() == "anon_inode:seccomp notify" => Ok(SeccompListener(fd)),
+            Ok(target) if target.as_os_str() == "anon_inode:seccomp notify" => {
+                Ok(SeccompListener { fd, is_wait_killable })
+            }
             _ => Err(fd),
         }
     }
@@ -94,14 +100,14 @@ impl SeccompListener {
     /// the kernel does not know it.
     pub fn set_sync_wake_up(&self) -> bool {
         // SAFETY: the argument of this ioctl is the value itself.
-        unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SET_FLAGS, FD_SYNC_WAKE_UP) == 0 }
+        unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_SET_FLAGS, FD_SYNC_WAKE_UP) == 0 }
     }
 
     /// Waits for a notification, the end of the listener, or `wake` to become readable; if `block` is false it only
     /// looks.
     pub fn wait(&self, wake: BorrowedFd<'_>, block: bool) -> io::Result<Ready> {
         let entry = |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let mut entries = [entry(self.0.as_fd()), entry(wake)];
+        let mut entries = [entry(self.fd.as_fd()), entry(wake)];
         // SAFETY: `entries` is an array of the given length.
         if unsafe { libc::poll(entries.as_mut_ptr(), 2, if block { -1 } else { 0 }) } < 0 {
             let error = io::Error::last_os_error();
@@ -120,7 +126,7 @@ impl SeccompListener {
     pub fn receive(&self) -> io::Result<Option<Notification>> {
         let mut raw = RawNotification::default();
         // SAFETY: the kernel demands a zeroed record of this size, and fills it.
-        if unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_RECV, &raw mut raw) } == 0 {
+        if unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_RECV, &raw mut raw) } == 0 {
             let RawNotification { id, pid, nr, arch, args, .. } = raw;
             return Ok(Some(Notification { id, pid, nr, arch, args }));
         }
@@ -134,23 +140,30 @@ impl SeccompListener {
     /// Whether the target of `id` still waits.
     pub fn is_valid(&self, id: u64) -> bool {
         // SAFETY: the kernel reads one u64.
-        unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ID_VALID, &raw const id) == 0 }
+        unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_ID_VALID, &raw const id) == 0 }
     }
 
-    /// Installs a copy of `fd` in the target and lets its call return that number, in one step. On an error (the
-    /// target's EMFILE, say) nothing was installed and the target still waits for its answer.
-    pub fn add_fd_and_send(&self, id: u64, fd: BorrowedFd<'_>, cloexec: bool) -> io::Result<Answered> {
+    /// Moves `fd` into the target and lets its call return the number that it has there. On an error (the target's EMFILE,
+    /// say) nothing was installed and the target still waits for its answer.
+    ///
+    /// In two steps where that is safe, between which our own reference goes: what the target then does with the socket, a
+    /// close above all, has its effect at once. Where a signal could come between them, and leave the target with a
+    /// descriptor that it knows nothing of, in one (docs/adr/0022-descriptors-in-two-steps.md).
+    pub fn hand_over(&self, id: u64, fd: OwnedFd, cloexec: bool) -> io::Result<Answered> {
+        let one_step = if self.is_wait_killable { 0 } else { ADDFD_FLAG_SEND };
         let raw = RawAddFd {
             id,
-            flags: ADDFD_FLAG_SEND,
+            flags: one_step,
             source: fd.as_raw_fd() as u32,
             target: 0,
             target_flags: if cloexec { libc::O_CLOEXEC as u32 } else { 0 },
         };
         loop {
             // SAFETY: the kernel reads one record of this size.
-            if unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ADDFD, &raw const raw) } >= 0 {
-                return Ok(Answered::Delivered);
+            let number = unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_ADDFD, &raw const raw) };
+            if number >= 0 {
+                drop(fd);
+                return if self.is_wait_killable { self.send(id, number.into(), 0) } else { Ok(Answered::Delivered) };
             }
             let error = io::Error::last_os_error();
             match error.raw_os_error() {
@@ -164,10 +177,14 @@ impl SeccompListener {
 
     /// Lets the target's call fail with `errno`.
     pub fn send_error(&self, id: u64, errno: i32) -> io::Result<Answered> {
-        let mut raw = RawResponse { id, value: 0, error: -errno, flags: 0 };
+        self.send(id, 0, -errno)
+    }
+
+    fn send(&self, id: u64, value: i64, error: i32) -> io::Result<Answered> {
+        let mut raw = RawResponse { id, value, error, flags: 0 };
         loop {
             // SAFETY: the kernel reads one record of this size.
-            if unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SEND, &raw mut raw) } == 0 {
+            if unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_SEND, &raw mut raw) } == 0 {
                 return Ok(Answered::Delivered);
             }
             let error = io::Error::last_os_error();

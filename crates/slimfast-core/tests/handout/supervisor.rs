@@ -30,7 +30,7 @@ fn supervise_with(plain: Arc<Plain>, body: impl FnOnce() -> i32) -> Supervised {
             ended.fetch_add(1, Ordering::SeqCst);
         }
     };
-    let listener = SeccompListener::new(listener).expect("a listener");
+    let listener = SeccompListener::new(listener, true).expect("a listener");
     let sources = Arc::new(Sources(Arc::clone(&plain)));
     let supervisor = Supervisor::start(listener, ENDPOINT, sources, Arc::clone(&counters), on_end).unwrap();
     Supervised { target, supervisor, plain, counters, ended }
@@ -94,6 +94,38 @@ fn the_lowest_free_descriptor_is_used() {
     })
     .finish();
     assert_eq!(code, 0);
+}
+
+/// Closes a listener that it has just made, and connects to it by a socket that it had before; the errno.
+fn connect_to_a_closed_listener() -> i32 {
+    let early = socket(libc::AF_INET, STREAM, 0);
+    let listener = socket(libc::AF_INET, STREAM, 0);
+    // SAFETY: all zeros is a valid sockaddr_in; the kernel reads and writes no more than its length.
+    unsafe {
+        let mut name: libc::sockaddr_in = std::mem::zeroed();
+        name.sin_family = libc::AF_INET as libc::sa_family_t;
+        let mut length = size_of_val(&name) as libc::socklen_t;
+        let at = (&raw mut name).cast();
+        libc::bind(listener, at, length);
+        libc::listen(listener, 1);
+        libc::getsockname(listener, at, &raw mut length);
+        close(listener);
+        let connected = libc::connect(early, at, length);
+        let errno = *libc::__errno_location();
+        close(early);
+        if connected == 0 { 0 } else { errno }
+    }
+}
+
+#[test]
+fn closing_a_socket_that_was_just_made_has_its_effect_at_once() {
+    let _turn = turn();
+    let (code, counters) = supervise(|| {
+        (0..1_000).map(|_| connect_to_a_closed_listener()).find(|&errno| errno != libc::ECONNREFUSED).unwrap_or(255)
+    })
+    .finish();
+    assert_eq!(code, 255, "the errno of a connect that was not refused");
+    assert_eq!(counters.notify_handed_out.get(), 2_000);
 }
 
 #[test]
@@ -408,7 +440,7 @@ fn an_idle_supervisor_uses_no_cpu() {
 #[test]
 fn other_descriptors_are_no_listeners() {
     let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-    assert!(SeccompListener::new(file).is_err());
+    assert!(SeccompListener::new(file, true).is_err());
     let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
-    assert!(SeccompListener::new(socket.into()).is_err());
+    assert!(SeccompListener::new(socket.into(), true).is_err());
 }

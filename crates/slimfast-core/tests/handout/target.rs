@@ -4,7 +4,8 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use slimfast_seccomp::{install, scm};
+use slimfast_seccomp::install::{self, Installed};
+use slimfast_seccomp::scm;
 
 use crate::sources::MARK;
 
@@ -25,7 +26,7 @@ pub fn spawn(body: impl FnOnce() -> i32) -> (Target, OwnedFd) {
     if pid == 0 {
         drop(ours);
         let code = match install::install() {
-            Ok(listener) => {
+            Ok(Installed { listener, .. }) => {
                 scm::send(theirs.as_fd(), b"l", &[listener.as_fd()], 0).unwrap();
                 drop(listener);
                 let _ = scm::receive(theirs.as_fd(), &mut [0]);
