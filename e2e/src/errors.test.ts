@@ -203,7 +203,8 @@ describe("with a cluster", () => {
 
     it("is a front port that another process has, on a node of its own", async () => {
       const netns = `sf-${cluster.tag}taken`;
-      const inNetns = ["ip", "netns", "exec", netns];
+      // Not `ip netns exec`: it mounts /sys anew, without the control groups that an agent needs.
+      const inNetns = ["nsenter", `--net=/run/netns/${netns}`];
       const runDir = `${cluster.runDir}/taken`;
       const before = machineState(cluster.runDir, cluster.tag);
       execFileSync("ip", ["netns", "add", netns]);
@@ -211,7 +212,7 @@ describe("with a cluster", () => {
         execFileSync("ip", ["-n", netns, "addr", "add", "10.201.0.1/32", "dev", "lo"]);
         execFileSync("ip", ["-n", netns, "link", "set", "lo", "up"]);
         const reserved = [...inNetns, "cat", "/proc/sys/net/ipv4/ip_local_reserved_ports"];
-        const listener = spawn("ip", [...inNetns.slice(1), "python3", "-m", "http.server", "7003"], {
+        const listener = spawn("nsenter", [...inNetns.slice(1), "python3", "-m", "http.server", "7003"], {
           stdio: "ignore",
         });
         try {
