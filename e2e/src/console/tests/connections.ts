@@ -25,9 +25,9 @@ export function connectionsTests(site: () => Site): void {
 
       await page.getByLabel("endpoint").fill("buyer");
       await page.getByLabel("State").selectOption("refused");
+      await expect.poll(() => [search(page, "endpoint"), search(page, "state")]).toEqual(["buyer", "refused"]);
       // As the client's node and the server's tell it.
       await expect.poll(() => rows(page).count()).toBe(2);
-      expect([search(page, "endpoint"), search(page, "state")]).toEqual(["buyer", "refused"]);
       // It comes back after a reload, and so does what the page knew.
       await page.reload();
       await rows(page).filter({ hasText: "refused" }).nth(1).waitFor();
