@@ -19,6 +19,8 @@ export interface LeakOptions {
 export interface AgentPids {
   readonly client: number;
   readonly server: number;
+  /** Of their keepers, which make the containers' sockets: what they take counts as the agents'. */
+  readonly keepers: readonly number[];
 }
 
 /** After as many, pools, caches and the agents' heaps have their working size. */
@@ -36,7 +38,28 @@ export function agentPids(runDir: string, { client, server }: TwoNodes): AgentPi
     if (!found) throw new CliError("failed", `the agent of ${node} is not known`);
     return found.pid;
   };
-  return { client: pid(client.name), server: pid(server.name) };
+  return {
+    client: pid(client.name),
+    server: pid(server.name),
+    keepers: [keeperPid(client), keeperPid(server)],
+  };
+}
+
+/** Keepers have no parent; which node one is of stands in its command line. */
+function keeperPid({ name, runDir }: TwoNodes["client"]): number {
+  const pid = readdirSync("/proc").find((entry) => /^\d+$/.test(entry) && isKeeperOf(entry, runDir));
+  if (pid === undefined) throw new CliError("failed", `the keeper of ${name} is not known`);
+  return Number(pid);
+}
+
+function isKeeperOf(pid: string, runDir: string): boolean {
+  try {
+    const [program = "", ...args] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    return program.endsWith("/slimfast-keeper") && args.includes(runDir);
+  } catch {
+    // It has ended meanwhile.
+    return false;
+  }
 }
 
 export async function measureLeaks(
@@ -85,10 +108,10 @@ async function settled(before: Holdings, pids: AgentPids): Promise<Holdings> {
 }
 
 async function holdings(pids: AgentPids): Promise<Holdings> {
-  const each = agents(pids);
+  const each = [pids.client, pids.server];
   const stdout = await exec(rustProduct("slimfast-bench"), ["bpf-maps", ...each.flatMap((pid) => ["--pid", `${pid}`])]);
   return {
-    descriptors: sum(each, (pid) => readdirSync(`/proc/${pid}/fd`).length),
+    descriptors: sum([...each, ...pids.keepers], (pid) => readdirSync(`/proc/${pid}/fd`).length),
     // An agent is in its node's network namespace.
     sockets: sum(each, (pid) => socketsInUse(readFileSync(`/proc/${pid}/net/sockstat`, "utf8"))),
     maps: (JSON.parse(stdout) as { maps: Holdings["maps"] }).maps,
@@ -96,11 +119,9 @@ async function holdings(pids: AgentPids): Promise<Holdings> {
 }
 
 function resident(pids: AgentPids): number {
-  return sum(agents(pids), (pid) => residentKib(readFileSync(`/proc/${pid}/status`, "utf8")));
-}
-
-function agents({ client, server }: AgentPids): number[] {
-  return [client, server];
+  return sum([pids.client, pids.server, ...pids.keepers], (pid) =>
+    residentKib(readFileSync(`/proc/${pid}/status`, "utf8")),
+  );
 }
 
 function sum(pids: readonly number[], of: (pid: number) => number): number {

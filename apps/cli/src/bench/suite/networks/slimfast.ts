@@ -41,7 +41,7 @@ export function openSlimfastNetwork(tier: "notify" | "preload", nodes: TwoNodes,
     });
   return {
     name: `slimfast-${tier}`,
-    ownPids: [agents.client, agents.server],
+    ownPids: [agents.client, agents.server, ...agents.keepers],
     start: (side, name, command) =>
       withAgent(nodes[side], async (agent) => {
         const options = { network: NETWORK, tier, publishedPorts: [], name: nameOf(name), command };
