@@ -43,7 +43,12 @@ export function connectionsTests(site: () => Site): void {
       await page.getByRole("button", { name: "Clear" }).click();
       await page.getByLabel("port", { exact: true }).fill("80");
       await page.getByRole("button", { name: "Group" }).click();
-      const group = page.getByRole("row").filter({ hasText: "buyer" }).filter({ hasText: "web" });
+      const port80 = page.getByRole("cell", { name: "80", exact: true });
+      const group = page
+        .getByRole("row")
+        .filter({ hasText: "buyer" })
+        .filter({ hasText: "web" })
+        .filter({ has: port80 });
       await group.waitFor();
       // Both ends of five connections.
       await expect.poll(() => group.getByRole("cell").nth(5).textContent()).toBe("10");
