@@ -153,7 +153,9 @@ fn dispense(
     while control.is_serving() {
         let outcome = match make(&mut made, source) {
             Ok(()) => {
-                if std::mem::take(&mut has_waited) && matches!(unread_bytes(queue.as_fd()), Ok(0)) {
+                // Before any batch of this refill, not only the first: that one was made before the wait.
+                if has_waited && matches!(unread_bytes(queue.as_fd()), Ok(0)) {
+                    has_waited = false;
                     counters.preload_ran_dry.add_one();
                     depth = (depth * 2).min(LARGEST_DEPTH);
                     // The kernel cuts it to net.core.wmem_max.

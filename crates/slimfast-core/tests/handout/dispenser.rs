@@ -95,14 +95,18 @@ fn a_queue_that_runs_dry_gets_deeper_up_to_a_limit() {
     let _turn = turn();
     let d = dispense();
     settled(|| d.counters.preload_dispensed.get());
-    eventually("it is as deep as it gets", || {
-        // As if the thread were late: it makes none until all are taken.
+    for ran_dry in 1..=4 {
+        // As if the thread were late: it sends what it had made already, and makes no more until all are taken.
         d.plain.close_gate();
+        eventually("it wants to make more", || {
+            while take(&d.container).is_some() {}
+            d.plain.waiting() == 1
+        });
         while take(&d.container).is_some() {}
         d.plain.open_gate();
+        eventually("it notices", || d.counters.preload_ran_dry.get() == ran_dry);
         settled(|| d.counters.preload_dispensed.get());
-        d.counters.preload_ran_dry.get() >= 4
-    });
+    }
     let mut depth = 0;
     d.plain.close_gate();
     while take(&d.container).is_some() {
