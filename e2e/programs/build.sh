@@ -3,6 +3,9 @@
 set -eu
 cd "$(dirname "$0")"
 mkdir -p bin
+# Test files that start at the same time all call this.
+exec 9>bin/lock
+flock 9
 
 outdated() { # PRODUCT SOURCE
 	[ ! -e "bin/$1" ] || [ "$2" -nt "bin/$1" ] || [ build.sh -nt "bin/$1" ]

@@ -1,16 +1,18 @@
 /** `slimfast test`. */
-import { CliError, EXIT, messageOf } from "../exit-codes.js";
+import { CliError, EXIT } from "../exit-codes.js";
 import { watchInterrupts } from "../interrupts.js";
 import { printJson, printLine } from "../output.js";
 import { sayProgress } from "../progress.js";
-import { type Failure, failedReport, type SuiteResult, summaryLine } from "../suites/result.js";
+import { defaultLanes, runSuites } from "../suites/lanes.js";
+import { type Failure, type SuiteResult, summaryLine } from "../suites/result.js";
 import { SUITES, type Suite } from "../suites/suites.js";
+import { trySandbox } from "../suites/tool.js";
 
 const DETAIL_LINES = 40;
 
 export async function test(
   names: readonly string[],
-  options: { readonly list?: boolean; readonly json?: boolean; readonly full?: boolean },
+  options: { readonly list?: boolean; readonly json?: boolean; readonly full?: boolean; readonly jobs?: string },
 ): Promise<void> {
   if (options.list) {
     const width = Math.max(...SUITES.map(({ name }) => name.length));
@@ -19,23 +21,42 @@ export async function test(
     return;
   }
   const suites = selectSuites(names);
+  const lanes = options.jobs === undefined ? defaultLanes() : readJobs(options.jobs);
   // The tests run in processes of their tools.
   process.env["SLIMFAST_TEST_FULL"] = options.full ? "1" : "0";
   const watch = watchInterrupts();
-  const results: SuiteResult[] = [];
-  for (const suite of suites) {
-    if (watch.signal.aborted) break;
-    if (!options.json) sayProgress(`testing ${suite.name}: ${suite.description}`);
-    const result = await runSuite(suite, watch.signal);
-    results.push(result);
-    if (!options.json) printResult(result);
-  }
+  const results = await runSuites(suites, {
+    lanes,
+    sandboxes: suites.some(({ needsRoot }) => needsRoot) && (await canSandbox(watch.signal)),
+    signal: watch.signal,
+    onStart: ({ name, description }) => {
+      if (!options.json) sayProgress(`testing ${name}: ${description}`);
+    },
+    onEnd: (result) => {
+      if (!options.json) printResult(result);
+    },
+  });
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
   if (options.json) printJson({ ok: failed === 0 && !watch.signal.aborted, suites: results });
   else printLine(summaryLine(results));
   if (failed > 0) process.exitCode = EXIT.failed;
   if (watch.signal.aborted) process.exitCode = EXIT.interrupted;
   watch.close();
+}
+
+function readJobs(text: string): number {
+  if (!/^[1-9]\d?$/.test(text)) {
+    throw new CliError("usage", `--jobs ${text} is no number of jobs`, { remedy: "give a number from 1 to 99" });
+  }
+  return Number(text);
+}
+
+/** Not everywhere: containers may lack the right to mount. The suites run on the machine itself then, one after the other. */
+async function canSandbox(signal: AbortSignal): Promise<boolean> {
+  if (process.geteuid?.() !== 0) return false;
+  const why = await trySandbox(signal);
+  if (why !== null) sayProgress(`no sandboxes here, so suites with clusters run one after the other: ${why}`);
+  return why === null;
 }
 
 function selectSuites(names: readonly string[]): readonly Suite[] {
@@ -46,15 +67,6 @@ function selectSuites(names: readonly string[]): readonly Suite[] {
     });
   }
   return names.length === 0 ? SUITES : SUITES.filter((suite) => names.includes(suite.name));
-}
-
-async function runSuite(suite: Suite, signal: AbortSignal): Promise<SuiteResult> {
-  const started = Date.now();
-  const report =
-    suite.needsRoot && process.geteuid?.() !== 0
-      ? failedReport(suite.name, "this suite needs root")
-      : await suite.run(signal).catch((error: unknown) => failedReport(suite.name, messageOf(error)));
-  return { suite: suite.name, ...report, durationMs: Date.now() - started };
 }
 
 function printFailure(verdict: string, { test: name, detail }: Failure): void {

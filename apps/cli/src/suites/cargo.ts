@@ -1,15 +1,26 @@
 /** Runs `cargo test` and reads what it prints. */
 import { type Failure, failedReport, type Report } from "./result.js";
-import { lastLines, runTool } from "./tool.js";
+import { lastLines, runTool, type Surroundings } from "./tool.js";
 
-/** @param selection cargo's options that select packages */
-export async function runCargoTests(selection: readonly string[], signal: AbortSignal): Promise<Report> {
+/**
+ * Builds the tests where the network is, then runs them, in a sandbox perhaps.
+ *
+ * @param selection cargo's options that select packages
+ */
+export async function runCargoTests(
+  logName: string,
+  selection: readonly string[],
+  surroundings: Surroundings,
+): Promise<Report> {
+  const build = ["test", "--no-run", ...selection];
+  const built = await runTool(`${logName}-build`, "cargo", build, { ...surroundings, sandboxed: false });
+  if (built.exitCode !== 0) return failedReport(`cargo ${build.join(" ")}`, lastLines(built.output));
   const { exitCode, output } = await runTool(
-    "test-cargo",
+    logName,
     "cargo",
     // One test binary after the other is cargo's way; --include-ignored, because nothing is to be skipped silently.
-    ["test", "--no-fail-fast", ...selection, "--", "--include-ignored"],
-    signal,
+    ["test", "--offline", "--no-fail-fast", ...selection, "--", "--include-ignored"],
+    surroundings,
   );
   const report = readCargoOutput(output);
   if (exitCode !== 0 && report.failed === 0) {

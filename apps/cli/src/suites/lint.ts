@@ -1,14 +1,14 @@
 /** Runs the lint target of every project through nx; each project counts as one test. */
 import { failedReport, type Report } from "./result.js";
-import { lastLines, runTool } from "./tool.js";
+import { lastLines, runTool, type Surroundings } from "./tool.js";
 
-export async function runLint(signal: AbortSignal): Promise<Report> {
+export async function runLint(surroundings: Surroundings): Promise<Report> {
   const nx = "node_modules/.bin/nx";
   const listing = await runTool(
     "test-lint-projects",
     nx,
     ["show", "projects", "--with-target", "lint", "--json"],
-    signal,
+    surroundings,
   );
   const projects = readProjects(listing.output);
   if (projects === null) return failedReport("nx show projects", lastLines(listing.output));
@@ -16,7 +16,7 @@ export async function runLint(signal: AbortSignal): Promise<Report> {
     "test-lint",
     nx,
     ["run-many", "-t", "lint", "--outputStyle=static", "--parallel=2", "--nxBail=false"],
-    signal,
+    surroundings,
   );
   const failed = failedTasks(output).filter((task) => projects.includes(task));
   if (exitCode !== 0 && failed.length === 0) return failedReport("nx run-many -t lint", lastLines(output));

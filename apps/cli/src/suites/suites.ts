@@ -1,18 +1,28 @@
-/** The suites that `slimfast test` knows, in the order in which they run. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+/** The suites that `slimfast test` knows, and the parts that they fall into. */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
 import { CLI_MAIN, ROOT } from "../paths.js";
 import { runCargoTests } from "./cargo.js";
 import { runLint } from "./lint.js";
-import { failedReport, mergeReports, type Report } from "./result.js";
-import { lastLines, runTool } from "./tool.js";
+import { failedReport, type Report } from "./result.js";
+import { lastLines, runTool, type Surroundings } from "./tool.js";
 import { runVitest } from "./vitest.js";
+
+/** A piece of a suite, run by one tool, that shares nothing with the others but the build. */
+export interface Part {
+  /** Makes clusters, or changes the machine otherwise. */
+  readonly privileged: boolean;
+  /** Runs on the machine as it is: no sandbox, and no other such part beside it. */
+  readonly onMachine?: boolean;
+  run(surroundings: Surroundings): Promise<Report>;
+}
 
 export interface Suite {
   readonly name: string;
   readonly description: string;
   readonly needsRoot: boolean;
-  run(signal: AbortSignal): Promise<Report>;
+  /** Long ones first. */
+  parts(): readonly Part[];
 }
 
 /** Crates whose tests need no privileges. */
@@ -21,21 +31,23 @@ const PLAIN_CRATES = ["-p", "slimfast-bench"];
 const PRIVILEGED_CRATES = ["--workspace", "--exclude", "slimfast-bench", "--exclude", "slimfast-napi"];
 /** Ending of TypeScript tests that use the kernel: the real addon, the real agent. */
 const PRIVILEGED_TESTS = ".privileged.test.ts";
+const PROJECT_FOLDERS = ["apps", "libs", "crates"];
+const TESTS = ".test.ts";
 
 /** The control plane's tests have a suite of their own. */
 const CONTROLLER = "apps/controller";
 const CLIENT = "libs/ts-client";
 
-/** Folders of e2e/src that are suites of their own. */
+/** Folders of e2e/src that are suites of their own, long ones first. */
 const OWN_FOLDERS = {
-  fidelity: "what the system calls of TCP sockets do: in endpoints as in an ordinary network namespace",
-  apps: "real servers and clients: in one container, on one node, on two; in both tiers and in a plain namespace",
-  abuse: "what a hostile container may try, row by row: attempts, blocked, leaked",
-  durability:
-    "agents killed, restarted and upgraded under load: connections, listeners, socket(2), what is left behind",
-  bench: "the benchmark suite itself: every scenario on every network, report, comparison, clean-up",
   console: "the web console in a browser, on a real cluster",
   python: "CPython's own socket, ssl and http tests: the same results in endpoints as in a namespace",
+  abuse: "what a hostile container may try, row by row: attempts, blocked, leaked",
+  bench: "the benchmark suite itself: every scenario on every network, report, comparison, clean-up",
+  apps: "real servers and clients: in one container, on one node, on two; in both tiers and in a plain namespace",
+  durability:
+    "agents killed, restarted and upgraded under load: connections, listeners, socket(2), what is left behind",
+  fidelity: "what the system calls of TCP sockets do: in endpoints as in an ordinary network namespace",
 } as const;
 
 const ALL: readonly Suite[] = [
@@ -43,78 +55,99 @@ const ALL: readonly Suite[] = [
     name: "lint",
     description: "formatting, lint and import rules; generated code is up to date, the API breaks no client",
     needsRoot: false,
-    run: runLint,
+    parts: () => [{ privileged: false, run: runLint }],
   },
   {
     name: "unit",
     description: "unit tests of the TypeScript projects, and of the crates that need no privileges",
     needsRoot: false,
-    run: async (signal) =>
-      mergeReports([
-        await runVitest(
-          "test-unit",
-          ["--exclude", `**/*${PRIVILEGED_TESTS}`, "--exclude", `${CONTROLLER}/**`, "--exclude", `${CLIENT}/**`],
-          signal,
-        ),
-        await runCargoTests(PLAIN_CRATES, signal),
-      ]),
+    parts: () => [
+      plainVitest("test-unit", ["--exclude", `${CONTROLLER}/**`, "--exclude", `${CLIENT}/**`]),
+      { privileged: false, run: (surroundings) => runCargoTests("test-unit-cargo", PLAIN_CRATES, surroundings) },
+    ],
   },
   {
     name: "controller",
     description: "the control plane: API and its fuzz, store conformance on SQLite and a real etcd, sync, security",
     needsRoot: false,
-    run: (signal) =>
-      runVitest("test-controller", ["--dir", CONTROLLER, "--exclude", `**/*${PRIVILEGED_TESTS}`], signal),
+    parts: () => [plainVitest("test-controller", ["--dir", CONTROLLER])],
   },
   {
     name: "client",
     description: "the client library: watches, failover, TLS, its package, and its examples against a real controller",
     needsRoot: false,
-    run: (signal) => runVitest("test-client", ["--dir", CLIENT], signal),
+    parts: () => [plainVitest("test-client", ["--dir", CLIENT])],
   },
   {
     name: "core",
     description: "on the real kernel: BPF programs, seccomp, namespaces, launcher, preloaded library, addon, agent",
     needsRoot: true,
-    run: async (signal) =>
-      mergeReports([
-        await runCargoTests(PRIVILEGED_CRATES, signal),
-        // One file at a time: they use things that belong to the machine.
-        await runVitest("test-privileged", ["--no-file-parallelism", PRIVILEGED_TESTS], signal),
-      ]),
-  },
-  {
-    name: "system",
-    description: "whole clusters with real programs (e2e/)",
-    needsRoot: true,
-    run: (signal) => {
-      // Relative to --dir, as vitest takes exclusions.
-      const others = Object.keys(OWN_FOLDERS).flatMap((name) => ["--exclude", `src/${name}/**`]);
-      return runSystemTests("test-system", others, signal);
-    },
+    parts: () => [
+      { privileged: true, run: (surroundings) => runCargoTests("test-cargo", PRIVILEGED_CRATES, surroundings) },
+      ...PROJECT_FOLDERS.flatMap((folder) => testFiles(folder, PRIVILEGED_TESTS)).map(
+        (file): Part => ({
+          privileged: true,
+          run: (surroundings) => runVitest(`test-privileged-${logNameOf(file)}`, [file], surroundings),
+        }),
+      ),
+    ],
   },
   ...Object.entries(OWN_FOLDERS).map(([name, description]) => ({
     name,
     description,
     needsRoot: true,
-    run: (signal: AbortSignal) => runSystemTests(`test-${name}`, [`e2e/src/${name}/`], signal),
+    parts: () => testFiles(`e2e/src/${name}`, TESTS).map((file) => systemPart(name, file)),
   })),
   {
     name: "demo",
     description: "`slimfast demo --once`, each of its checks a test",
     needsRoot: true,
-    run: runDemo,
+    // Where users run it: the others are in sandboxes.
+    parts: () => [{ privileged: true, onMachine: true, run: runDemo }],
+  },
+  {
+    name: "system",
+    description: "whole clusters with real programs (e2e/)",
+    needsRoot: true,
+    parts: () => {
+      const others = Object.keys(OWN_FOLDERS).map((name) => `e2e/src/${name}/`);
+      return testFiles("e2e/src", TESTS)
+        .filter((file) => !others.some((folder) => file.startsWith(folder)))
+        .map((file) => systemPart("system", file));
+    },
   },
 ];
 
 const SYSTEM_SUITES: readonly string[] = ["system", ...Object.keys(OWN_FOLDERS)];
 
+/** In the order in which they start. `system` is the last, because its many short parts leave no CPU idle at the end. */
 export const SUITES: readonly Suite[] = ALL.filter(
   (suite) => !SYSTEM_SUITES.includes(suite.name) || existsSync(join(ROOT, "e2e/vitest.config.ts")),
 );
 
-function runSystemTests(logName: string, args: readonly string[], signal: AbortSignal): Promise<Report> {
-  return runVitest(logName, ["--config", "e2e/vitest.config.ts", "--dir", "e2e", ...args], signal);
+function plainVitest(logName: string, args: readonly string[]): Part {
+  const all = ["--exclude", `**/*${PRIVILEGED_TESTS}`, ...args];
+  return { privileged: false, run: (surroundings) => runVitest(logName, all, surroundings) };
+}
+
+function systemPart(suite: string, file: string): Part {
+  const args = ["--config", "e2e/vitest.config.ts", "--dir", "e2e", join(ROOT, file)];
+  return {
+    privileged: true,
+    run: (surroundings) => runVitest(`test-${suite}-${logNameOf(file)}`, args, surroundings),
+  };
+}
+
+/** Paths from the root of the checkout, large files first: they tend to take long. */
+function testFiles(folder: string, ending: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(ending) && !/(^|\/)(node_modules|dist)\//.test(path))
+    .map((path) => join(folder, path))
+    .sort((one, other) => statSync(join(ROOT, other)).size - statSync(join(ROOT, one)).size);
+}
+
+function logNameOf(file: string): string {
+  return basename(file).replace(/\.test\.ts$/, "");
 }
 
 interface DemoReport {
@@ -122,8 +155,8 @@ interface DemoReport {
   readonly checks?: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
 }
 
-async function runDemo(signal: AbortSignal): Promise<Report> {
-  const { output } = await runTool("test-demo", process.execPath, [CLI_MAIN, "demo", "--once", "--json"], signal);
+async function runDemo(surroundings: Surroundings): Promise<Report> {
+  const { output } = await runTool("test-demo", process.execPath, [CLI_MAIN, "demo", "--once", "--json"], surroundings);
   return readDemoReport(output);
 }
 

@@ -2,7 +2,9 @@
 import { spawn } from "node:child_process";
 import { createWriteStream, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { messageOf } from "../exit-codes.js";
 import { ROOT } from "../paths.js";
+import { openSandbox } from "./sandbox.js";
 
 const LOG_DIRECTORY = join(ROOT, ".slimfast/logs");
 const TAIL_LINES = 60;
@@ -21,18 +23,41 @@ export function scratchFile(name: string): string {
   return path;
 }
 
-export function runTool(
+/** Where a tool runs: on the machine as it is, or in a sandbox, which dies with the tool. */
+export interface Surroundings {
+  /** Aborted to end the tool. */
+  readonly signal: AbortSignal;
+  readonly sandboxed: boolean;
+}
+
+export async function runTool(
   logName: string,
   command: string,
   args: readonly string[],
+  { signal, sandboxed }: Surroundings,
+): Promise<ToolResult> {
+  if (!sandboxed) return await spawnTool(logName, [command, ...args], signal, "SIGTERM");
+  const sandbox = openSandbox();
+  try {
+    return await spawnTool(logName, [...sandbox.prefix, command, ...args], signal, "SIGKILL");
+  } finally {
+    await sandbox.close();
+  }
+}
+
+function spawnTool(
+  logName: string,
+  [command = "", ...args]: readonly string[],
   signal: AbortSignal,
+  killSignal: NodeJS.Signals,
 ): Promise<ToolResult> {
   const log = createWriteStream(scratchFile(`${logName}.log`));
   return new Promise((resolve) => {
-    const child = spawn(command, [...args], {
+    const child = spawn(command, args, {
       cwd: ROOT,
       stdio: ["ignore", "pipe", "pipe"],
       signal,
+      killSignal,
       env: { ...process.env, CI: "true", NX_DAEMON: "false", FORCE_COLOR: "0", CARGO_TERM_COLOR: "never" },
     });
     const chunks: Buffer[] = [];
@@ -51,6 +76,16 @@ export function runTool(
       resolve({ exitCode: exitCode ?? 1, output: startError + Buffer.concat(chunks).toString("utf8") });
     });
   });
+}
+
+/** Why nothing can run in a sandbox here; null if it can. */
+export async function trySandbox(signal: AbortSignal): Promise<string | null> {
+  try {
+    const { exitCode, output } = await runTool("test-sandbox", "true", [], { signal, sandboxed: true });
+    return exitCode === 0 ? null : lastLines(output, 1);
+  } catch (error) {
+    return messageOf(error);
+  }
 }
 
 /** The end of an output, where tools say what went wrong. */

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { relative } from "node:path";
 import { ROOT } from "../paths.js";
 import { type Failure, failedReport, type Report } from "./result.js";
-import { lastLines, runTool, scratchFile } from "./tool.js";
+import { lastLines, runTool, type Surroundings, scratchFile } from "./tool.js";
 
 /** The part of vitest's report (which is jest's format) that is read. */
 interface VitestReport {
@@ -25,7 +25,7 @@ interface VitestReport {
  */
 const RETRIES = 1;
 
-export async function runVitest(logName: string, args: readonly string[], signal: AbortSignal): Promise<Report> {
+export async function runVitest(logName: string, args: readonly string[], surroundings: Surroundings): Promise<Report> {
   const reportFile = scratchFile(`${logName}.json`);
   const { exitCode, output } = await runTool(
     logName,
@@ -39,7 +39,7 @@ export async function runVitest(logName: string, args: readonly string[], signal
       `--outputFile.json=${reportFile}`,
       ...args,
     ],
-    signal,
+    surroundings,
   );
   let text: string;
   try {
