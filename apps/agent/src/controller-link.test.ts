@@ -70,6 +70,32 @@ describe("the stream", () => {
   });
 });
 
+describe("ports of the node's static reservations", () => {
+  it("are the core's to keep free, as they were told last", async () => {
+    await bed.startAgent();
+    const { core, controller } = bed;
+    expect(core.calls).not.toContain("reservePorts");
+    const ranges = [{ first: 9_000, count: 4 }];
+    controller.stream?.send({ reservedPorts: { ranges } });
+    await eventually(() => expect(core.reservedPorts).toEqual(ranges));
+    // Not a word of them: as before.
+    controller.stream?.send({ revision: 9n });
+    controller.stream?.send({ reservedPorts: { ranges: [] } });
+    await eventually(() => expect(core.reservedPorts).toEqual([]));
+    expect(core.calls.filter((call) => call === "reservePorts")).toHaveLength(2);
+  });
+
+  it("that the core cannot keep free are answered with the reason", async () => {
+    await bed.startAgent();
+    const { core, controller } = bed;
+    core.faults.failNext("reservePorts", new CoreError("system", "write: EROFS", { syscall: "write", errno: 30 }));
+    const first = controller.stream;
+    first?.send({ reservedPorts: { ranges: [{ first: 9_000, count: 4 }] } });
+    await eventually(() => expect(first?.acks.at(-1)).toMatchObject({ nonce: 2n, error: "write: EROFS" }));
+    await nextStream(2);
+  });
+});
+
 describe("what the core refuses", () => {
   it("is answered with its reason, and asked for again on a new stream", async () => {
     await bed.startAgent();

@@ -28,7 +28,7 @@ import { RevisionGate } from "./waiters.js";
 
 export interface LinkOptions {
   controller: Pick<Controllers, "agent" | "learn" | "addresses">;
-  core: Pick<Core, "applyState" | "settle">;
+  core: Pick<Core, "applyState" | "reservePorts" | "settle">;
   state: ClusterState;
   policies: Pick<PolicyEnforcement, "prepare" | "settle">;
   /** What is announced: name, underlay address, front ports. */
@@ -248,6 +248,8 @@ export class ControllerLink {
   async #apply(response: SyncResponse): Promise<string> {
     const { core, state, policies, onRemoved } = this.#options;
     try {
+      // All of them, whenever one has changed; an older controller never says anything of them.
+      if (response.reservedPorts) await core.reservePorts(response.reservedPorts.ranges);
       const { steps, networks } = state.plan(response);
       for (const step of steps) {
         await onRemoved(step.change.removedEndpoints);

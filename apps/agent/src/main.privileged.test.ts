@@ -4,7 +4,7 @@
  */
 import { existsSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { type AgentClient, connectAgent, connectController } from "@slimfast/client";
+import { type AgentClient, type ControllerClient, connectAgent, connectController } from "@slimfast/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { attachment } from "./testing/agent.js";
 import { type Program, TestHost } from "./testing/agent-process.js";
@@ -31,10 +31,14 @@ function connect(): AgentClient {
   return client;
 }
 
-async function createNetwork(): Promise<void> {
+function connectToController(): ControllerClient {
   const client = connectController({ address: host.controllerAddress });
   clients.push(client);
-  await client.cluster.createNetwork({ network: { name: "blue", prefix: "10.32.0.0/16" } });
+  return client;
+}
+
+async function createNetwork(): Promise<void> {
+  await connectToController().cluster.createNetwork({ network: { name: "blue", prefix: "10.32.0.0/16" } });
 }
 
 /** An agent that is up, with the endpoint blue/web. */
@@ -77,9 +81,7 @@ describe("the process", () => {
     const { code, stderr } = await agent.exit;
     expect(code, stderr).toBe(0);
     expect(host.traces()).toEqual([]);
-    const client = connectController({ address: host.controllerAddress });
-    clients.push(client);
-    expect((await client.cluster.listEndpoints({})).endpoints).toEqual([]);
+    expect((await connectToController().cluster.listEndpoints({})).endpoints).toEqual([]);
   });
 
   it("does not wait for a controller that hangs", async () => {
@@ -155,6 +157,51 @@ describe("the process", () => {
       expect(stdout).toBe("");
     }
     expect(existsSync(host.runDir)).toBe(false);
+  });
+});
+
+describe("ports that operators have reserved on the node", () => {
+  const RANGE = { first: 45_000, count: 4 };
+
+  it("are kept from connections until they are released, while no agent runs as well, and go with the node", async () => {
+    await host.startController();
+    const { cluster } = connectToController();
+    const agent = host.startAgent();
+    expect(await agent.ready, agent.stderr()).toBeDefined();
+    // Somebody else's are nobody's to take out.
+    host.addReservedPorts("9999");
+    const reserve = (name: string, ports: { first: number; count: number }) =>
+      cluster.createPortReservation({ portReservation: { name, node: host.node, ports } });
+    await reserve("backup", { first: 45_000, count: 2 });
+    await reserve("metrics", { first: 45_003, count: 1 });
+    await eventually(() => expect(host.reservedPorts()).toBe("7000-7015,9999,45000-45001,45003"));
+    expect(host.portsOfConnections(RANGE)).toEqual([45_002]);
+    await cluster.deletePortReservation({ name: "backup" });
+    await eventually(() => expect(host.reservedPorts()).toBe("7000-7015,9999,45003"));
+    expect(host.portsOfConnections(RANGE)).toEqual([45_000, 45_001, 45_002]);
+
+    agent.child.kill("SIGKILL");
+    await agent.exit;
+    await cluster.deletePortReservation({ name: "metrics" });
+    await reserve("late", { first: 45_001, count: 1 });
+    expect(host.reservedPorts()).toBe("7000-7015,9999,45003");
+    const next = host.startAgent();
+    expect(await next.ready, next.stderr()).toBeDefined();
+    await eventually(() => expect(host.reservedPorts()).toBe("7000-7015,9999,45001"));
+    next.child.kill("SIGTERM");
+    expect((await next.exit).code).toBe(0);
+    expect(host.traces()).toEqual(["reserved ports 9999"]);
+  });
+
+  it("end with their lease", async () => {
+    await host.startController();
+    const { cluster } = connectToController();
+    const agent = host.startAgent();
+    expect(await agent.ready, agent.stderr()).toBeDefined();
+    const lease = { seconds: 2n, nanos: 0 };
+    await cluster.createPortReservation({ portReservation: { name: "job", node: host.node, ports: RANGE }, lease });
+    await eventually(() => expect(host.reservedPorts()).toBe("7000-7015,45000-45003"));
+    await eventually(() => expect(host.reservedPorts()).toBe("7000-7015"));
   });
 });
 

@@ -45,7 +45,7 @@ use crate::host::cgroup::Cgroup;
 use crate::host::journal::{Change, Journal};
 use crate::host::netns::NetNs;
 use crate::host::overlay::Router;
-use crate::host::ports::{PortHold, Reservation};
+use crate::host::ports::{PortHold, PortRange, Purpose, Reservation};
 use crate::host::uplink::Uplink;
 use crate::keeper::{Keeper, KeeperEvent, KeeperStart, KeeperWatch, SECCOMP_SOCKET};
 use crate::owner::EndpointKey;
@@ -104,7 +104,9 @@ struct Parts {
 
 /// What a node changes on its host before anything else works.
 struct Host {
-    reservation: Option<Reservation>,
+    front_ports: Option<Reservation>,
+    /// Once there was a static reservation.
+    static_ports: Option<Reservation>,
     cgroup: Option<Cgroup>,
     bpf_fs: Option<BpfFs>,
     journal: Arc<Journal>,
@@ -162,6 +164,12 @@ impl Node {
     /// Applies one increment of the cluster's state.
     pub fn apply(&self, change: StateChange) -> Result<()> {
         self.with(|inner| inner.apply(change))
+    }
+
+    /// Keeps these ports out of the kernel's choice of ports for outgoing connections, and no longer those of the last call.
+    /// That ends with the node, and goes on from one agent to the next.
+    pub fn reserve_ports(&self, ranges: &[PortRange]) -> Result<()> {
+        self.with(|inner| inner.reserve_ports(ranges))
     }
 
     /// Attaches an endpoint of this node that is in the applied state. Nothing is left behind if it fails.
@@ -291,7 +299,7 @@ impl Drop for Node {
 impl Host {
     fn prepare(config: &NodeConfig) -> Result<Self> {
         let journal = Arc::new(Journal::begin(&config.run_dir)?);
-        let mut host = Self { reservation: None, cgroup: None, bpf_fs: None, journal };
+        let mut host = Self { front_ports: None, static_ports: None, cgroup: None, bpf_fs: None, journal };
         match host.fill(config) {
             Ok(()) => Ok(host),
             Err(error) => {
@@ -303,7 +311,7 @@ impl Host {
 
     fn fill(&mut self, config: &NodeConfig) -> Result<()> {
         self.journal.update_node(|node| node.options = config.options())?;
-        self.reservation = Some(Reservation::acquire(config.front_ports()?, &self.journal)?);
+        self.front_ports = Some(Reservation::acquire(Purpose::FrontPorts, &[config.front_ports()?], &self.journal)?);
         self.cgroup = Some(Cgroup::create(&config.cgroup, &self.journal)?);
         self.bpf_fs = Some(BpfFs::mount(&config.run_dir.join(PINS), &self.journal)?);
         Ok(())
@@ -338,8 +346,9 @@ impl Host {
     fn restore(self) -> Result<()> {
         let unpinned = self.bpf_fs.map_or(Ok(()), BpfFs::remove);
         let removed = self.cgroup.map_or(Ok(()), Cgroup::remove);
-        let released = self.reservation.map_or(Ok(()), Reservation::release);
-        unpinned.and(removed).and(released).and(self.journal.finish())
+        let freed = self.static_ports.map_or(Ok(()), Reservation::release);
+        let released = self.front_ports.map_or(Ok(()), Reservation::release);
+        unpinned.and(removed).and(freed).and(released).and(self.journal.finish())
     }
 }
 
@@ -436,6 +445,19 @@ impl Inner {
         let state = State::new(config.node_name.clone());
         let (attached, routers, uplinks) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self { config, state, attached, routers, uplinks, parts, host, namespace, is_adopted: false }
+    }
+
+    fn reserve_ports(&mut self, ranges: &[PortRange]) -> Result<()> {
+        match &mut self.host.static_ports {
+            Some(reservation) => reservation.replace(ranges),
+            None if ranges.is_empty() => Ok(()),
+            none => {
+                let journal = &self.host.journal;
+                let acquire = || Reservation::acquire(Purpose::Static, ranges, journal);
+                *none = Some(self.namespace.run(acquire)?);
+                Ok(())
+            }
+        }
     }
 
     /// The iterators walk the sockets of the namespace that they are read in.

@@ -11,7 +11,7 @@ use slimfast_core::datapath::listing::{Connection, Direction, Listener};
 use slimfast_core::datapath::passed_over::EventClass;
 use slimfast_core::datapath::policies::{self, Verdict};
 use slimfast_core::error::{Error, Result};
-use slimfast_core::host::netns;
+use slimfast_core::host::{netns, ports};
 use slimfast_core::node;
 use slimfast_core::owner::{Addresses, EndpointKey, Prefixes, Tier};
 use slimfast_core::probe;
@@ -67,6 +67,12 @@ pub struct EndpointState {
     pub address6: Option<String>,
     pub node: String,
     pub is_plain: bool,
+}
+
+#[napi(object)]
+pub struct PortRange {
+    pub first: u32,
+    pub count: u32,
 }
 
 #[napi(object, js_name = "EndpointKey")]
@@ -268,6 +274,18 @@ fn addresses(v4: Option<&String>, v6: Option<&String>) -> Result<Addresses> {
     match (v4, v6) {
         (None, None) => Err(Error::invalid("address", "an endpoint needs one of IPv4 or of IPv6")),
         _ => Ok(Addresses { v4, v6 }),
+    }
+}
+
+impl TryFrom<PortRange> for ports::PortRange {
+    type Error = Error;
+
+    fn try_from(PortRange { first, count }: PortRange) -> Result<Self> {
+        let block = u16::try_from(first).ok().zip(u16::try_from(count).ok());
+        let block = block.and_then(|(first, count)| Self::block(first, count).ok());
+        block.ok_or_else(|| {
+            Error::invalid("ranges", format!("{count} ports from {first} on are no range within 1-65535"))
+        })
     }
 }
 

@@ -46,6 +46,15 @@ impl NativeNode {
     }
 
     #[napi]
+    pub fn reserve_ports(&self, ranges: Vec<dto::PortRange>) -> AsyncTask<Job<()>> {
+        let node = Arc::clone(&self.node);
+        job(move || {
+            let ranges: Result<Vec<_>, _> = ranges.into_iter().map(host::ports::PortRange::try_from).collect();
+            node.reserve_ports(&ranges?)
+        })
+    }
+
+    #[napi]
     pub fn attach_endpoint(&self, request: dto::AttachRequest) -> AsyncTask<Job<dto::AttachResult>> {
         let node = Arc::clone(&self.node);
         job(move || {

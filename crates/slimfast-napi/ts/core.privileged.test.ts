@@ -151,10 +151,46 @@ describe("a node", () => {
     expect(node.traces()).toEqual([]);
   });
 
+  it("keeps ports out of the kernel's choice, over its agents' deaths, until it is told others or ends", async () => {
+    const reserved = () => node.traces().filter((trace) => trace.startsWith("reserved ports"));
+    const front = "7000-7015";
+    await node.call("open", node.config);
+    await node.call("reservePorts", []);
+    expect(reserved()).toEqual([`reserved ports ${front}`]);
+    await node.call("reservePorts", [
+      { first: 9000, count: 4 },
+      { first: 8080, count: 1 },
+    ]);
+    expect(reserved()).toEqual([`reserved ports ${front},8080,9000-9003`]);
+    for (const wrong of [
+      { first: 0, count: 1 },
+      { first: 9000, count: 0 },
+      { first: 65_535, count: 2 },
+      { first: 70_000, count: 1 },
+    ]) {
+      const failure = await node.failure("reservePorts", [{ first: 8081, count: 1 }, wrong]);
+      expect(failure).toMatchObject({ kind: "invalid", field: "ranges" });
+    }
+    await node.restart("SIGKILL");
+    await node.call("open", node.config);
+    expect(reserved()).toEqual([`reserved ports ${front},8080,9000-9003`]);
+    await node.call("reservePorts", [{ first: 9002, count: 3 }]);
+    expect(reserved()).toEqual([`reserved ports ${front},9002-9004`]);
+    await node.call("leave");
+    await node.call("open", node.config);
+    await node.call("reservePorts", []);
+    expect(reserved()).toEqual([`reserved ports ${front}`]);
+    await node.call("reservePorts", [{ first: 9000, count: 1 }]);
+    await node.call("close");
+    expect(node.traces()).toEqual([]);
+    expect(await node.failure("reservePorts", [])).toMatchObject({ kind: "closed" });
+  });
+
   it("that was killed is undone from its journal", async () => {
     await node.call("open", node.config);
     await node.call("applyState", clusterState());
     await node.call("attachEndpoint", attachRequest());
+    await node.call("reservePorts", [{ first: 9000, count: 4 }]);
     await node.kill();
     expect(node.traces()).not.toEqual([]);
     const other = new NodeProcess();

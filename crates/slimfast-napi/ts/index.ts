@@ -18,6 +18,7 @@ import type {
   ListenerState,
   NetworkPolicy,
   PolicyNote,
+  PortRange,
   StateChange,
 } from "./types.js";
 
@@ -62,6 +63,10 @@ class CoreHandle implements Core {
 
   applyState(change: StateChange): Promise<void> {
     return later(() => this.#node.applyState(change));
+  }
+
+  reservePorts(ranges: PortRange[]): Promise<void> {
+    return later(() => this.#node.reservePorts(ranges));
   }
 
   attachEndpoint(request: AttachRequest): Promise<AttachResult> {

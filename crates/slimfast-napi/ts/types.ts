@@ -238,9 +238,20 @@ export interface Check {
   required: boolean;
 }
 
+/** `count` ports from `first` on. */
+export interface PortRange {
+  first: number;
+  count: number;
+}
+
 /** One node's data path. All methods throw {@link CoreError}; after close, `kind` is "closed". */
 export interface Core {
   applyState(change: StateChange): Promise<void>;
+  /**
+   * Keeps these ports out of the kernel's choice of ports for outgoing connections, and no longer those of the last call.
+   * What others have reserved stays as it is. {@link close} ends it; {@link leave} and the end of the process do not.
+   */
+  reservePorts(ranges: PortRange[]): Promise<void>;
   /** The endpoint must be in the applied state, on this node. Nothing is left behind if it fails. */
   attachEndpoint(request: AttachRequest): Promise<AttachResult>;
   /** Idempotent. */

@@ -12,6 +12,22 @@ import { fileURLToPath } from "node:url";
 const AGENT = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 const CONTROLLER = fileURLToPath(new URL("../../../controller/dist/main.js", import.meta.url));
 
+const RESERVED_PORTS = "net/ipv4/ip_local_reserved_ports";
+
+/** Prints the ports that connections from one address to one listener have, until the kernel has none left. */
+const CONNECT_UNTIL_NONE_IS_LEFT = `
+import errno, json, socket
+listener = socket.create_server(("127.0.0.1", 1))
+connections = []
+try:
+    while True:
+        connections.append(socket.create_connection(listener.getsockname()))
+except OSError as error:
+    if error.errno != errno.EADDRNOTAVAIL:
+        raise
+print(json.dumps(sorted(one.getsockname()[1] for one in connections)))
+`;
+
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -98,13 +114,33 @@ export class TestHost {
     const cgroup = join(cgroupMount(), "slimfast", this.node);
     const namespaces = readdirSync("/run/netns").filter((name) => name.includes(this.node) && name !== this.#namespace);
     const links = this.#inside("ip", "-oneline", "link").trimEnd().split("\n").slice(1);
-    const ports = this.#inside("cat", "/proc/sys/net/ipv4/ip_local_reserved_ports").trim();
+    const ports = this.reservedPorts();
     return [
       ...(existsSync(cgroup) ? [cgroup] : []),
       ...namespaces,
       ...links,
       ...(ports === "" ? [] : [`reserved ports ${ports}`]),
     ];
+  }
+
+  /** As the kernel writes them. */
+  reservedPorts(): string {
+    return this.#inside("cat", `/proc/sys/${RESERVED_PORTS}`).trim();
+  }
+
+  /** As somebody else on the machine does it. */
+  addReservedPorts(ports: string): void {
+    this.#inside("sysctl", "--quiet", "--write", `${RESERVED_PORTS}=${this.reservedPorts()},${ports}`);
+  }
+
+  /** What the kernel gives to outgoing connections when these are all the ephemeral ports that there are. */
+  portsOfConnections({ first, count }: { first: number; count: number }): number[] {
+    const range = "net.ipv4.ip_local_port_range";
+    const before = this.#inside("sysctl", "--values", range).trim();
+    this.#inside("sysctl", "--quiet", "--write", `${range}=${first} ${first + count - 1}`);
+    const ports = this.#inside("python3", "-c", CONNECT_UNTIL_NONE_IS_LEFT);
+    this.#inside("sysctl", "--quiet", "--write", `${range}=${before}`);
+    return JSON.parse(ports);
   }
 
   /** Names in the run directory, locks aside; empty if it is gone. */

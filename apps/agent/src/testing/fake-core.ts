@@ -18,12 +18,14 @@ import {
   type NetworkPolicy,
   type PassedOver,
   type PolicyNote,
+  type PortRange,
   type StateChange,
 } from "@slimfast/core";
 import { Faults } from "./faults.js";
 
 export type CoreMethod =
   | "applyState"
+  | "reservePorts"
   | "attachEndpoint"
   | "detachEndpoint"
   | "setNetworkPolicy"
@@ -50,6 +52,7 @@ export class FakeCore implements Core {
   /** Keys of what is in the applied state, `VNI:ID`. */
   readonly known = new Set<string>();
   readonly networks = new Set<number>();
+  reservedPorts: PortRange[] = [];
   readonly policies = new Map<number, NetworkPolicy>();
   /** By VNI; of a former agent's policies as well. */
   readonly notes = new Map<number, string>();
@@ -78,6 +81,13 @@ export class FakeCore implements Core {
     for (const key of change.endpoints) this.known.add(text(key));
     for (const key of change.removedEndpoints) this.known.delete(text(key));
     for (const vni of change.removedNetworks) this.networks.delete(vni);
+  }
+
+  async reservePorts(ranges: PortRange[]): Promise<void> {
+    this.calls.push("reservePorts");
+    await this.faults.pass("reservePorts");
+    this.#mustBeOpen();
+    this.reservedPorts = ranges;
   }
 
   async attachEndpoint(request: AttachRequest): Promise<AttachResult> {

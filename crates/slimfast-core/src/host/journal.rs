@@ -20,7 +20,7 @@ pub use self::record::{EndpointRecord, EndpointStage, NodeRecord, UplinkRecord};
 
 pub(crate) use self::recover::undo_namespace;
 pub use self::recover::{Recovered, recover};
-use super::ports::PortRange;
+use super::ports::{PortRange, Purpose};
 use crate::error::{Error, Result};
 
 /// File name of the journal in the run directory.
@@ -36,7 +36,12 @@ pub enum Change {
     /// A namespace was created under this name.
     NetNs { name: String },
     /// These ports were added to `ip_local_reserved_ports` of the namespace with this cookie.
-    ReservedPorts { netns_cookie: u64, ranges: Vec<PortRange> },
+    ReservedPorts {
+        netns_cookie: u64,
+        #[serde(default)]
+        purpose: Purpose,
+        ranges: Vec<PortRange>,
+    },
     /// This cgroup directory was created.
     Cgroup { directory: PathBuf },
     /// A BPF file system was mounted here, for pins.
@@ -154,6 +159,15 @@ impl Journal {
         let mut document = self.document();
         document.changes.push(change);
         write(&self.directory, &document).inspect_err(|_| drop(document.changes.pop()))
+    }
+
+    /// As [`Journal::record`], of a change that takes the place of `former`.
+    pub fn replace(&self, former: &Change, change: Change) -> Result<()> {
+        let mut document = self.document();
+        let place = document.changes.iter().rposition(|recorded| recorded == former);
+        let place = place.ok_or_else(|| Error::NotFound { what: format!("{former:?} in the journal") })?;
+        document.changes[place] = change;
+        write(&self.directory, &document).inspect_err(|_| document.changes[place] = former.clone())
     }
 
     /// Must come after the change was undone.

@@ -1,12 +1,16 @@
 //! Owns reading and writing of network sysctls in a given namespace. `/proc/sys/net` shows the namespace of the thread
 //! that opens it, so every access happens on a thread inside.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use super::netns::NetNs;
 use crate::error::{Error, Result};
+
+/// The longest value: `ip_local_reserved_ports` with every second port. The kernel gives as much as one read(2) asks for,
+/// and says of the rest that there is none.
+const LONGEST_VALUE: usize = 256 * 1024;
 
 /// A sysctl and its value. `if_present`: a kernel without it (IPv6 switched off, for example) needs no such setting.
 #[derive(Debug, Clone)]
@@ -44,8 +48,14 @@ pub fn set(namespace: &NetNs, settings: &[Setting]) -> Result<()> {
 
 /// The value of the sysctl `path` in the namespace of the calling thread, without its line end.
 pub fn get_here(path: &str) -> Result<String> {
-    let text =
-        fs::read_to_string(file(path)).map_err(|source| Error::system("read", format!("reading {path}"), source))?;
+    let failed = |syscall, source| Error::system(syscall, format!("reading {path}"), source);
+    let mut value = vec![0; LONGEST_VALUE];
+    let length = File::open(file(path))
+        .map_err(|source| failed("open", source))?
+        .read(&mut value)
+        .map_err(|source| failed("read", source))?;
+    let text = std::str::from_utf8(&value[..length])
+        .map_err(|source| failed("read", io::Error::new(io::ErrorKind::InvalidData, source)))?;
     Ok(text.trim_end().to_owned())
 }
 

@@ -19,7 +19,7 @@ use crate::host::cgroup::Cgroup;
 use crate::host::journal::{Change, EndpointRecord, EndpointStage, Journal, undo_namespace};
 use crate::host::netns::NetNs;
 use crate::host::overlay::{LocalEndpoint, Router, router_name};
-use crate::host::ports::{PortHold, Reservation};
+use crate::host::ports::{PortHold, Purpose, Reservation};
 use crate::host::uplink::{Aliases, Uplink};
 use crate::keeper::Keeper;
 
@@ -71,8 +71,11 @@ impl Inner {
         queue: &Arc<EventQueue>,
         journal: &Arc<Journal>,
     ) -> Result<Self> {
+        let front_ports = Reservation::adopt(Purpose::FrontPorts, journal)?
+            .ok_or_else(|| Error::NotFound { what: "the front ports in the journal".into() })?;
         let host = Host {
-            reservation: Some(Reservation::adopt(journal)?),
+            front_ports: Some(front_ports),
+            static_ports: Reservation::adopt(Purpose::Static, journal)?,
             cgroup: Some(Cgroup::adopt(&config.cgroup, journal)?),
             bpf_fs: Some(BpfFs::adopt(&config.run_dir.join(PINS), journal)),
             journal: Arc::clone(journal),

@@ -64,7 +64,7 @@ pub fn recover(run_dir: &Path) -> Result<Recovered> {
 fn undo(change: &Change) -> Result<()> {
     match change {
         Change::NetNs { name } => undo_namespace(name),
-        Change::ReservedPorts { netns_cookie, ranges } => match find_namespace(*netns_cookie)? {
+        Change::ReservedPorts { netns_cookie, ranges, .. } => match find_namespace(*netns_cookie)? {
             Some(namespace) => namespace.run(|| ports::release_reserved_here(ranges)),
             // The sysctl went with its namespace.
             None => Ok(()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::netns::{self, NetNs};
 use super::super::overlay::{LocalEndpoint, Router, RouterConfig, router_name};
-use super::super::ports::{PortRange, Reservation};
+use super::super::ports::{PortRange, Purpose, Reservation};
 use super::super::sysctl;
 use super::super::testing::{RunDir, assert_same_picture, require_root, run, two_nodes, unique};
 use super::*;
@@ -96,7 +96,11 @@ fn recovery_undoes_exactly_what_a_crashed_run_had_changed() {
     let mut router = Router::ensure(&a.ns, &config(), &run_dir.journal).expect("router");
     router.attach(&one).expect("attach");
     let block = PortRange::block(7000, 16).expect("a block");
-    let reservation = a.ns.run(|| Reservation::acquire(block, &run_dir.journal)).expect("reserve");
+    let reservation =
+        a.ns.run(|| Reservation::acquire(Purpose::FrontPorts, &[block], &run_dir.journal)).expect("reserve");
+    let kept_free = [PortRange::block(9000, 2).expect("a block")];
+    let static_ports =
+        a.ns.run(|| Reservation::acquire(Purpose::Static, &kept_free, &run_dir.journal)).expect("reserve");
     let foreign = unique("foreign");
     netns::create(&foreign).expect("somebody else's namespace");
     // Recorded, but it never came to be.
@@ -104,7 +108,7 @@ fn recovery_undoes_exactly_what_a_crashed_run_had_changed() {
     let recorded = run_dir.journal.changes().len();
     // A process that keeps the endpoint's namespace alive must not keep the network id taken.
     let keeper = NetNs::open(&one.netns).expect("open");
-    drop((router, reservation));
+    drop((router, reservation, static_ports));
     orphan(&run_dir.path);
 
     let recovered = recover(&run_dir.path).expect("recover");
@@ -162,7 +166,10 @@ fn reserved_ports_of_a_namespace_that_is_gone_need_nothing() {
     let here = NetNs::current().expect("current");
     let before = here.run(|| sysctl::get_here("net/ipv4/ip_local_reserved_ports")).expect("read");
     let ranges = vec![PortRange::block(7000, 16).expect("a block")];
-    run_dir.journal.record(Change::ReservedPorts { netns_cookie: u64::MAX, ranges }).expect("record");
+    run_dir
+        .journal
+        .record(Change::ReservedPorts { netns_cookie: u64::MAX, purpose: Purpose::Static, ranges })
+        .expect("record");
     orphan(&run_dir.path);
     assert_eq!(recover(&run_dir.path).expect("recover").undone.len(), 1);
     assert_eq!(here.run(|| sysctl::get_here("net/ipv4/ip_local_reserved_ports")).expect("read"), before);

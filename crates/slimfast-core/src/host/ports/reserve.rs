@@ -1,7 +1,12 @@
-//! Owns the entry in `ip_local_reserved_ports`: the kernel must not give our ports to outgoing connections.
+//! Owns our entries in `ip_local_reserved_ports`: the kernel must not give these ports to outgoing connections.
+//!
+//! What of it is ours is in the journal at every moment: before the kernel has a new set, both the former and the new one,
+//! neither of which has a port that was somebody else's.
 
 use std::fs::File;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::super::journal::{Change, Journal};
 use super::super::netns::NetNs;
@@ -12,54 +17,95 @@ use crate::error::{Error, Result};
 
 const SYSCTL: &str = "net/ipv4/ip_local_reserved_ports";
 
+/// What ports are reserved for. A node has at most one reservation for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Purpose {
+    /// The node's own. All that journals of earlier versions know.
+    #[default]
+    FrontPorts,
+    /// Programs of the host, for which operators keep them free.
+    Static,
+}
+
 /// Ports that we added to the namespace's reserved ports. Dropping it leaves them there; see [`Reservation::release`].
 #[derive(Debug)]
 pub struct Reservation {
     namespace: NetNs,
     journal: Arc<Journal>,
-    /// What was not reserved before.
-    added: Vec<PortRange>,
+    /// In the journal: ports that were not reserved before.
     change: Change,
 }
 
 impl Reservation {
-    /// Adds `range` to what is reserved in the caller's namespace already.
-    pub fn acquire(range: PortRange, journal: &Arc<Journal>) -> Result<Self> {
+    /// Adds `ranges` to what is reserved in the caller's namespace already. Nothing is changed if it fails.
+    pub fn acquire(purpose: Purpose, ranges: &[PortRange], journal: &Arc<Journal>) -> Result<Self> {
         let namespace = NetNs::current()?;
-        let netns_cookie = namespace.cookie()?;
-        let _lock = lock()?;
-        let reserved = read()?;
-        let added = difference(&[range], &reserved);
-        let change = Change::ReservedPorts { netns_cookie, ranges: added.clone() };
-        step("record the reserved ports")?;
+        let change = Change::ReservedPorts { netns_cookie: namespace.cookie()?, purpose, ranges: Vec::new() };
+        step("record that ports will be reserved")?;
         journal.record(change.clone())?;
-        let written = step("reserve the ports")
-            .and_then(|()| sysctl::set_here(SYSCTL, &format_ranges(&union(&reserved, &added))));
-        if let Err(error) = written {
-            // The error that led here is the one to report.
-            let _ = journal.forget(&change);
-            return Err(error);
+        let mut reservation = Reservation { namespace, journal: Arc::clone(journal), change };
+        match reservation.replace(ranges) {
+            Ok(()) => Ok(reservation),
+            Err(error) => {
+                // The error that led here is the one to report.
+                let _ = reservation.release();
+                Err(error)
+            }
         }
-        Ok(Reservation { namespace, journal: Arc::clone(journal), added, change })
     }
 
-    /// What a former agent had added to the caller's namespace, as its journal says.
-    pub fn adopt(journal: &Arc<Journal>) -> Result<Self> {
+    /// What a former agent had added to the caller's namespace, as its journal says. `None` if it says nothing of it.
+    pub fn adopt(purpose: Purpose, journal: &Arc<Journal>) -> Result<Option<Self>> {
         let namespace = NetNs::current()?;
         let own = namespace.cookie()?;
-        let change = journal.changes().into_iter().find_map(|change| match &change {
-            Change::ReservedPorts { netns_cookie, ranges } if *netns_cookie == own => Some((ranges.clone(), change)),
-            _ => None,
-        });
-        let (added, change) =
-            change.ok_or_else(|| Error::NotFound { what: "the front ports in the journal".into() })?;
-        Ok(Reservation { namespace, journal: Arc::clone(journal), added, change })
+        let is_ours = |change: &Change| matches!(change, Change::ReservedPorts { netns_cookie, purpose: of, .. } if *netns_cookie == own && *of == purpose);
+        let change = journal.changes().into_iter().find(is_ours);
+        Ok(change.map(|change| Reservation { namespace, journal: Arc::clone(journal), change }))
     }
 
-    /// Takes out what [`Reservation::acquire`] put in, and nothing that others have added meanwhile.
+    /// Reserves `wanted` from now on, in place of what it has reserved. What others have reserved stays theirs.
+    pub fn replace(&mut self, wanted: &[PortRange]) -> Result<()> {
+        let _lock = lock()?;
+        let reserved = self.namespace.run(read)?;
+        let others = difference(&reserved, self.added());
+        let added = difference(wanted, &others);
+        let next = union(&others, &added);
+        step("record the reserved ports")?;
+        self.record(union(self.added(), &added))?;
+        if next != union(&reserved, &[]) {
+            step("reserve the ports")?;
+            self.namespace.run(|| sysctl::set_here(SYSCTL, &format_ranges(&next)))?;
+        }
+        step("record what is not reserved any more")?;
+        self.record(added)
+    }
+
+    /// Takes out what it has put in, and nothing that others have added meanwhile.
     pub fn release(self) -> Result<()> {
-        self.namespace.run(|| release_reserved_here(&self.added))?;
+        self.namespace.run(|| release_reserved_here(self.added()))?;
         self.journal.forget(&self.change)
+    }
+
+    /// What was not reserved before.
+    fn added(&self) -> &[PortRange] {
+        match &self.change {
+            Change::ReservedPorts { ranges, .. } => ranges,
+            _ => &[],
+        }
+    }
+
+    fn record(&mut self, added: Vec<PortRange>) -> Result<()> {
+        let mut change = self.change.clone();
+        if let Change::ReservedPorts { ranges, .. } = &mut change {
+            *ranges = added;
+        }
+        if change == self.change {
+            return Ok(());
+        }
+        self.journal.replace(&self.change, change.clone())?;
+        self.change = change;
+        Ok(())
     }
 }
 
