@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "./fixture/cluster.js";
+import { OtherMachine } from "./fixture/other-machine.js";
 import { until } from "./fixture/until.js";
 import { peerClient, peerServer, readReports, SERVER_READY } from "./testing/peer-programs.js";
 import { ROOT } from "./testing/surroundings.js";
@@ -73,45 +74,19 @@ describe("a cluster whose agents join over TLS", () => {
 
   it("takes another machine with the command that it prints, and ends its streams when it is revoked", async () => {
     const name = `${cluster.tag}node-3`;
-    const { command } = await json<{ command: string[] }>("node", "join-command", name, "--underlay", "10.200.0.3");
-    const netns = `sf-${name}`;
-    const ip = (...args: string[]) => execFileSync("ip", args, { stdio: "pipe" });
-    ip("netns", "add", netns);
+    const machine = new OtherMachine(cluster, 3);
     try {
-      const wire = cluster.netnsOf("node-1").replace(/node-1$/, "wire");
-      ip("-n", netns, "link", "set", "lo", "up");
-      ip("link", "add", "eth0", "netns", netns, "type", "veth", "peer", "name", "port3", "netns", wire);
-      ip("-n", wire, "link", "set", "port3", "master", "wire", "up");
-      ip("-n", netns, "addr", "add", "10.200.0.3/24", "dev", "eth0");
-      ip("-n", netns, "link", "set", "eth0", "up");
-      const places = ["--run-dir", join(directory, "run"), "--state-dir", join(directory, "state")];
-      const [program = "", ...args] = command;
-      const agent = spawn("nsenter", [`--net=/run/netns/${netns}`, program, ...args, ...places], {
-        cwd: ROOT,
-        stdio: ["ignore", "pipe", "pipe"],
-        env: { ...process.env, SLIMFAST_SKIP_SETUP: "1" },
-      });
-      let said = "";
-      agent.stderr.on("data", (text: Buffer) => {
-        said += text;
-      });
-      const ended = once(agent, "close");
-      try {
-        const ready = once(createInterface(agent.stdout), "line");
-        await Promise.race([ready, ended.then(() => Promise.reject(new Error(said)))]);
-        await until(async () => (await node("node-3")).connected, "the node is connected");
-        await json("node", "revoke", name);
-        await until(async () => !(await node("node-3")).connected, "its stream has ended");
-        expect(await node("node-3")).not.toHaveProperty("certificateExpireTime");
-        await until(async () => said.includes("was revoked"), "the agent says why");
-      } finally {
-        agent.kill("SIGTERM");
-        await ended;
-      }
-      await json("node", "delete", name);
+      const { command } = await json<{ command: string[] }>("node", "join-command", name, "--underlay", machine.address);
+      await machine.join(command);
+      await until(async () => (await node("node-3")).connected, "the node is connected");
+      await json("node", "revoke", name);
+      await until(async () => !(await node("node-3")).connected, "its stream has ended");
+      expect(await node("node-3")).not.toHaveProperty("certificateExpireTime");
+      await until(() => machine.said.includes("was revoked"), "the agent says why");
     } finally {
-      ip("netns", "delete", netns);
+      await machine.close();
     }
+    await json("node", "delete", name);
     // The token was for one node.
     expect(await json<object[]>("token", "list")).not.toContainEqual(expect.objectContaining({ usesLeft: 1 }));
   });

@@ -6,6 +6,7 @@ import { frameTests } from "./tests/frame.js";
 import { portsTests } from "./tests/ports.js";
 import { resourcesTests } from "./tests/resources.js";
 import { sessionTests } from "./tests/session.js";
+import { volumeTests } from "./tests/volume.js";
 
 let site: Site;
 
@@ -20,3 +21,5 @@ portsTests(() => site);
 connectionsTests(() => site);
 resourcesTests(() => site);
 frameTests(() => site);
+// Last: what it fills the controller with is listed by every page that opens after it.
+volumeTests(() => site);

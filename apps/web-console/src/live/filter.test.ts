@@ -34,6 +34,18 @@ test("each field of the filter narrows", () => {
   expect(matches({ verdict: "denied", minAge: "60", minBytes: "100" }, denied)).toBe(true);
 });
 
+test("an endpoint is meant by its name or by either of its addresses, however that is written", () => {
+  const six = record();
+  if (six.connection) six.connection.local = { address: "fd00::2:1", port: 40_000 };
+  const matches = (endpoint: string) => matcher({ ...NO_FILTER, endpoint }, 0)(six);
+  expect(matches("FD00:0::2:0001")).toBe(true);
+  expect(matches("10.32.0.9")).toBe(true);
+  expect(matches("fd00::2:2")).toBe(false);
+  expect(serverFilter({ ...NO_FILTER, endpoint: "fd00:0:0::2:1" }, 0)).toBe(
+    '(connection.local.address = "fd00::2:1" OR connection.peer.address = "fd00::2:1")',
+  );
+});
+
 test("suggestions are the values that are there, the most frequent first", () => {
   const records = [record(), record("db"), record("db")];
   expect(suggestions(records, ({ connection }) => connection?.endpoint)).toEqual(["db", "web"]);

@@ -1,5 +1,13 @@
 /** Which connections are meant: one filter for rows in the browser and for the controller's own filters. Pure. */
-import { ConnectionEventKind, type ConnectionRecord, Direction, Tier, Verdict } from "@slimfast/proto";
+import {
+  ConnectionEventKind,
+  type ConnectionRecord,
+  Direction,
+  formatIp,
+  parseIp,
+  Tier,
+  Verdict,
+} from "@slimfast/proto";
 
 export const TIERS: readonly string[] = ["–", "notify", "preload"];
 export const STATES: readonly string[] = ["", "live", "live", "closed", "refused"];
@@ -7,7 +15,7 @@ export const STATES: readonly string[] = ["", "live", "live", "closed", "refused
 export interface ConnectionFilter {
   readonly network: string;
   readonly node: string;
-  /** At either end. */
+  /** At either end: its name, or its overlay address. */
   readonly endpoint: string;
   /** At either end. */
   readonly port: string;
@@ -62,9 +70,27 @@ export function ageMs({ openTime, closeTime }: ConnectionRecord, nowMs: number):
   return openTime ? Math.max(0, (closeTime?.getTime() ?? nowMs) - openTime.getTime()) : 0;
 }
 
+/** As records have it, however it was written; undefined for what is a name. */
+function addressIn(text: string): string | undefined {
+  const ip = parseIp(text);
+  return ip && formatIp(ip);
+}
+
+/** Whether it is about this endpoint, at either end. */
+function endpointMatcher(text: string): (connection: NonNullable<ConnectionRecord["connection"]>) => boolean {
+  const ip = addressIn(text);
+  return ip === undefined
+    ? ({ endpoint, peerEndpoint }) => endpoint === text || peerEndpoint === text
+    : ({ local, peer }) => local?.address === ip || peer?.address === ip;
+}
+
+export function isEmpty(filter: ConnectionFilter): boolean {
+  return FILTER_KEYS.every((key) => filter[key] === "");
+}
+
 /** A record matches if it matches each field that is not empty. */
 export function matcher(filter: ConnectionFilter, nowMs: number): (record: ConnectionRecord) => boolean {
-  if (FILTER_KEYS.every((key) => filter[key] === "")) return () => true;
+  const isAbout = endpointMatcher(filter.endpoint);
   const port = Number(filter.port);
   const minAgeMs = Number(filter.minAge) * 1_000;
   const minBytes = Number(filter.minBytes);
@@ -73,12 +99,7 @@ export function matcher(filter: ConnectionFilter, nowMs: number): (record: Conne
     if (!connection) return false;
     if (filter.network !== "" && connection.network !== filter.network) return false;
     if (filter.node !== "" && connection.node !== filter.node) return false;
-    if (
-      filter.endpoint !== "" &&
-      connection.endpoint !== filter.endpoint &&
-      connection.peerEndpoint !== filter.endpoint
-    )
-      return false;
+    if (filter.endpoint !== "" && !isAbout(connection)) return false;
     if (filter.port !== "" && connection.local?.port !== port && connection.peer?.port !== port) return false;
     if (filter.verdict !== "" && verdictOf(record) !== filter.verdict) return false;
     if (filter.tier !== "" && tierOf(record) !== filter.tier) return false;
@@ -92,6 +113,13 @@ function quoted(text: string): string {
   return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("*", "\\*")}"`;
 }
 
+function endpointTerm(text: string): string {
+  const ip = addressIn(text);
+  const [field, peer] = ip === undefined ? ["endpoint", "peer_endpoint"] : ["local.address", "peer.address"];
+  const value = quoted(ip ?? text);
+  return `(connection.${field} = ${value} OR connection.${peer} = ${value})`;
+}
+
 function whole(text: string): number {
   const value = Math.trunc(Number(text));
   return Number.isFinite(value) && value > 0 ? value : 0;
@@ -103,7 +131,7 @@ export function serverFilter(filter: ConnectionFilter, nowMs: number): string {
   const terms = [
     network && `connection.network = ${quoted(network)}`,
     node && `connection.node = ${quoted(node)}`,
-    endpoint && `(connection.endpoint = ${quoted(endpoint)} OR connection.peer_endpoint = ${quoted(endpoint)})`,
+    endpoint && endpointTerm(endpoint),
     port && `(connection.local.port = ${whole(port)} OR connection.peer.port = ${whole(port)})`,
     state === "live" && "(kind = opened OR kind = accepted)",
     state === "closed" && "kind = closed",

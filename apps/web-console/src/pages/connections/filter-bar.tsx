@@ -1,7 +1,7 @@
 /** The filter that connections and the map share, in the URL, with values that are there suggested. */
 import type { ConnectionRecord } from "@slimfast/proto";
 import { useMemo } from "react";
-import { type ConnectionFilter, FILTER_KEYS, NO_FILTER, servicePort, suggestions } from "../../live/filter.js";
+import { type ConnectionFilter, FILTER_KEYS, isEmpty, NO_FILTER, servicePort, suggestions } from "../../live/filter.js";
 import { Action } from "../../ui/action.js";
 import { Choice, TextFilter } from "../../ui/filters.js";
 import { useUrlSearch } from "../../ui/url.js";
@@ -40,7 +40,6 @@ export function FilterBar(props: {
   readonly values: FilterValues;
 }) {
   const { filter, onChange, values } = props;
-  const isEmpty = FILTER_KEYS.every((key) => filter[key] === "");
   return (
     <>
       {(["endpoint", "port", "node", "network"] as const).map((key) => (
@@ -48,8 +47,8 @@ export function FilterBar(props: {
           key={key}
           label={key}
           isMain={key === "endpoint"}
-          placeholder={key === "endpoint" ? "endpoint   /" : key}
-          size={key === "port" ? 4 : 8}
+          placeholder={key === "endpoint" ? "endpoint, address   /" : key}
+          size={{ port: 4, endpoint: 15, node: 8, network: 8 }[key]}
           isNumber={key === "port"}
           suggestions={values[key]}
           value={filter[key]}
@@ -90,7 +89,7 @@ export function FilterBar(props: {
         value={filter.minBytes}
         onChange={(minBytes) => onChange({ minBytes })}
       />
-      {isEmpty ? null : <Action onClick={() => onChange(NO_FILTER)}>Clear</Action>}
+      {isEmpty(filter) ? null : <Action onClick={() => onChange(NO_FILTER)}>Clear</Action>}
     </>
   );
 }

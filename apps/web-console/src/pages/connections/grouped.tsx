@@ -1,21 +1,32 @@
 /** Connections by who connects to whom. */
 import type { ConnectionRecord } from "@slimfast/proto";
-import { useMemo } from "react";
+import { memo, useRef } from "react";
 import type { ConnectionFilter } from "../../live/filter.js";
 import { Action } from "../../ui/action.js";
 import { bytes, count } from "../../ui/format.js";
 import { Table } from "../../ui/table.js";
-import { groupsOf } from "./groups.js";
+import type { Group } from "./groups.js";
+import { useGroups } from "./use-groups.js";
 
-export function Grouped(props: {
-  readonly records: readonly ConnectionRecord[];
-  readonly onNarrow: (changes: Partial<ConnectionFilter>) => void;
+type Narrow = (changes: Partial<ConnectionFilter>) => void;
+
+export function Grouped(props: { readonly records: readonly ConnectionRecord[]; readonly onNarrow: Narrow }) {
+  const groups = useGroups(props.records);
+  const narrow = useRef(props.onNarrow);
+  narrow.current = props.onNarrow;
+  if (groups === null) return <div className="empty">Adding them up …</div>;
+  return <GroupTable groups={groups} narrow={narrow} />;
+}
+
+/** Drawn anew only when the groups have changed, not with every event. */
+const GroupTable = memo(function GroupTable(props: {
+  readonly groups: readonly Group[];
+  readonly narrow: { readonly current: Narrow };
 }) {
-  const groups = useMemo(() => groupsOf(props.records), [props.records]);
   return (
     <Table
       label="Groups of connections"
-      items={groups}
+      items={props.groups}
       keyOf={({ key }) => key}
       empty="No connection fits this filter."
       columns={[
@@ -39,7 +50,7 @@ export function Grouped(props: {
             <Action
               kind="quiet"
               label={`Show connections to ${to} port ${port}`}
-              onClick={() => props.onNarrow({ endpoint: /^[\d.:]+$/.test(to) ? "" : to, port: String(port), network })}
+              onClick={() => props.narrow.current({ endpoint: to, port: String(port), network })}
             >
               Show
             </Action>
@@ -48,4 +59,4 @@ export function Grouped(props: {
       ]}
     />
   );
-}
+});

@@ -1,6 +1,6 @@
 import { ConnectionEventKind, ConnectionRecord, Direction } from "@slimfast/proto";
 import { expect, test } from "vitest";
-import { groupsOf } from "./groups.js";
+import { Grouping } from "./groups.js";
 
 const { CONNECTION_EVENT_KIND_OPENED: OPENED, CONNECTION_EVENT_KIND_CLOSED: CLOSED } = ConnectionEventKind;
 
@@ -25,6 +25,10 @@ function record(id: string, kind: ConnectionEventKind, isInbound: boolean, error
 
 test("both ends of a connection are of one group: who connects, to whom, at which port", () => {
   const refused = record("3", ConnectionEventKind.CONNECTION_EVENT_KIND_REFUSED, false, "ECONNREFUSED");
-  const groups = groupsOf([record("1", OPENED, false), record("2", CLOSED, true), refused]);
-  expect(groups).toMatchObject([{ from: "client", to: "web", port: 80, live: 1, ended: 1, refused: 1, bytes: 30 }]);
+  const grouping = new Grouping();
+  grouping.add([record("1", OPENED, false), record("2", CLOSED, true)]);
+  grouping.add([refused]);
+  expect(grouping.busiestFirst).toMatchObject([
+    { from: "client", to: "web", port: 80, live: 1, ended: 1, refused: 1, bytes: 30 },
+  ]);
 });

@@ -3,7 +3,7 @@ import { ConnectionRecord as Codec, type ConnectionRecord } from "@slimfast/prot
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { useConnections } from "../../live/connections.js";
-import { type ConnectionFilter, matcher } from "../../live/filter.js";
+import { type ConnectionFilter, isEmpty, matcher } from "../../live/filter.js";
 import { MAX_ROWS } from "../../live/tail.js";
 import { Action } from "../../ui/action.js";
 import { Exports } from "../../ui/exports.js";
@@ -97,5 +97,5 @@ function emptyText(isLoaded: boolean, known: number): string {
 function useMatching(rows: readonly ConnectionRecord[], filter: ConnectionFilter): readonly ConnectionRecord[] {
   const key = JSON.stringify(filter);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the filter is another one when its text is
-  return useMemo(() => rows.filter(matcher(filter, Date.now())), [rows, key]);
+  return useMemo(() => (isEmpty(filter) ? rows : rows.filter(matcher(filter, Date.now()))), [rows, key]);
 }
