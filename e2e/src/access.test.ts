@@ -1,17 +1,13 @@
 /** Who may do what, with the command line as people have it: nodes that join over TLS, tokens, roles, scopes, the audit log. */
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "./fixture/cluster.js";
 import { OtherMachine } from "./fixture/other-machine.js";
 import { until } from "./fixture/until.js";
 import { peerClient, peerServer, readReports, SERVER_READY } from "./testing/peer-programs.js";
-import { ROOT } from "./testing/surroundings.js";
 
 let cluster: Cluster;
 let directory: string;
@@ -76,7 +72,13 @@ describe("a cluster whose agents join over TLS", () => {
     const name = `${cluster.tag}node-3`;
     const machine = new OtherMachine(cluster, 3);
     try {
-      const { command } = await json<{ command: string[] }>("node", "join-command", name, "--underlay", machine.address);
+      const { command } = await json<{ command: string[] }>(
+        "node",
+        "join-command",
+        name,
+        "--underlay",
+        machine.address,
+      );
       await machine.join(command);
       await until(async () => (await node("node-3")).connected, "the node is connected");
       await json("node", "revoke", name);
