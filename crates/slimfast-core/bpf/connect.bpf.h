@@ -25,7 +25,7 @@ struct target {
     __u16 own_port;
 };
 
-static __always_inline int refuse_connect(struct sf_socket *record, int errno, enum sf_counter counter) {
+static __noinline int refuse_connect(struct sf_socket *record, int errno, enum sf_counter counter) {
     struct sf_connection *event = reserve_refusal(record->flags, errno);
 
     count(counter);

@@ -9,6 +9,7 @@
 #define SLIMFAST_DISPATCH_BPF_H
 
 #include "events.bpf.h"
+#include "handshakes.bpf.h"
 #include "limits.bpf.h"
 #include "packet.bpf.h"
 #include "plain.bpf.h"
@@ -16,7 +17,7 @@
 #include "ports.bpf.h"
 
 /* A SYN to a front port whose option is `option` (0: it has none). Leaves no entry of an earlier SYN behind. */
-static __always_inline void record_syn(const struct sf_flow_key *key, bool from_here, const struct sf_option *option) {
+static __noinline int record_syn(const struct sf_flow_key *key, bool from_here, const struct sf_option *option) {
     struct sf_flow flow = {};
     __u8 version = option ? option->version_flags >> 4 : 0;
 
@@ -24,8 +25,8 @@ static __always_inline void record_syn(const struct sf_flow_key *key, bool from_
     if (!option || option->kind != SF_OPTION_KIND || option->length != sizeof(*option) ||
         option->exid != bpf_htons(SF_OPTION_EXID) || (version != SF_OPTION_VERSION && version != SF_OPTION_VERSION6)) {
         count(SF_COUNTER_syns_no_option);
-        bpf_map_delete_elem(&flows, key);
-        return;
+        drop_handshake(key);
+        return 0;
     }
     flow.destination.vni = option->vni[0] << 16 | option->vni[1] << 8 | option->vni[2];
     flow.destination.id = bpf_ntohl(option->destination_id);
@@ -44,74 +45,98 @@ static __always_inline void record_syn(const struct sf_flow_key *key, bool from_
     /* A loopback connection comes from the node itself, or it is a lie. */
     if ((flow.flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6)) && !from_here) {
         count(SF_COUNTER_syns_unknown_node);
-        bpf_map_delete_elem(&flows, key);
-        return;
+        drop_handshake(key);
+        return 0;
     }
-    bpf_map_update_elem(&flows, key, &flow, BPF_ANY);
+    put_handshake(key, &flow);
+    return 0;
 }
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
 
 #define KERNEL_VIEW(type, address) ((type *)bpf_rdonly_cast(address, bpf_core_type_id_kernel(type)))
 
-/*
- * Whether a TCP packet may be a SYN to a front port: what every packet for the host pays. Plain loads, no calls.
- * Headers that do not lie in the linear part of the packet go the slow way.
- */
-static __always_inline bool may_be_ours(const struct sk_buff *skb) {
-    const struct tcphdr *tcp;
-    __u32 linear = skb->len - skb->data_len;
-    __u64 transport_offset = skb->head + skb->transport_header - skb->data;
-
-    if (transport_offset + sizeof(struct tcp_header) > linear)
-        return true;
-    tcp = KERNEL_VIEW(struct tcphdr, skb->head + skb->transport_header);
-    return BPF_CORE_READ_BITFIELD(tcp, syn) && !BPF_CORE_READ_BITFIELD(tcp, ack) && is_front_port(port_of(tcp->dest));
-}
-
 extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym;
 extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer, __u32 size) __ksym;
 
-/* Reads a SYN's TCP header behind `ip_bytes` of headers, and its option. `key` has the addresses. */
-static __always_inline void read_syn(const struct bpf_dynptr *packet, __u32 ip_bytes, struct sf_flow_key *key,
-                                     bool from_here) {
-    struct tcp_header tcp_buffer;
-    struct sf_option option_buffer;
-    const struct sf_option *option = 0;
-    const struct tcp_header *tcp = bpf_dynptr_slice(packet, ip_bytes, &tcp_buffer, sizeof(tcp_buffer));
-    __u32 tcp_bytes;
+/* A packet's addresses and ports. */
+static __always_inline struct sf_flow_key flow_of(const struct iphdr *ip, __be16 source, __be16 destination) {
+    struct sf_flow_key key = {ip->saddr, ip->daddr, source, destination};
 
-    if (!tcp || !is_syn(tcp->flags) || !is_front_port(port_of(tcp->destination)))
-        return;
-    key->source_port = tcp->source;
-    key->destination_port = tcp->destination;
-    tcp_bytes = (tcp->length >> 4) * 4;
-    if (tcp_bytes >= sizeof(*tcp) + sizeof(*option))
-        option = bpf_dynptr_slice(packet, ip_bytes + tcp_bytes - sizeof(*option), &option_buffer, sizeof(*option));
-    record_syn(key, from_here, option);
+    return key;
 }
 
-/* NF_INET_LOCAL_IN of IPv4: packets for the host itself, from any device, whole (defragmented). */
+/* Whether the SYN is a node's; if not it is counted. */
+static __always_inline bool is_from_node(const struct sf_flow_key *key) {
+    if (bpf_map_lookup_elem(&nodes, &key->source))
+        return true;
+    count(SF_COUNTER_syns_unknown_node);
+    return false;
+}
+
+/* The same of a packet whose headers do not lie in its linear part. */
+static __noinline int read_scattered(struct sk_buff *skb) {
+    const struct iphdr *ip = KERNEL_VIEW(struct iphdr, skb->head + skb->network_header);
+    __u32 ip_bytes = skb->transport_header - skb->network_header;
+    const struct sf_option *option = 0;
+    struct sf_option option_buffer;
+    struct tcp_header tcp_buffer;
+    const struct tcp_header *tcp;
+    struct bpf_dynptr packet;
+    struct sf_flow_key key;
+    __u32 tcp_bytes;
+
+    if (bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &packet))
+        return 0;
+    tcp = bpf_dynptr_slice(&packet, ip_bytes, &tcp_buffer, sizeof(tcp_buffer));
+    if (!tcp || !is_syn(tcp->flags) || !is_front_port(port_of(tcp->destination)))
+        return 0;
+    key = flow_of(ip, tcp->source, tcp->destination);
+    if (!is_from_node(&key))
+        return 0;
+    tcp_bytes = (tcp->length >> 4) * 4;
+    if (tcp_bytes >= sizeof(*tcp) + sizeof(*option))
+        option = bpf_dynptr_slice(&packet, ip_bytes + tcp_bytes - sizeof(*option), &option_buffer, sizeof(*option));
+    record_syn(&key, key.source == node_address, option);
+    return 0;
+}
+
+/*
+ * NF_INET_LOCAL_IN of IPv4: packets for the host itself, from any device, whole (defragmented). Every one of them pays
+ * what comes before the question whether it is a SYN to a front port: plain loads, no calls.
+ */
 SEC("netfilter")
 int sf_ingress(struct bpf_nf_ctx *ctx) {
     const struct sk_buff *skb = ctx->skb;
-    struct sf_flow_key key = {};
-    struct ip_header ip_buffer;
-    const struct ip_header *ip;
-    struct bpf_dynptr packet;
+    const struct iphdr *ip = KERNEL_VIEW(struct iphdr, skb->head + skb->network_header);
+    __u64 tcp_offset = skb->head + skb->transport_header - skb->data;
+    __u32 linear = skb->len - skb->data_len;
+    const struct tcphdr *tcp;
+    struct sf_option option;
+    struct sf_flow_key key;
+    __u32 tcp_bytes;
+    bool has_option;
 
-    if (KERNEL_VIEW(struct iphdr, skb->head + skb->network_header)->protocol != IPPROTO_TCP || !may_be_ours(skb) ||
-        bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &packet))
+    if (ip->protocol != IPPROTO_TCP)
         return NF_ACCEPT;
-    ip = bpf_dynptr_slice(&packet, 0, &ip_buffer, sizeof(ip_buffer));
-    if (!ip)
+    if (tcp_offset + sizeof(struct tcp_header) > linear) {
+        read_scattered(ctx->skb);
         return NF_ACCEPT;
-    key.source = ip->source;
-    key.destination = ip->destination;
-    if (bpf_map_lookup_elem(&nodes, &key.source))
-        read_syn(&packet, (ip->version_length & 0xf) * 4, &key, key.source == node_address);
-    else
-        count(SF_COUNTER_syns_unknown_node);
+    }
+    tcp = KERNEL_VIEW(struct tcphdr, skb->head + skb->transport_header);
+    if (!BPF_CORE_READ_BITFIELD(tcp, syn) || BPF_CORE_READ_BITFIELD(tcp, ack) || !is_front_port(port_of(tcp->dest)))
+        return NF_ACCEPT;
+    tcp_bytes = BPF_CORE_READ_BITFIELD(tcp, doff) * 4;
+    if (tcp_offset + tcp_bytes > linear) {
+        read_scattered(ctx->skb);
+        return NF_ACCEPT;
+    }
+    key = flow_of(ip, tcp->source, tcp->dest);
+    if (!is_from_node(&key))
+        return NF_ACCEPT;
+    has_option = tcp_bytes >= sizeof(struct tcp_header) + sizeof(option) &&
+                 !bpf_probe_read_kernel(&option, sizeof(option), (const char *)tcp + tcp_bytes - sizeof(option));
+    record_syn(&key, key.source == node_address, has_option ? &option : 0);
     return NF_ACCEPT;
 }
 
@@ -138,20 +163,10 @@ static __always_inline __u32 set_bits(__u64 mask) {
     return n;
 }
 
-/*
- * Every bit of the result depends on every bit of the word (the finalizer of MurmurHash3): clients count their ports up
- * by two, so that the low bits of a port say little.
- */
-static __always_inline __u32 mix(__u32 word) {
-    word = (word ^ word >> 16) * 0x85ebca6bu;
-    word = (word ^ word >> 13) * 0xc2b2ae35u;
-    return word ^ word >> 16;
-}
-
 /* Assigns a listener of one class. 1: assigned, 0: there is none, -1: the kernel refused it. */
-static __always_inline int assign(struct bpf_sk_lookup *ctx, const struct sf_port *port, struct sf_listener_key *key,
-                                  __u32 class) {
-    __u64 slots = port->slots[class];
+static __noinline int assign(struct bpf_sk_lookup *ctx, const struct sf_port *port, struct sf_listener_key *key,
+                             __u32 class) {
+    __u64 slots = port->classes[class & CLASS_MASK].slots;
     struct bpf_sock *sk;
     long refused;
 
@@ -207,8 +222,8 @@ static __always_inline void describe_refused6(struct sf_connection *event, const
 }
 
 /* A SYN that dispatch understood and that is not let in. Whatever the reason, the other end sees ECONNREFUSED. */
-static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, const struct sf_flow *flow, int errno,
-                                          enum sf_counter counter) {
+static __noinline int refuse_inbound(const struct sf_endpoint_key *key, const struct sf_flow *flow, int errno,
+                                     enum sf_counter counter) {
     const struct sf_endpoint *endpoint = bpf_map_lookup_elem(&endpoints, key);
     struct sf_connection *event;
 
@@ -237,8 +252,8 @@ static __always_inline int refuse_inbound(const struct sf_endpoint_key *key, con
  * SK_DROP answers with RST. `flags`: SF_OPTION_*. That the endpoint is attached here needs no look-up: `ports`
  * has entries of its sockets only, and they are destroyed when it is detached.
  */
-static __always_inline int to_endpoint(struct bpf_sk_lookup *ctx, const struct sf_endpoint_key *endpoint, __u16 number,
-                                       __u32 flags, const struct sf_flow *flow) {
+static __noinline int to_endpoint(struct bpf_sk_lookup *ctx, const struct sf_endpoint_key *endpoint, __u16 number,
+                                  __u32 flags, const struct sf_flow *flow) {
     struct sf_port_key port_key = {.endpoint = *endpoint, .port = number};
     struct sf_listener_key key = {.endpoint = *endpoint, .port = number};
     const struct sf_port *port = bpf_map_lookup_elem(&ports, &port_key);
@@ -337,8 +352,8 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
         return SK_PASS;
     if (is_front_port(port)) {
         struct sf_flow_key key = {.source_port = ctx->remote_port, .destination_port = bpf_htons(port)};
-        const struct sf_flow *flow;
         struct sf_endpoint_key endpoint;
+        struct sf_flow flow;
         int verdict;
 
         /* Of IPv6 nothing is here, and no flow has the key. */
@@ -346,22 +361,21 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
             key.source = ctx->remote_ip4;
             key.destination = ctx->local_ip4;
         }
-        flow = bpf_map_lookup_elem(&flows, &key);
-        if (!flow) {
+        if (!get_handshake(&key, &flow)) {
             if (ctx->family == AF_INET && is_own_alias(ctx->local_ip4))
                 return from_plain(ctx);
             return refuse_stranger(SF_COUNTER_refused_no_flow);
         }
-        endpoint = flow->destination;
-        if (flow->flags & SF_OPTION_IPV6)
-            verdict = from_source6(ctx, flow, key.source);
-        else if (flow->flags ||
-                 is_allowed_from(endpoint.vni, flow->source_address, key.source, endpoint.id, flow->destination_port))
-            verdict = to_endpoint(ctx, &endpoint, flow->destination_port, flow->flags, flow);
+        endpoint = flow.destination;
+        if (flow.flags & SF_OPTION_IPV6)
+            verdict = from_source6(ctx, &flow, key.source);
+        else if (flow.flags ||
+                 is_allowed_from(endpoint.vni, flow.source_address, key.source, endpoint.id, flow.destination_port))
+            verdict = to_endpoint(ctx, &endpoint, flow.destination_port, flow.flags, &flow);
         else
-            verdict = refuse_inbound(&endpoint, flow, EPERM, SF_COUNTER_refused_policy);
+            verdict = refuse_inbound(&endpoint, &flow, EPERM, SF_COUNTER_refused_policy);
         if (verdict == SK_DROP)
-            bpf_map_delete_elem(&flows, &key);
+            drop_handshake(&key);
         return verdict;
     }
     if (ctx->family == AF_INET && is_own_alias(ctx->local_ip4))

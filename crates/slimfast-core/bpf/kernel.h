@@ -15,7 +15,9 @@
 #define SO_REUSEADDR 2
 #define SO_REUSEPORT 15
 #define IPPROTO_TCP  6
-#define NF_ACCEPT    1
+/* include/uapi/linux/tcp.h */
+#define TCP_FASTOPEN_NO_COOKIE 34
+#define NF_ACCEPT              1
 /* enum sock_flags (include/net/sock.h): a FIN was received. */
 #define SOCK_DONE 1
 
@@ -91,10 +93,14 @@ struct sk_buff {
 
 struct iphdr {
     __u8 protocol;
+    __be32 saddr;
+    __be32 daddr;
 };
 
 struct tcphdr {
+    __be16 source;
     __be16 dest;
+    __u16 doff : 4;
     __u16 syn : 1;
     __u16 ack : 1;
 };

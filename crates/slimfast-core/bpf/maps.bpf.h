@@ -200,7 +200,19 @@ struct {
 /* A power of two, at least SF_BIND_CLASSES: an index masked by it is in bounds for the verifier. */
 #define CLASS_MASK 7
 
-/* What is bound to one port of one endpoint, by bind class. */
+/* The sockets of one bind class on a port. */
+struct sf_port_class {
+    /* That have the port: bound, or accepted on it. */
+    __u32 bound;
+    /* Of these, the ones without SO_REUSEADDR, without SO_REUSEPORT, and listening. */
+    __u32 no_reuseaddr;
+    __u32 no_reuseport;
+    __u32 listening;
+    /* Bit n: a listener is in `listeners` with slot n. */
+    __u64 slots;
+};
+
+/* What is bound to one port of one endpoint. */
 struct sf_port {
     struct bpf_spin_lock lock;
     /* Set, under the lock, by whoever is about to delete the entry: its memory may serve another key the next moment.
@@ -209,14 +221,9 @@ struct sf_port {
     struct sf_port_key key;
     /* Of the endpoint; set with the first listener. */
     __u32 account;
-    /* Sockets that have the port: bound, or accepted on it. */
-    __u32 bound[CLASS_MASK + 1];
-    /* Of these, the ones without SO_REUSEADDR, without SO_REUSEPORT, and listening. */
-    __u32 no_reuseaddr[CLASS_MASK + 1];
-    __u32 no_reuseport[CLASS_MASK + 1];
-    __u32 listening[CLASS_MASK + 1];
-    /* Bit n: a listener is in `listeners` with slot n. */
-    __u64 slots[CLASS_MASK + 1];
+    /* Of all classes. */
+    __u32 bound;
+    struct sf_port_class classes[CLASS_MASK + 1];
 };
 
 struct {
@@ -269,13 +276,15 @@ struct {
     __type(value, __be16);
 } crossings SEC(".maps");
 
-/* LRU: filled by SYNs of known nodes only, emptied as their handshakes end; what is forgotten meanwhile gets RST. */
+/* Filled by SYNs of known nodes only. BPF_F_MMAPABLE has it begin at a page, and so each place at a line of the cache.
+ */
 struct {
-    __uint(type, BPF_MAP_TYPE_LRU_HASH);
-    __uint(max_entries, SF_MAX_FLOWS);
-    __type(key, struct sf_flow_key);
-    __type(value, struct sf_flow);
-} flows SEC(".maps");
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SF_HANDSHAKE_SETS);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __type(key, __u32);
+    __type(value, struct sf_handshakes);
+} handshakes SEC(".maps");
 
 /* ---- what leaves
  * ------------------------------------------------------------------------------------------------------ */
@@ -339,6 +348,13 @@ static __always_inline void count(enum sf_counter counter) {
 static __always_inline __u32 class_index(__u32 class) {
     asm volatile("" : "+r"(class));
     return class & CLASS_MASK;
+}
+
+/* Every bit of the result depends on every bit of the word (the finalizer of MurmurHash3). */
+static __always_inline __u32 mix(__u32 word) {
+    word = (word ^ word >> 16) * 0x85ebca6bu;
+    word = (word ^ word >> 13) * 0xc2b2ae35u;
+    return word ^ word >> 16;
 }
 
 static __always_inline __u16 port_of(__be16 port) {

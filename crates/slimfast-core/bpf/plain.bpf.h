@@ -170,7 +170,8 @@ static __always_inline bool has_listener(const struct sf_address_key *address, _
         return false;
     key.endpoint.id = peer->id;
     port = bpf_map_lookup_elem(&ports, &key);
-    return port && (port->slots[SF_BIND_ANY4] | port->slots[SF_BIND_ADDRESS4] | port->slots[SF_BIND_DUAL]);
+    return port && (port->classes[SF_BIND_ANY4].slots | port->classes[SF_BIND_ADDRESS4].slots |
+                    port->classes[SF_BIND_DUAL].slots);
 }
 
 /* Leaves a router for one of the node's accelerated endpoints: to the node's namespace if a host socket is meant. */

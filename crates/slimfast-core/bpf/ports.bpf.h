@@ -34,12 +34,14 @@ static __always_inline bool conflicts(const struct sf_port *port, __u32 class, _
     __u32 overlapping = classes_overlapping[class];
 
 #pragma unroll
-    for (int other = 0; other < SF_BIND_CLASSES; other++) {
-        if (!(overlapping & BIT(other)) || !port->bound[other])
+    for (int i = 0; i < SF_BIND_CLASSES; i++) {
+        const struct sf_port_class *other = &port->classes[i];
+
+        if (!(overlapping & BIT(i)) || !other->bound)
             continue;
-        if ((flags & SF_REUSEADDR) && !port->no_reuseaddr[other] && !port->listening[other])
+        if ((flags & SF_REUSEADDR) && !other->no_reuseaddr && !other->listening)
             continue;
-        if ((flags & SF_REUSEPORT) && !port->no_reuseport[other])
+        if ((flags & SF_REUSEPORT) && !other->no_reuseport)
             continue;
         return true;
     }
@@ -88,16 +90,14 @@ static __noinline int start_waiting(struct sf_port_key *key, __u32 class, __u32 
 }
 
 static __always_inline void add(struct sf_port *port, __u32 class, __u32 flags) {
-#pragma unroll
-    for (int c = 0; c < SF_BIND_CLASSES; c++) {
-        if (c != class)
-            continue;
-        port->bound[c]++;
-        if (!(flags & SF_REUSEADDR))
-            port->no_reuseaddr[c]++;
-        if (!(flags & SF_REUSEPORT))
-            port->no_reuseport[c]++;
-    }
+    struct sf_port_class *own = &port->classes[class_index(class)];
+
+    port->bound++;
+    own->bound++;
+    if (!(flags & SF_REUSEADDR))
+        own->no_reuseaddr++;
+    if (!(flags & SF_REUSEPORT))
+        own->no_reuseport++;
 }
 
 enum taking {
@@ -125,15 +125,16 @@ static __always_inline enum taken take_once(const struct sf_port_key *key, __u32
     if (!port) {
         struct sf_port fresh = {.key = *key};
 
-        add(&fresh, class, flags);
-        return bpf_map_update_elem(&ports, key, &fresh, BPF_NOEXIST) ? TAKEN_RETRY : TAKEN_OK;
+        /* Whoever was quicker has put the same there. */
+        bpf_map_update_elem(&ports, key, &fresh, BPF_NOEXIST);
+        port = bpf_map_lookup_elem(&ports, key);
+        if (!port)
+            return TAKEN_RETRY;
     }
-    if (taking == TAKE_FREE)
-        return TAKEN_BUSY;
     bpf_spin_lock(&port->lock);
     if (!is_entry_of(port, key)) {
         result = TAKEN_RETRY;
-    } else if (taking == TAKE_BY_RULE && conflicts(port, class, flags)) {
+    } else if (taking == TAKE_FREE ? port->bound : taking == TAKE_BY_RULE && conflicts(port, class, flags)) {
         result = TAKEN_BUSY;
     } else {
         add(port, class, flags);
@@ -170,24 +171,18 @@ static __noinline int leave_entry(struct sf_port_key *key, __u32 class, __u32 fl
         return 0;
     bpf_spin_lock(&port->lock);
     if (is_entry_of(port, key)) {
-        __u32 left = 0;
+        struct sf_port_class *own = &port->classes[class_index(class)];
 
-#pragma unroll
-        for (int c = 0; c < SF_BIND_CLASSES; c++) {
-            if (c == class) {
-                port->bound[c]--;
-                if (!(flags & SF_REUSEADDR))
-                    port->no_reuseaddr[c]--;
-                if (!(flags & SF_REUSEPORT))
-                    port->no_reuseport[c]--;
-                if (flags & SF_LISTENING) {
-                    port->listening[c]--;
-                    port->slots[c] &= ~(1ULL << (slot & 63));
-                }
-            }
-            left |= port->bound[c];
+        own->bound--;
+        if (!(flags & SF_REUSEADDR))
+            own->no_reuseaddr--;
+        if (!(flags & SF_REUSEPORT))
+            own->no_reuseport--;
+        if (flags & SF_LISTENING) {
+            own->listening--;
+            own->slots &= ~(1ULL << (slot & 63));
         }
-        if (!left) {
+        if (!--port->bound) {
             port->dead = 1;
             last = true;
         }
@@ -277,8 +272,8 @@ static __always_inline void leave_slot(const struct sf_port_key *key, __u32 clas
         return;
     bpf_spin_lock(&port->lock);
     if (is_entry_of(port, key)) {
-        port->listening[class]--;
-        port->slots[class] &= ~(1ULL << (slot & 63));
+        port->classes[class].listening--;
+        port->classes[class].slots &= ~(1ULL << (slot & 63));
     }
     bpf_spin_unlock(&port->lock);
 }
@@ -308,14 +303,14 @@ static __always_inline int take_slot(const struct sf_port_key *key, __u32 class,
     class = class_index(class);
     bpf_spin_lock(&port->lock);
     if (is_entry_of(port, key)) {
-        __u64 taken = port->slots[class];
+        __u64 taken = port->classes[class].slots;
 
         port->account = account;
         for (int i = 0; i < SF_MAX_REUSEPORT; i++) {
             if (!(taken & (1ULL << i))) {
                 slot = i;
-                port->slots[class] = taken | (1ULL << i);
-                port->listening[class]++;
+                port->classes[class].slots = taken | (1ULL << i);
+                port->classes[class].listening++;
                 break;
             }
         }
@@ -338,9 +333,9 @@ static __always_inline void change_entry(const struct sf_port_key *key, __u32 cl
     bpf_spin_lock(&port->lock);
     if (is_entry_of(port, key)) {
         if (flag == SF_REUSEADDR)
-            port->no_reuseaddr[class] += step;
+            port->classes[class].no_reuseaddr += step;
         else
-            port->no_reuseport[class] += step;
+            port->classes[class].no_reuseport += step;
     }
     bpf_spin_unlock(&port->lock);
 }
@@ -375,7 +370,7 @@ static __always_inline void count_listening(const struct sf_port_key *key, __u32
     bpf_spin_lock(&port->lock);
     if (is_entry_of(port, key)) {
         port->account = account;
-        port->listening[class]++;
+        port->classes[class].listening++;
     }
     bpf_spin_unlock(&port->lock);
 }

@@ -9,6 +9,7 @@
  *   thinning.bpf.h  which connections are told of
  *   events.bpf.h    writing what is told
  *   packet.bpf.h    headers as they are on the wire
+ *   handshakes.bpf.h  what SYNs said, until their handshakes end
  *   plain.bpf.h     TCP with plain peers, over a network's router
  *   source.bpf.h    IPv6 sources of what leaves an endpoint's namespace
  *   connect.bpf.h   connect(2): where a connection goes

@@ -21,9 +21,10 @@
 #define SF_MAX_NETWORKS  4096
 /* Addresses of the host itself, and of endpoints that it has a route to: containers may not connect to them. */
 #define SF_MAX_HOST_ADDRESSES 8192
-/* SYNs that wait for the third packet of their handshake; least recently used go first. Small enough for the cache: an
- * LRU map goes through all of its memory in turn, and 16384 are 1.6 seconds of 10,000 handshakes a second. */
-#define SF_MAX_FLOWS 16384
+/* SYNs that wait for the third packet of their handshake, by a hash of their 4-tuple: sets, a power of two, and places
+ * in each. 1 MiB. */
+#define SF_HANDSHAKE_SETS 4096
+#define SF_HANDSHAKE_WAYS 4
 /* Ports that connections in TIME_WAIT keep; least recently used go first. */
 #define SF_MAX_WAITING_PORTS 16384
 /* Connections of bound sockets, alive or in TIME_WAIT, and clients whose loopback address is an unusual one: the same.
@@ -511,6 +512,24 @@ struct sf_flow {
     __u32 flags;
     /* The client's address within the container if it is an unusual one, otherwise 0. */
     __be32 client_address;
+};
+
+/* A handshake that is under way. */
+struct sf_handshake {
+    struct sf_flow_key key;
+    struct sf_flow flow;
+    __u32 pad[3];
+};
+
+/* Four lines of the cache; most look-ups need the first two of them. */
+struct sf_handshakes {
+    /* Of each place. 0: it is free. Odd: it is being written. Otherwise greater than that of everything written before
+     * (handshakes.bpf.h). */
+    __u64 stamps[SF_HANDSHAKE_WAYS];
+    /* Part of the hash of each place's key. */
+    __u32 tags[SF_HANDSHAKE_WAYS];
+    __u32 pad[4];
+    struct sf_handshake places[SF_HANDSHAKE_WAYS];
 };
 
 /* ---- events and listings -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 
 #include "bind.bpf.h"
 #include "events.bpf.h"
+#include "handshakes.bpf.h"
 #include "packet.bpf.h"
 #include "plain.bpf.h"
 #include "tuples.bpf.h"
@@ -56,13 +57,13 @@ static __always_inline void fill(struct sf_connection *event, struct bpf_sock_op
 }
 
 /* A handshake is done: tells of it, or not, and then not of its end either. */
-static __always_inline void tell_beginning(struct bpf_sock_ops *ctx, struct sf_socket *record, enum sf_event_kind kind,
-                                           __u64 now_ns) {
+static __noinline int tell_beginning(struct bpf_sock_ops *ctx, struct sf_socket *record, enum sf_event_kind kind,
+                                     __u64 now_ns) {
     struct sf_connection *event;
 
     if (!may_tell(now_ns, 2)) {
         pass_over_beginning(record->flags);
-        return;
+        return 0;
     }
     __sync_fetch_and_or(&record->flags, SF_TOLD);
     event = reserve(kind, now_ns);
@@ -70,6 +71,7 @@ static __always_inline void tell_beginning(struct bpf_sock_ops *ctx, struct sf_s
         fill(event, ctx, record);
         submit_quietly(event);
     }
+    return 0;
 }
 
 /* ---- outbound
@@ -142,11 +144,11 @@ static __always_inline void on_write_option(struct bpf_sock_ops *ctx, struct sf_
         count(SF_COUNTER_options_written);
 }
 
-static __always_inline void on_established_outbound(struct bpf_sock_ops *ctx, struct sf_socket *record) {
+static __noinline int on_established_outbound(struct bpf_sock_ops *ctx, struct sf_socket *record) {
     __u64 now = bpf_ktime_get_ns();
 
     if (!(record->flags & (SF_OVERLAY | SF_OUTSIDE)))
-        return;
+        return 0;
     record->setup_us = (now - record->since_ns) / 1000;
     record->since_ns = now;
     /* close(2) may come at the same time. */
@@ -154,6 +156,7 @@ static __always_inline void on_established_outbound(struct bpf_sock_ops *ctx, st
     count(SF_COUNTER_opened);
     tell_beginning(ctx, record, SF_EVENT_OPENED, now);
     watch_end(ctx, record);
+    return 0;
 }
 
 /* ---- inbound
@@ -284,8 +287,8 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         .source_port = ops_remote_port(ctx),
         .destination_port = ops_local_port(ctx),
     };
-    const struct sf_flow *flow;
     __u16 port = ctx->local_port;
+    struct sf_flow flow;
 
     /* The kernel calls the end of a simultaneous open passive. */
     if (record->flags & SF_SELF) {
@@ -298,23 +301,21 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         (record->flags & (SF_PRELOAD | SF_V6ONLY | SF_REUSEADDR | SF_REUSEPORT)) | SF_ACCEPTED | SF_ESTABLISHED;
     record->since_ns = bpf_ktime_get_ns();
     record->setup_us = 0;
-    flow = bpf_map_lookup_elem(&flows, &key);
-    if (flow) {
+    if (take_handshake(&key, &flow)) {
         record->flags |= SF_OVERLAY;
-        if (flow->flags & SF_OPTION_LOOPBACK) {
+        if (flow.flags & SF_OPTION_LOOPBACK) {
             record->flags |= SF_LOOPBACK;
-            record->loopback_address = flow->source_address;
+            record->loopback_address = flow.source_address;
         }
-        if (flow->flags & SF_OPTION_LOOPBACK6)
+        if (flow.flags & SF_OPTION_LOOPBACK6)
             record->flags |= SF_LOOPBACK6;
-        if (flow->flags & SF_OPTION_IPV6)
-            take_source6(record, flow);
-        else if (flow->client_address)
-            record->peer_address = flow->client_address;
+        if (flow.flags & SF_OPTION_IPV6)
+            take_source6(record, &flow);
+        else if (flow.client_address)
+            record->peer_address = flow.client_address;
         else
-            record->peer_address = flow->flags ? bpf_htonl(0x7f000001) : flow->source_address;
-        record->peer_port = flow->source_port;
-        bpf_map_delete_elem(&flows, &key);
+            record->peer_address = flow.flags ? bpf_htonl(0x7f000001) : flow.source_address;
+        record->peer_port = flow.source_port;
     } else if (is_plain_peer(key.source) && is_own_alias(key.destination)) {
         record->flags |= SF_OVERLAY | SF_PLAIN;
         record->peer_address = address_behind(record->owner.vni, key.source);

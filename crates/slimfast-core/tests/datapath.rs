@@ -180,6 +180,16 @@ impl Node {
         use libbpf_rs::MapCore as _;
         self._loaded.map(map).expect("a map").keys().count()
     }
+
+    /// Handshakes that are under way: those of each set whose stamps, which are its first words, are not 0.
+    fn handshakes(&self) -> usize {
+        /// SF_HANDSHAKE_WAYS.
+        const WAYS: usize = 4;
+        use libbpf_rs::{MapCore as _, MapFlags};
+        let map = self._loaded.map("handshakes").expect("a map");
+        let sets = map.keys().map(|set| map.lookup(&set, MapFlags::ANY).expect("a look-up").expect("a set"));
+        sets.map(|set| set.chunks(8).take(WAYS).filter(|stamp| *stamp != [0; 8]).count()).sum()
+    }
 }
 
 fn v4(address: Ipv4Addr, port: u16) -> SocketAddr {
@@ -310,9 +320,10 @@ fn leaves_nothing_in_the_table() {
         assert!(node.entries("ports") >= 2);
         assert_eq!(node.entries("hidden_ports"), 1);
     }
-    for map in ["ports", "hidden_ports", "flows"] {
+    for map in ["ports", "hidden_ports"] {
         assert_eq!(node.entries(map), 0, "{map}");
     }
+    assert_eq!(node.handshakes(), 0);
     assert!(node.listing.listeners().expect("list").is_empty());
     assert_eq!(node.counter("accepted_stray"), 0);
 }

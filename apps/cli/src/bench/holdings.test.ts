@@ -5,8 +5,8 @@ const before: Holdings = {
   descriptors: 90,
   sockets: 40,
   maps: [
-    { pid: 1, name: "flows", entries: 3 },
-    { pid: 2, name: "flows", entries: 1 },
+    { pid: 1, name: "ports", entries: 3 },
+    { pid: 2, name: "ports", entries: 1 },
     { pid: 1, name: "peers", entries: 2 },
   ],
 };
@@ -16,18 +16,18 @@ it("gives differences, and those of maps by name over all nodes", () => {
     descriptors: 91,
     sockets: 38,
     maps: [
-      { pid: 1, name: "flows", entries: 3 },
-      { pid: 2, name: "flows", entries: 5 },
+      { pid: 1, name: "ports", entries: 3 },
+      { pid: 2, name: "ports", entries: 5 },
       { pid: 1, name: "peers", entries: 2 },
     ],
   };
   const report = compareHoldings(before, after, 1_000, [100, 700, 720, 725, 727]);
   expect(report).toMatchObject({ connections: 1_000, descriptors: 1, sockets: -2, mapEntries: 4, residentKib: 7 });
-  expect(report.maps).toEqual({ flows: 4 });
+  expect(report.maps).toEqual({ ports: 4 });
 });
 
 it("counts a map that has gone", () => {
-  expect(compareHoldings(before, { ...before, maps: [] }, 1, [5]).maps).toEqual({ flows: -4, peers: -2 });
+  expect(compareHoldings(before, { ...before, maps: [] }, 1, [5]).maps).toEqual({ ports: -4, peers: -2 });
 });
 
 it("reads the kernel's words", () => {

@@ -40,8 +40,8 @@ it("what was measured has targets, what was left out has none", () => {
   const ratios = { ...setup.ratios, preload: ratio(1.1, 1.06, 0.98), notify: ratio(1.7, 1.05, 0.96) };
   const syn = { connectNs: 300, sockopsNs: 400, ingressNs: 400, dispatchNs: 401, totalNs: 1_501 };
   const hooks = { emptyNs: { onPackets: 60, onSockets: 60 }, ingressNonSynNs: 50.4, syn, perConnection: [] };
-  const before = { descriptors: 9, sockets: 4, maps: [{ pid: 1, name: "flows", entries: 1 }] };
-  const after = { ...before, descriptors: 10, maps: [{ pid: 1, name: "flows", entries: 0 }] };
+  const before = { descriptors: 9, sockets: 4, maps: [{ pid: 1, name: "ports", entries: 1 }] };
+  const after = { ...before, descriptors: 10, maps: [{ pid: 1, name: "ports", entries: 0 }] };
   const measured = { setup: { ...setup, ratios }, hooks, leaks: compareHoldings(before, after, 100, [7, 8, 9]) };
   expect(misses(measured)).toEqual([
     "round trip p50, preload to host",

@@ -19,8 +19,6 @@ pub fn tcp_socket(family: Family) -> Result<OwnedFd> {
     }
     // SAFETY: a fresh descriptor that nothing else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // A Fast Open cookie would take the space of the option that says where the connection goes (bpf/options.bpf.h).
-    prepare(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, 1)?;
     if family == Family::Inet6 {
         // The default is the administrator's (net.ipv6.bindv6only), and the underlay is IPv4 (bpf/options.bpf.h).
         prepare(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;

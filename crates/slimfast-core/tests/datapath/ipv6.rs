@@ -91,7 +91,7 @@ fn connects_by_ipv6_in_a_dual_stack_network_and_in_one_of_ipv6_alone() {
         assert_eq!(peer(&client), v6(Ipv6Addr::LOCALHOST, 80));
         assert_eq!(node.connect_error(here, v6(Ipv6Addr::LOCALHOST, 80)), Some(libc::ECONNREFUSED));
     }
-    for map in ["ports", "hidden_ports", "flows"] {
+    for map in ["ports", "hidden_ports"] {
         assert_eq!(node.entries(map), 0, "{map}");
     }
 }

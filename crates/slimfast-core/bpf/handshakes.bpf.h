@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * What SYNs' options said, from the hook that sees the packet to the end of the handshake, when the accepted socket
+ * takes it over.
+ *
+ * A set-associative table, as a processor's cache is one: the 4-tuple says which set, and a set has a few places. Every
+ * inbound connection writes, reads and takes an entry, which in a hash map are three calls and three locks. A full set
+ * gives away its oldest place: what is not there any more when the handshake ends is answered with RST, so a flood of
+ * SYNs from nodes costs some of the handshakes that are under way, and no memory.
+ *
+ * A place is owned by whoever has made its stamp odd, and is whole as long as its stamp is the same even number before
+ * and after it was read (a seqlock, Documentation/locking/seqlock.rst). Atomic operations are what orders memory here:
+ * BPF has no other barriers that all of our kernels know.
+ */
+#ifndef SLIMFAST_HANDSHAKES_BPF_H
+#define SLIMFAST_HANDSHAKES_BPF_H
+
+#include "maps.bpf.h"
+
+#define STAMP_IS_WRITTEN 1
+/* The lower bits count, so that no place has the same stamp twice; the upper ones are the time. */
+#define STAMP_COUNT_BITS 16
+#define STAMP_COUNT_MASK ((1ull << STAMP_COUNT_BITS) - 2)
+/* How often a SYN looks for a place, if other CPUs are quicker. */
+#define PLACE_TRIES 3
+
+static __always_inline __u32 hash_of(const struct sf_flow_key *key) {
+    /* Clients count their ports up by two, so that the low bits of a port say little. */
+    return mix(key->source ^ key->destination ^ mix((__u32)key->source_port << 16 | key->destination_port));
+}
+
+static __always_inline struct sf_handshakes *set_of(__u32 hash) {
+    __u32 set = hash & (SF_HANDSHAKE_SETS - 1);
+
+    return bpf_map_lookup_elem(&handshakes, &set);
+}
+
+static __always_inline __u64 stamp_of(const struct sf_handshakes *set, int place) {
+    return *(const volatile __u64 *)&set->stamps[place];
+}
+
+static __always_inline bool is_of(const struct sf_handshakes *set, int place, const struct sf_flow_key *key,
+                                  __u32 hash) {
+    const struct sf_flow_key *other = &set->places[place].key;
+
+    return set->tags[place] == hash && other->source == key->source && other->source_port == key->source_port &&
+           other->destination_port == key->destination_port && other->destination == key->destination;
+}
+
+/* An index that the verifier knows the bounds of. */
+static __always_inline int bounded(int place) {
+    asm volatile("" : "+r"(place));
+    return place & (SF_HANDSHAKE_WAYS - 1);
+}
+
+/* Records what the SYN of `key` says, in the place of what an earlier one said. */
+static __noinline int put_handshake(const struct sf_flow_key *key, const struct sf_flow *flow) {
+    __u32 hash = hash_of(key);
+    struct sf_handshakes *set = set_of(hash);
+    __u64 now = bpf_jiffies64() << STAMP_COUNT_BITS;
+
+    if (!set)
+        return 0;
+#pragma nounroll
+    for (int attempt = 0; attempt < PLACE_TRIES; attempt++) {
+        __u64 before = ~0ull, after;
+        int place = 0;
+
+#pragma unroll
+        for (int i = 0; i < SF_HANDSHAKE_WAYS; i++) {
+            __u64 stamp = stamp_of(set, i);
+
+            if (stamp & STAMP_IS_WRITTEN)
+                continue;
+            if (stamp && is_of(set, i, key, hash)) {
+                place = i;
+                before = stamp;
+                break;
+            }
+            /* Free ones, whose stamp is 0, are the oldest. */
+            if (stamp < before) {
+                place = i;
+                before = stamp;
+            }
+        }
+        if (before == ~0ull)
+            continue;
+        place = bounded(place);
+        after = now | ((before + 2) & STAMP_COUNT_MASK);
+        if (__sync_val_compare_and_swap(&set->stamps[place], before, after | STAMP_IS_WRITTEN) != before)
+            continue;
+        set->tags[place] = hash;
+        set->places[place].key = *key;
+        set->places[place].flow = *flow;
+        __sync_lock_test_and_set(&set->stamps[place], after);
+        break;
+    }
+    return 0;
+}
+
+/* The place that the SYN of `key` has in its set, and its stamp; -1 if it has none. */
+static __always_inline int place_of(const struct sf_handshakes *set, const struct sf_flow_key *key, __u32 hash,
+                                    __u64 *stamp) {
+#pragma unroll
+    for (int i = 0; i < SF_HANDSHAKE_WAYS; i++) {
+        *stamp = stamp_of(set, i);
+        if (*stamp && !(*stamp & STAMP_IS_WRITTEN) && is_of(set, i, key, hash))
+            return i;
+    }
+    return -1;
+}
+
+/* What the SYN of `key` said; false if there is nothing of it. */
+static __noinline int get_handshake(const struct sf_flow_key *key, struct sf_flow *flow) {
+    __u32 hash = hash_of(key);
+    struct sf_handshakes *set = set_of(hash);
+    __u64 stamp;
+    int place;
+
+    if (!set)
+        return false;
+    place = place_of(set, key, hash, &stamp);
+    if (place < 0)
+        return false;
+    place = bounded(place);
+    *flow = set->places[place].flow;
+    return __sync_fetch_and_add(&set->stamps[place], 0) == stamp;
+}
+
+/* The same, and frees the place. */
+static __noinline int take_handshake(const struct sf_flow_key *key, struct sf_flow *flow) {
+    __u32 hash = hash_of(key);
+    struct sf_handshakes *set = set_of(hash);
+    __u64 stamp;
+    int place;
+
+    if (!set)
+        return false;
+    place = place_of(set, key, hash, &stamp);
+    if (place < 0)
+        return false;
+    place = bounded(place);
+    *flow = set->places[place].flow;
+    return __sync_val_compare_and_swap(&set->stamps[place], stamp, 0) == stamp;
+}
+
+/* Leaves nothing of an earlier SYN behind. */
+static __always_inline void drop_handshake(const struct sf_flow_key *key) {
+    struct sf_flow flow;
+
+    take_handshake(key, &flow);
+}
+
+#endif
