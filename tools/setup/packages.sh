@@ -7,6 +7,8 @@ PACKAGES_RUN="clang-16 llvm-16 libelf-dev zlib1g-dev pkg-config gcc g++ make lib
 # Tests: static programs, C formatting, counting the entries of BPF maps, certificates, promtool.
 PACKAGES_TEST="musl-tools clang-format-16 bpftool openssl prometheus chromium fonts-dejavu-core
 	etcd-server"
+# Tests: libFuzzer and the sanitizers.
+PACKAGES_TEST="$PACKAGES_TEST libclang-rt-16-dev"
 # Tests: Python's own test suite.
 PACKAGES_TEST="$PACKAGES_TEST libpython3.11-testsuite"
 # Tests: real servers and clients.

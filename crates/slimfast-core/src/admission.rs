@@ -30,6 +30,8 @@ use crate::sys::unix::{bind_private, is_unix_seqpacket, peer_credentials, wait_r
 use crate::sys::wake::{Wake, spawn};
 
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod state;
 
 /// Connections that are read at the same time. Another waits in the socket's backlog.

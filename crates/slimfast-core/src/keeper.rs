@@ -13,6 +13,8 @@
 #![deny(unsafe_code)]
 
 mod client;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod line;
 mod protocol;
 mod server;

@@ -5,6 +5,8 @@ pub mod counters;
 pub mod datapath;
 pub mod dispenser;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 pub mod host;
 pub mod keeper;
 pub mod node;

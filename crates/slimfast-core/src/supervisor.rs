@@ -23,6 +23,8 @@ use crate::sys::seccomp::{Answered, Notification, SeccompListener};
 use crate::sys::unix::set_nonblocking;
 use crate::sys::wake::{Wake, raise_priority, spawn};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod interface;
 mod pool;
 mod request;

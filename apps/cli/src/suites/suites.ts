@@ -3,6 +3,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { CLI_MAIN, ROOT } from "../paths.js";
 import { runCargoTests } from "./cargo.js";
+import { runFuzzers } from "./fuzz.js";
 import { runLint } from "./lint.js";
 import { failedReport, type Report } from "./result.js";
 import { lastLines, runTool, type Surroundings } from "./tool.js";
@@ -91,6 +92,12 @@ const ALL: readonly Suite[] = [
         }),
       ),
     ],
+  },
+  {
+    name: "fuzz",
+    description: "parsers of bytes that others made, under libFuzzer (SLIMFAST_FUZZ_SECONDS for each, or --full)",
+    needsRoot: false,
+    parts: () => [{ privileged: false, run: runFuzzers }],
   },
   ...Object.entries(OWN_FOLDERS).map(([name, description]) => ({
     name,

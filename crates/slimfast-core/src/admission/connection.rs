@@ -45,7 +45,7 @@ fn hand_over(shared: &Arc<Shared>, state: &ContainerProcessState, fds: Vec<Owned
 }
 
 /// Reads one state. `None` if the peer closed without a byte.
-fn read_state(stream: &UnixStream) -> Result<Option<(ContainerProcessState, Vec<OwnedFd>)>, String> {
+pub(super) fn read_state(stream: &UnixStream) -> Result<Option<(ContainerProcessState, Vec<OwnedFd>)>, String> {
     let deadline = Instant::now() + READ_TIMEOUT;
     let mut bytes = Vec::with_capacity(4096);
     let mut buffer = [0u8; 8192];

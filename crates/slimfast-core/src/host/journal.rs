@@ -4,6 +4,8 @@
 //! One JSON file per run directory, replaced by an atomic rename and synced. It is gone once everything is undone. A
 //! record says "may have been changed": undoing tolerates that it never happened. See [`recover`].
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod record;
 mod recover;
 
@@ -270,7 +272,7 @@ fn read(directory: &Path) -> Result<Option<Document>> {
         }
         Err(error) => return Err(failed("read", &path, error)),
     };
-    let document: Document = serde_json::from_str(&text).map_err(|error| failed("parse", &path, error.into()))?;
+    let document = parse_document(&text).map_err(|error| failed("parse", &path, error.into()))?;
     if !VERSIONS.contains(&document.version) {
         return Err(Error::Conflict {
             what: format!("run directory {}", directory.display()),
@@ -278,6 +280,10 @@ fn read(directory: &Path) -> Result<Option<Document>> {
         });
     }
     Ok(Some(document))
+}
+
+fn parse_document(text: &str) -> serde_json::Result<Document> {
+    serde_json::from_str(text)
 }
 
 fn write(directory: &Path, document: &Document) -> Result<()> {

@@ -2,6 +2,8 @@
 //! operators have it keep free for others. They are taken out of the ephemeral range ([`reserve`]); its own are held against
 //! other programs ([`PortHold`]).
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hold;
 mod owner;
 mod range;

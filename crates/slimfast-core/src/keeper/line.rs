@@ -63,6 +63,9 @@ impl Line {
             let mut buffer = [0; 8192];
             let part = scm::receive(self.stream.as_fd(), &mut buffer)?;
             fds.extend(part.fds);
+            if fds.len() > scm::MAX_FDS {
+                return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+            }
             match part.length {
                 0 if self.received.is_empty() => return Ok(None),
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
