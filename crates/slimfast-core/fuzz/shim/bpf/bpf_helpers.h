@@ -30,6 +30,8 @@ long fuzz_load_bytes(__u32 offset, void *to, __u32 size);
 long fuzz_store_bytes(__u32 offset, const void *from, __u32 size);
 long fuzz_assign(struct bpf_sock *sk);
 __u64 bpf_ktime_get_ns(void);
+__u64 bpf_jiffies64(void);
+long bpf_probe_read_kernel(void *to, __u32 size, const void *from);
 
 #define bpf_map_lookup_elem(map, at) fuzz_lookup(map, at, sizeof(*(map)->key), sizeof(*(map)->value))
 #define bpf_map_update_elem(map, at, from, flags)                                                                      \
