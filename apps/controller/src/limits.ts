@@ -134,10 +134,16 @@ export const ETCD_COMMIT_MS = 5_000;
 export const ETCD_RETRY_MS = 200;
 /** How often a transaction is tried again because what it read has changed. */
 export const ETCD_CONFLICT_ATTEMPTS = 100;
+/** After so many conflicts a transaction that depends on everything holds other controllers up, */
+export const ETCD_CONFLICTS_BEFORE_HOLD = 3;
+/** for no longer than this. */
+export const ETCD_HOLD_S = 5;
 /** Longest pause after a conflict. */
 export const ETCD_CONFLICT_PAUSE_MS = 20;
 /** Operations and comparisons in one etcd transaction: etcd takes 128 of each unless told otherwise. */
 export const ETCD_TRANSACTION_OPERATIONS = 100;
+/** Where there are more, in each of three levels of transactions inside each other: together they have to stay below 128. */
+export const ETCD_NESTED_OPERATIONS = 40;
 /** After this time without a sign of life a controller's nodes count as not connected. */
 export const SESSION_TTL_S = 5;
 export const SESSION_KEEPALIVE_MS = 1_000;

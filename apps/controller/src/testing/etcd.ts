@@ -36,20 +36,29 @@ export interface TestEtcdTls {
   readonly caFile: string;
 }
 
+export interface TestEtcdOptions {
+  readonly tls?: TestEtcdTls;
+  readonly access?: EtcdAccess;
+  /** More of them, on each member's command line. */
+  readonly options?: Readonly<Record<string, string>>;
+}
+
 export class TestEtcd {
   /** How the tests' own clients reach it. */
   access: EtcdAccess = {};
   readonly #directory: string;
   readonly #members: readonly Member[];
   readonly #tls: TestEtcdTls | undefined;
+  readonly #options: Readonly<Record<string, string>>;
 
-  private constructor(directory: string, members: readonly Member[], tls: TestEtcdTls | undefined) {
+  private constructor(directory: string, members: readonly Member[], { tls, options = {} }: TestEtcdOptions) {
     this.#directory = directory;
     this.#members = members;
     this.#tls = tls;
+    this.#options = options;
   }
 
-  static async start(size = 1, more: { tls?: TestEtcdTls; access?: EtcdAccess } = {}): Promise<TestEtcd> {
+  static async start(size = 1, more: TestEtcdOptions = {}): Promise<TestEtcd> {
     const directory = await mkdtemp(join(tmpdir(), "slimfast-etcd-test-"));
     const ports = await freePorts(size * 2);
     const members = Array.from({ length: size }, (_, index) => ({
@@ -58,7 +67,7 @@ export class TestEtcd {
       peerPort: ports[index * 2 + 1] as number,
       process: undefined,
     }));
-    const etcd = new TestEtcd(directory, members, more.tls);
+    const etcd = new TestEtcd(directory, members, more);
     etcd.access = more.access ?? {};
     for (const index of members.keys()) etcd.startMember(index);
     await etcd.ready();
@@ -90,6 +99,7 @@ export class TestEtcd {
       "--initial-cluster-token": this.#directory,
       "--logger": "zap",
       "--log-level": "error",
+      ...this.#options,
     };
     const tlsOptions = tls
       ? {

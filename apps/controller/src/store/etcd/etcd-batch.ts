@@ -2,14 +2,16 @@
  * Transactions as one etcd transaction: what they read as comparisons, what they wrote as operations. Pure.
  *
  * Documents are compared by the revision that last touched them, claims by who has them, and prefixes that were listed by
- * nothing in them being newer than what was read. Everything that is written is compared as well.
+ * nothing in them being newer than what was read. Everything that is written is compared as well. Where that is more than
+ * etcd takes, by nothing at all having been written since.
  */
-import type { ICompare, IRequestOp } from "etcd3";
+import type { ICompare, IRangeRequest, IRequestOp } from "etcd3";
+import { ETCD_NESTED_OPERATIONS, ETCD_TRANSACTION_OPERATIONS } from "../../limits.js";
 import { claimsOf, type Documents, isVolatile, type Kind } from "../kinds.js";
 import type { ReadNotes } from "../reader.js";
 import type { State } from "../state.js";
 import type { Write } from "../transaction.js";
-import { claimKey, documentKey, rangeEnd } from "./etcd-keys.js";
+import { BATCHES, claimKey, documentKey, HOLD_KEY, rangeEnd } from "./etcd-keys.js";
 
 /** Notes what was read; the comparisons are made from the state as it was before. */
 export class BatchNotes implements ReadNotes {
@@ -92,6 +94,41 @@ export function operations(write: Write, leaseOf: LeaseOf): IRequestOp[] {
   }
   return result;
 }
+
+/**
+ * Any number of operations as one etcd transaction: in groups of groups, because etcd counts what is directly in a
+ * transaction, and gives those inside it what is left of the number. All of them are applied, at one revision, or none.
+ */
+export function nested(all: readonly IRequestOp[]): IRequestOp[] {
+  if (all.length <= ETCD_TRANSACTION_OPERATIONS) return [...all];
+  let groups: IRequestOp[] = [...all];
+  while (groups.length > ETCD_NESTED_OPERATIONS) {
+    const inner = groups;
+    groups = [];
+    for (let first = 0; first < inner.length; first += ETCD_NESTED_OPERATIONS) {
+      groups.push({ request_txn: { success: inner.slice(first, first + ETCD_NESTED_OPERATIONS) } });
+    }
+  }
+  return groups;
+}
+
+/**
+ * That no controller has written anything since the revision: what stands for more comparisons than etcd takes. Each batch
+ * writes its controller's key, deletions included; only what ends with its lease goes unseen, and nobody relies on that.
+ */
+export function nothingWrittenSince(revision: bigint): ICompare {
+  const mod_revision = String(revision + 1n);
+  return { key: Buffer.from(BATCHES), range_end: rangeEnd(BATCHES), target: "Mod", result: "Less", mod_revision };
+}
+
+/** That no controller holds the others up. */
+export const NOT_HELD: ICompare = { key: HOLD_KEY, target: "Create", result: "Equal", create_revision: "0" };
+
+/** The mark of the last batch of all controllers. */
+export const LAST_BATCH: IRangeRequest = {
+  ...{ key: Buffer.from(BATCHES), range_end: rangeEnd(BATCHES), limit: 1 },
+  ...{ sort_order: "Descend", sort_target: "Mod" },
+};
 
 /** Notes what a write touches. */
 export function noteWrite(notes: BatchNotes, { kind, key, before, after }: Write): void {

@@ -27,6 +27,8 @@ export class EtcdClient {
       ...(login ? { auth: { username: login.user, password: login.password } } : {}),
       grpcOptions: {
         "grpc.enable_http_proxy": 0,
+        // A page of documents, or all that one transaction has changed.
+        "grpc.max_receive_message_length": -1,
         "grpc.keepalive_time_ms": 10_000,
         "grpc.keepalive_timeout_ms": 5_000,
       },

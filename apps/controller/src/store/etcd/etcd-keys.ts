@@ -21,9 +21,14 @@ export function claimKey(kind: Kind, claim: string): string {
   return `${ROOT}c/${kind}/${claim}`;
 }
 
+/** There while one controller, which it names, holds all others up. */
+export const HOLD_KEY = Buffer.from(`${ROOT}hold`);
+
+export const BATCHES = `${ROOT}batch/`;
+
 /** Holds the number of the last batch that a controller wrote. */
 export function batchKey(controllerId: string): string {
-  return `${ROOT}batch/${controllerId}`;
+  return BATCHES + controllerId;
 }
 
 /** Numbers of batches are compared as bytes. */

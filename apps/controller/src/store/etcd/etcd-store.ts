@@ -3,19 +3,22 @@
  *
  * A transaction runs on this controller's memory, which follows etcd by a watch, and is undone; what it read and wrote
  * becomes one etcd transaction that is applied only if what it read is still so. Otherwise it runs again. Those that wait
- * at the same time go together. A transaction of more operations than etcd takes is written in parts, in its own order;
- * it is then not atomic.
+ * at the same time go together. One of more operations than etcd takes at a time goes alone, as transactions inside one:
+ * it is whole or not at all, like any other. One that is more than etcd takes in any way is refused.
  *
  * Each batch has a number that is written with it, so that one whose answer was lost is never applied twice, and it can
  * be known whether it was applied.
  */
 import { randomUUID } from "node:crypto";
-import type { ICompare, IRequestOp } from "etcd3";
+import type { ICompare, IRangeRequest, IRequestOp } from "etcd3";
 import { ClusterError, StartupError } from "../../errors.js";
 import {
   ETCD_COMMIT_MS,
   ETCD_CONFLICT_ATTEMPTS,
   ETCD_CONFLICT_PAUSE_MS,
+  ETCD_CONFLICTS_BEFORE_HOLD,
+  ETCD_HOLD_S,
+  ETCD_NESTED_OPERATIONS,
   ETCD_RETRY_MS,
   ETCD_TRANSACTION_OPERATIONS,
 } from "../../limits.js";
@@ -26,11 +29,11 @@ import { State } from "../state.js";
 import type { Commit, Store, StoreTransaction } from "../store.js";
 import { collapse, Transaction, type Write } from "../transaction.js";
 import type { EtcdAccess } from "./etcd-access.js";
-import { BatchNotes, noteWrite, operations } from "./etcd-batch.js";
+import { BatchNotes, LAST_BATCH, NOT_HELD, nested, noteWrite, nothingWrittenSince, operations } from "./etcd-batch.js";
 import { EtcdClient } from "./etcd-client.js";
 import { connectionProblem } from "./etcd-diagnosis.js";
 import { EtcdFeed } from "./etcd-feed.js";
-import { batchKey, batchNumber, documentKey } from "./etcd-keys.js";
+import { batchKey, batchNumber, documentKey, HOLD_KEY } from "./etcd-keys.js";
 import { BlockNeeded, EtcdNumbers } from "./etcd-numbers.js";
 import { EtcdSession } from "./etcd-session.js";
 
@@ -52,6 +55,15 @@ interface Batch {
   readonly evaluated: readonly Evaluated[];
   readonly writes: readonly Write[];
   readonly compare: readonly ICompare[];
+  /** Whether it is compared with everything: any change of another controller is in its way. */
+  readonly isSweeping: boolean;
+}
+
+/** A batch was not applied: something it depends on has changed, at this revision or before. */
+interface Conflict {
+  readonly changed: bigint;
+  /** Whether another controller holds all others up. */
+  readonly isHeld: boolean;
 }
 
 function pause(ms: number): Promise<void> {
@@ -66,6 +78,30 @@ function lastOfEach(all: readonly IRequestOp[]): IRequestOp[] {
     byKey.set(String(key), operation);
   }
   return [...byKey.values()];
+}
+
+/** What must still be so when the writes are applied. */
+function comparisons(notes: BatchNotes, state: State, writes: readonly Write[]) {
+  if (writes.length === 0) return { compare: [], isSweeping: false };
+  const count = writes.flatMap((write) => operations(write, () => "0")).length;
+  const isNested = count > ETCD_TRANSACTION_OPERATIONS;
+  const room = isNested ? ETCD_NESTED_OPERATIONS : ETCD_TRANSACTION_OPERATIONS;
+  const isSweeping = notes.size > room;
+  return { compare: isSweeping ? [nothingWrittenSince(state.revision)] : notes.comparisons(state), isSweeping };
+}
+
+/** What etcd and gRPC say of a request beyond `--max-txn-ops` and `--max-request-bytes`. */
+const TOO_LARGE = /too many operations|request is too large|larger than max/;
+
+function tooLarge(keys: number, cause: Error): ClusterError {
+  return new ClusterError(
+    "failed_precondition",
+    `the change touches ${keys} keys at a time, which is more than etcd takes in one transaction (${cause.message}): ` +
+      "nothing was changed; make it in smaller steps (for example, delete a node's endpoints before the node), or raise " +
+      "etcd's --max-request-bytes and --max-txn-ops",
+    {},
+    cause,
+  );
 }
 
 function noQuorum(cause: unknown): ClusterError {
@@ -89,6 +125,10 @@ class EtcdStore extends StateReader implements Store {
   readonly #blocks = new Map<number, Promise<void>>();
   #queue: Pending[] = [];
   #batch = 0;
+  /** Whether all other controllers wait for our next batch, as far as we know. */
+  #isHolding = false;
+  /** Whether a batch of ours has left its number in etcd. */
+  #hasMark = false;
   #running: Promise<void> | undefined;
   #isClosed = false;
 
@@ -134,7 +174,7 @@ class EtcdStore extends StateReader implements Store {
     this.#running = undefined;
   }
 
-  /** Runs as many as fit into one etcd transaction, and undoes them. */
+  /** Runs as many as fit into one plain etcd transaction, or a single one, and undoes them. */
   #evaluate(): Batch {
     const { state, controllerId } = this;
     const evaluated: Evaluated[] = [];
@@ -171,7 +211,7 @@ class EtcdStore extends StateReader implements Store {
     }
     const writes = collapse(evaluated.flatMap((transaction) => transaction.writes));
     for (const transaction of evaluated.toReversed()) state.undo(transaction.writes);
-    return { evaluated, writes, compare: writes.length === 0 ? [] : notes.comparisons(state) };
+    return { evaluated, writes, ...comparisons(notes, state, writes) };
   }
 
   /** Runs the transaction again once this controller has ids for it. */
@@ -192,21 +232,17 @@ class EtcdStore extends StateReader implements Store {
     );
   }
 
-  async #commit({ evaluated, writes, compare }: Batch): Promise<void> {
+  async #commit(batch: Batch): Promise<void> {
+    const { evaluated, writes, compare } = batch;
     let revision = this.state.revision;
     if (writes.length > 0) {
       const lease = await this.#leases(writes);
-      const all = lastOfEach(writes.flatMap((write) => operations(write, lease)));
-      for (let first = 0; first < all.length; first += ETCD_TRANSACTION_OPERATIONS) {
-        const part = all.slice(first, first + ETCD_TRANSACTION_OPERATIONS);
-        // Only the first part can be refused: what it compares stands for the rest.
-        const applied = await this.#apply(first === 0 ? compare.slice(0, ETCD_TRANSACTION_OPERATIONS + 20) : [], part);
-        if (applied === undefined) {
-          await this.#conflict(evaluated);
-          return;
-        }
-        revision = applied;
+      const applied = await this.#apply(compare, lastOfEach(writes.flatMap((write) => operations(write, lease))));
+      if ("changed" in applied) {
+        await this.#conflict(batch, applied);
+        return;
       }
+      revision = applied.revision;
       await this.#feed.reached(revision);
     }
     for (const { pending, result, writes: own } of evaluated) {
@@ -216,42 +252,80 @@ class EtcdStore extends StateReader implements Store {
   }
 
   /** Puts the transactions back to where they were, to run once the others' changes are known here. */
-  async #conflict(evaluated: readonly Evaluated[]): Promise<void> {
+  async #conflict({ evaluated, isSweeping }: Batch, { changed, isHeld }: Conflict): Promise<void> {
     const again: Pending[] = [];
     let conflicts = 0;
     for (const { pending } of evaluated) {
-      pending.conflicts += 1;
+      // Whoever holds others up does so for one transaction, or for a few seconds at most.
+      if (!isHeld) pending.conflicts += 1;
       conflicts = Math.max(conflicts, pending.conflicts);
       if (pending.conflicts < ETCD_CONFLICT_ATTEMPTS) again.push(pending);
       else pending.reject(new ClusterError("aborted", "what the change depends on kept changing: try again"));
     }
     this.#queue = [...again, ...this.#queue];
-    await pause(Math.random() * Math.min(ETCD_CONFLICT_PAUSE_MS, 2 + conflicts));
+    if (isSweeping && conflicts >= ETCD_CONFLICTS_BEFORE_HOLD && !this.#isHolding) await this.#holdOthers();
+    await Promise.race([this.#feed.reached(changed), pause(ETCD_RETRY_MS)]);
+    if (isHeld) await pause(ETCD_CONFLICT_PAUSE_MS);
+    else await pause(Math.random() * Math.min(ETCD_CONFLICT_PAUSE_MS, 2 + conflicts));
   }
 
-  /** @returns The revision of the change; undefined if what was compared has changed. */
-  async #apply(compare: readonly ICompare[], success: readonly IRequestOp[]): Promise<bigint | undefined> {
+  /**
+   * A transaction that depends on everything would never be made while others write all the time: all other controllers
+   * wait for our next batch, and no longer than the lease of the hold, which nobody prolongs.
+   */
+  async #holdOthers(): Promise<void> {
+    try {
+      const { ID: lease } = await this.#client.lease.leaseGrant({ TTL: ETCD_HOLD_S });
+      const put = { request_put: { key: HOLD_KEY, value: Buffer.from(this.controllerId), lease } };
+      this.#isHolding = (await this.#client.txn({ compare: [NOT_HELD], success: [put], failure: [] })).succeeded;
+    } catch {
+      // The next attempt goes without.
+    }
+  }
+
+  /** @returns The revision of the change; where what was compared has changed, the last revision that may have done so. */
+  async #apply(compare: readonly ICompare[], all: readonly IRequestOp[]): Promise<{ revision: bigint } | Conflict> {
     this.#batch += 1;
     const key = Buffer.from(batchKey(this.controllerId));
     const number = batchNumber(this.#batch);
+    const isNew: ICompare = this.#hasMark
+      ? { key, target: "Value", result: "Less", value: number }
+      : { key, target: "Create", result: "Equal", create_revision: "0" };
+    const ownHold: ICompare = {
+      key: HOLD_KEY,
+      target: "Value",
+      result: "Equal",
+      value: Buffer.from(this.controllerId),
+    };
+    const looks: IRangeRequest[] = [{ key }, { key: HOLD_KEY }, LAST_BATCH];
+    const release = this.#isHolding ? [{ request_delete_range: { key: HOLD_KEY } }] : [];
     const request = {
-      compare: [...compare, { key, target: "Value", result: "Less", value: number } as const],
-      success: [...success, { request_put: { key, value: number } }],
-      failure: [{ request_range: { key } }],
+      compare: [...compare, isNew, this.#isHolding ? ownHold : NOT_HELD],
+      success: [...nested(all), { request_put: { key, value: number } }, ...release],
+      failure: looks.map((request_range) => ({ request_range })),
     };
     const endMs = performance.now() + ETCD_COMMIT_MS;
     for (;;) {
       try {
         const answer = await this.#client.txn(request);
-        if (answer.succeeded) return BigInt(answer.header.revision);
+        if (answer.succeeded) {
+          this.#hasMark = true;
+          this.#isHolding = false;
+          return { revision: BigInt(answer.header.revision) };
+        }
+        const [marker, hold, last] = answer.responses.map(({ response_range }) => response_range?.kvs[0]);
+        const holder = hold?.value.toString();
+        this.#hasMark = marker !== undefined;
+        this.#isHolding = holder === this.controllerId;
         // Ours, of an attempt whose answer was lost?
-        const marker = answer.responses[0]?.response_range?.kvs[0];
-        return marker?.value.equals(number) ? BigInt(marker.mod_revision) : undefined;
+        if (marker?.value.equals(number)) return { revision: BigInt(marker.mod_revision) };
+        return { changed: BigInt(last?.mod_revision ?? 0), isHeld: holder !== undefined && !this.#isHolding };
       } catch (error) {
         if (error instanceof Error && /lease not found/.test(error.message)) {
           await this.#session.renew(this.#session.leaseId).catch(() => {});
-          return undefined;
+          return { changed: 0n, isHeld: false };
         }
+        if (error instanceof Error && TOO_LARGE.test(error.message)) throw tooLarge(all.length, error);
         if (performance.now() > endMs || this.#isClosed) throw noQuorum(error);
         await pause(ETCD_RETRY_MS);
       }
@@ -311,7 +385,6 @@ export async function openEtcdStore(hosts: readonly string[], access: EtcdAccess
   const controllerId = randomUUID();
   try {
     const storeId = await client.storeId(randomUUID());
-    await client.kv.put({ key: Buffer.from(batchKey(controllerId)), value: batchNumber(0) });
     const session = await EtcdSession.open(client);
     await feed.open();
     return new EtcdStore(storeId, { controllerId, client, feed, session, log, state });
