@@ -12,19 +12,25 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { type Agent, startAgent } from "./agent.js";
 import { WALL_CLOCK } from "./identity/clock.js";
 import { NodeIdentity } from "./identity/node-identity.js";
+import { DEFAULT_LIMITS, FAILOVER_LIVENESS } from "./limits.js";
 import { attachment } from "./testing/agent.js";
 import { eventually } from "./testing/eventually.js";
 import { FakeCore } from "./testing/fake-core.js";
 import { RealController } from "./testing/real-controller.js";
 import { RealEtcd } from "./testing/real-etcd.js";
+import { waitedForCpuMs } from "./testing/run-queue.js";
 import { connectionEvent, connectionState } from "./testing/samples.js";
 
 // Only a test that hangs takes this long.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
-/** For a busy machine; the times that it takes are printed. */
+/** What is promised: so long after its controller has gone, an agent has what another one tells. */
+const FAILOVER_GOAL_MS = 2_000;
+/** Only a test that fails takes this long. */
 const FAILOVER_DEADLINE_MS = 30_000;
 const NUMBERS = [1, 2, 3];
+/** A node whose agent is not here: nobody takes its endpoints for left-overs. */
+const ELSEWHERE = { name: "node-9", underlayAddress: "10.200.0.9", frontPorts: { first: 7_000, count: 16 } };
 
 interface Node {
   readonly name: string;
@@ -42,7 +48,7 @@ beforeEach(async () => {
   controllers = NUMBERS.map(() => new RealController(3_600, etcd.store));
   for (const controller of controllers) await controller.start();
   await controllers[0]?.client.cluster.createNetwork({ network: { name: "blue", prefix: "10.32.0.0/16" } });
-  nodes = await Promise.all(NUMBERS.map(startNode));
+  nodes = [];
 });
 
 afterEach(async () => {
@@ -57,17 +63,16 @@ function at(index: number): RealController {
   return controller;
 }
 
-/** Node N has an endpoint and a connection, and begins with controller N. */
-async function startNode(number: number): Promise<Node> {
+/** It has an endpoint and a connection, and begins with one of the controllers. */
+async function startNode(number: number, first: number): Promise<Node> {
   const name = `node-${number}`;
-  const first = number - 1;
   const addresses = [0, 1, 2].map((offset) => at((first + offset) % 3).address);
   const log = pino({ enabled: false });
   const core = new FakeCore();
   const identity = await NodeIdentity.open({
     node: name,
     addresses,
-    path: join(at(first).directory, "node", "identity.pem"),
+    path: join(at(first).directory, `${name}-identity`, "identity.pem"),
     trust: {},
     joinToken: () => at(first).joinToken(),
     clock: WALL_CLOCK,
@@ -79,7 +84,7 @@ async function startNode(number: number): Promise<Node> {
       ...{ nodeName: name, underlayAddress: `10.200.0.${number}`, frontPortFirst: 7_000, frontPortCount: 16 },
       ...{
         cgroup: `slimfast/${name}`,
-        runDir: join(at(first).directory, "run"),
+        runDir: join(at(first).directory, name),
         keeperPath: "/none",
         vxlanPort: 4_789,
       },
@@ -95,7 +100,9 @@ async function startNode(number: number): Promise<Node> {
     },
   });
   const client = connectAgent({ address: `unix:${agent.socket}` });
-  const { endpoint } = await client.local.attachEndpoint(attachment(`web-${number}`));
+  // On a machine that is busy starting all this, a controller may be silent for so long that its connection is given up.
+  const attach = () => client.local.attachEndpoint(attachment(`web-${number}`));
+  const { endpoint } = await eventually(attach, FAILOVER_DEADLINE_MS);
   client.close();
   const { vni = 0, id: endpointId = 0 } = endpoint?.endpoint ?? {};
   const connection = connectionState({ cookie: BigInt(number), vni, endpointId });
@@ -137,9 +144,39 @@ class Writer {
   }
 }
 
-/** How long until a change that the survivor makes now is in force on the node. */
-async function timeToKnow(survivor: RealController, { name, core }: Node, what: string): Promise<void> {
-  const startMs = performance.now();
+/**
+ * How long after `end` was called a change that the survivor makes then is in force on each node, without what the agents
+ * (all in this process) and the survivor have waited for CPUs that other programs had. Writes both down.
+ */
+async function timesToKnow(
+  survivor: RealController,
+  what: string,
+  end: () => Promise<void> | void,
+): Promise<{ elapsedMs: number; ownMs: number }[]> {
+  const pids = [process.pid, survivor.pid];
+  const [startMs, waitedMs] = [performance.now(), waitedForCpuMs(pids)];
+  await end();
+  const { endpoint } = await survivor.client.agent.createEndpoint({
+    endpoint: { name: `after-${what}`, network: "blue", node: ELSEWHERE.name },
+  });
+  const key = `${endpoint?.vni}:${endpoint?.id}`;
+  const times = nodes.map(async ({ name, core }) => {
+    await eventually(() => expect(core.known.has(key)).toBe(true), FAILOVER_DEADLINE_MS);
+    const elapsedMs = performance.now() - startMs;
+    const ownMs = elapsedMs - (waitedForCpuMs(pids) - waitedMs);
+    const [all, own] = [elapsedMs, ownMs].map(Math.round);
+    process.stdout.write(`failover: ${name} was current again after ${all} ms (${own} ms of its own): ${what}\n`);
+    return { elapsedMs, ownMs };
+  });
+  return Promise.all(times);
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+/** Waits until a change that the survivor makes now is in force on the node. */
+async function becomesCurrent(survivor: RealController, { name, core }: Node, what: string): Promise<void> {
   const { endpoint } = await survivor.client.agent.createEndpoint({
     endpoint: {
       name: `after-${what.replaceAll(" ", "-")}`,
@@ -148,8 +185,6 @@ async function timeToKnow(survivor: RealController, { name, core }: Node, what: 
     },
   });
   await eventually(() => expect([...core.known]).toContain(`${endpoint?.vni}:${endpoint?.id}`), FAILOVER_DEADLINE_MS);
-  const elapsedMs = Math.round(performance.now() - startMs);
-  process.stdout.write(`failover: ${name} was current again ${elapsedMs} ms after its controller ${what}\n`);
 }
 
 async function connectionsAt(controller: RealController): Promise<string[]> {
@@ -167,6 +202,7 @@ async function lastNetworks(controller: RealController): Promise<Set<string>> {
 }
 
 it("agents go over to another controller, nothing acknowledged is lost, every controller answers for all", async () => {
+  nodes = await Promise.all(NUMBERS.map((number) => startNode(number, number - 1)));
   const everywhere = ["node-1", "node-2", "node-3"];
   for (const controller of controllers) {
     await eventually(async () => expect(await connectionsAt(controller)).toEqual(everywhere), FAILOVER_DEADLINE_MS);
@@ -186,12 +222,12 @@ it("agents go over to another controller, nothing acknowledged is lost, every co
   await eventually(() => expect(writer.acknowledged.length).toBeGreaterThan(10), FAILOVER_DEADLINE_MS);
 
   await at(0).stop();
-  await timeToKnow(at(2), first, "was killed");
+  await becomesCurrent(at(2), first, "was killed");
   const beforeFreeze = writer.acknowledged.length;
   await eventually(() => expect(writer.acknowledged.length).toBeGreaterThan(beforeFreeze), FAILOVER_DEADLINE_MS);
 
   at(1).freeze();
-  await timeToKnow(at(2), second, "froze");
+  await becomesCurrent(at(2), second, "froze");
   const afterFreeze = writer.acknowledged.length;
   await eventually(() => expect(writer.acknowledged.length).toBeGreaterThan(afterFreeze), FAILOVER_DEADLINE_MS);
   await writer.stop();
@@ -201,4 +237,19 @@ it("agents go over to another controller, nothing acknowledged is lost, every co
   expect(new Set(writer.acknowledged).size).toBe(writer.acknowledged.length);
   await eventually(async () => expect(await connectionsAt(at(2))).toEqual(everywhere), FAILOVER_DEADLINE_MS);
   for (const { core } of nodes) expect([...core.held.keys()]).toHaveLength(1);
+});
+
+it("agents are current again within 2 s, whether their controller is killed or freezes", async () => {
+  // What is waited for, by the agent's own time-outs, at the worst: silence, no answer, a connection that hangs, one pause.
+  const { intervalMs, timeoutMs, connectMs } = FAILOVER_LIVENESS;
+  expect(intervalMs + timeoutMs + connectMs + DEFAULT_LIMITS.reconnectMinMs).toBeLessThan(FAILOVER_GOAL_MS);
+  // And what is done besides, measured: all of them are at the first controller, then at the second one.
+  await at(0).client.agent.registerNode({ node: ELSEWHERE });
+  nodes = await Promise.all(NUMBERS.map((number) => startNode(number, 0)));
+  const killed = await timesToKnow(at(2), "killed", () => at(0).stop());
+  expect(median(killed.map(({ ownMs }) => ownMs))).toBeLessThan(FAILOVER_GOAL_MS);
+  const frozen = await timesToKnow(at(2), "frozen", () => at(1).freeze());
+  expect(median(frozen.map(({ ownMs }) => ownMs))).toBeLessThan(FAILOVER_GOAL_MS);
+  // They were there: who is elsewhere has the change at once.
+  expect(median(frozen.map(({ elapsedMs }) => elapsedMs))).toBeGreaterThan(timeoutMs);
 });

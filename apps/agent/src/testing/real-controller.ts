@@ -40,6 +40,12 @@ export class RealController {
     return this.#address;
   }
 
+  get pid(): number {
+    const pid = this.#process?.pid;
+    if (pid === undefined) throw new Error("the controller does not run");
+    return pid;
+  }
+
   async start(): Promise<void> {
     const args = [
       ...["--listen", this.#socket, this.#address, "--tls", "--store", this.#store],
