@@ -90,7 +90,8 @@ public class Servers {
         channels(new InetSocketAddress(address, port + 1));
 
         HttpClient http = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
-        HttpRequest request = HttpRequest.newBuilder(URI.create("http://" + address + ":" + (port + 2) + "/"))
+        String host = address.contains(":") ? "[" + address + "]" : address;
+        HttpRequest request = HttpRequest.newBuilder(URI.create("http://" + host + ":" + (port + 2) + "/"))
             .timeout(Duration.ofSeconds(30)).build();
         List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
         for (int n = 0; n < CLIENTS; n++) answers.add(http.sendAsync(request, HttpResponse.BodyHandlers.ofString()));

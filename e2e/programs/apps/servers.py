@@ -5,6 +5,7 @@ servers.py talk ADDRESS PORT CERTIFICATE  prints "done"
 """
 
 import asyncio
+import socket
 import socketserver
 import ssl
 import sys
@@ -37,8 +38,21 @@ async def echo(reader, writer):
     writer.close()
 
 
+def of_ipv6(kind):
+    """The same by IPv6, as a socket of its own."""
+
+    class Server(kind):
+        address_family = socket.AF_INET6
+
+        def server_bind(self):
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            super().server_bind()
+
+    return Server
+
+
 async def serve(port, certificate, key):
-    for offset, kind in enumerate((Threads, Processes)):
+    for offset, kind in [(0, Threads), (0, of_ipv6(Threads)), (1, Processes), (1, of_ipv6(Processes))]:
         server = kind(("", port + offset), Echo)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

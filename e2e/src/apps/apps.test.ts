@@ -1,5 +1,5 @@
 /**
- * Real servers and clients, unmodified, in one container, on one node and on two. The short profile goes through a part
+ * Real servers and clients, unmodified, in one container, on one node and on two, by IPv4 and IPv6. The short profile goes through a part
  * of places and tiers for each, `--full` through all.
  */
 import { afterAll, beforeAll, it } from "vitest";
@@ -14,7 +14,7 @@ import { POSTGRES, removeDatabaseTemplate } from "./postgres.js";
 import { PROXIED } from "./proxy.js";
 import { PYTHON } from "./python.js";
 import { REDIS } from "./redis.js";
-import { type App, perform, placementsOf } from "./stage.js";
+import { type App, IPV6_NETWORK, perform, placementsOf } from "./stage.js";
 import { TLS } from "./tls.js";
 
 const APPS: readonly App[] = [
@@ -38,6 +38,7 @@ let cluster: Cluster;
 
 beforeAll(async () => {
   cluster = await Cluster.start();
+  await cluster.cli.json("network", "create", IPV6_NETWORK, "--prefix6", "fd00:a::/64");
 });
 
 afterAll(async () => {
@@ -47,7 +48,7 @@ afterAll(async () => {
 
 const plays = APPS.flatMap((app, index) =>
   placementsOf(index).map((placement) => ({
-    title: [app.name, placement.where, placement.tier ?? "as it is"].join(", "),
+    title: [app.name, placement.where, placement.tier ?? "as it is", placement.network].join(", "),
     placement,
     app,
   })),

@@ -20,7 +20,10 @@ export type Ready = { readonly port: number } | { readonly prints: RegExp };
 const CONNECT = 'until (exec 3<>"/dev/tcp/$0/$1") 2>/dev/null; do sleep 0.05; done';
 
 export class Box {
+  /** Of the network's family. */
   readonly address: string;
+  /** The same as URLs have it, and `HOST:PORT`. */
+  readonly host: string;
   readonly #name: string;
   /** What starts a command in it. */
   readonly #enter: readonly string[];
@@ -30,22 +33,24 @@ export class Box {
   private constructor(name: string, address: string, enter: readonly string[], remove: () => Promise<void>) {
     this.#name = name;
     this.address = address;
+    this.host = address.includes(":") ? `[${address}]` : address;
     this.#enter = enter;
     this.#remove = remove;
   }
 
-  static async endpoint(cluster: Cluster, node: string, name: string, tier: Tier): Promise<Box> {
+  static async endpoint(cluster: Cluster, node: string, name: string, tier: Tier, network = "default"): Promise<Box> {
     const { local } = cluster.agent(node);
     const { seccompSocket } = await local.getStatus({});
-    const { endpoint: attached } = await local.attachEndpoint({ name, network: "default" });
+    const { endpoint: attached } = await local.attachEndpoint({ name, network });
     if (!attached?.endpoint) throw new Error("the agent answered without an endpoint");
     const enter = [
       ...[rustProduct("slimfast-launch"), "--netns", attached.netnsPath, "--seccomp-socket", seccompSocket],
       ...["--metadata", attached.listenerMetadata, "--tier", tier],
       ...["--preload-lib", rustProduct("libslimfast_preload.so"), "--"],
     ];
-    return new Box(name, attached.endpoint.address, enter, async () => {
-      await local.detachEndpoint({ name, network: "default" });
+    const { address, address6 } = attached.endpoint;
+    return new Box(name, address || address6, enter, async () => {
+      await local.detachEndpoint({ name, network });
     });
   }
 

@@ -9,7 +9,7 @@ export const GO_HTTP: App = {
   name: "Go net/http",
   async play({ server, client }) {
     const program = await server.start([...HTTP_GO, "serve", PORT], { prints: /ready/ });
-    expect(await client.output([...HTTP_GO, "request", `${server.address}:${PORT}`, "200"])).toBe("done\n");
+    expect(await client.output([...HTTP_GO, "request", `${server.host}:${PORT}`, "200"])).toBe("done\n");
     program.signal("SIGTERM");
     expect((await program.ended).exitCode).toBe(0);
   },

@@ -9,7 +9,7 @@ export const GRPC: App = {
   name: "gRPC",
   async play({ server, client }) {
     const program = await server.start([...appProgram("grpc.mjs"), "serve", PORT], { prints: /ready/ });
-    const output = await client.output([...appProgram("grpc.mjs"), "call", `${server.address}:${PORT}`]);
+    const output = await client.output([...appProgram("grpc.mjs"), "call", `${server.host}:${PORT}`]);
     expect(output).toMatch(new RegExp(`^(::ffff:)?${client.address}:\\d+\\ndone\\n$`));
     program.signal("SIGTERM");
     expect((await program.ended).exitCode).toBe(0);

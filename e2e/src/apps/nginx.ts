@@ -36,14 +36,14 @@ export const NGINX: App = {
   async play({ server, client, directory }: Stage) {
     writeFileSync(join(directory, "slow"), Buffer.alloc(SLOW_BYTES, "slimfast"));
     const http = `server {
-      listen 80; listen [::]:80 ipv6only=on; listen 81 reuseport;
+      listen 80; listen [::]:80 ipv6only=on; listen 81 reuseport; listen [::]:81 ipv6only=on reuseport;
       root ${directory};
       location = /names { return 200 "$remote_addr:$remote_port $server_addr:$server_port"; }
       location = /worker { return 200 "$pid\\n"; }
       location = /slow { limit_rate 150k; }
     }`;
     const program = await server.start(nginx(directory, "server", http), { port: 80 });
-    const base = (port: number) => `http://${server.address}:${port}`;
+    const base = (port: number) => `http://${server.host}:${port}`;
 
     const format = "\\n%{local_ip}:%{local_port} %{remote_ip}:%{remote_port}\\n";
     for (const port of [80, 81]) {

@@ -13,14 +13,14 @@ export const PROXIED: App = {
   async play({ server, client, directory }) {
     // $connection counts the connections that the upstream has had; it has one worker, so that these are all.
     const upstream = `server {
-      listen ${UPSTREAM}; location / { return 200 "$connection $remote_addr $http_x_real_ip\\n"; }
+      listen ${UPSTREAM}; listen [::]:${UPSTREAM}; location / { return 200 "$connection $remote_addr $http_x_real_ip\\n"; }
     }`;
     await server.start(nginx(directory, "upstream", upstream, 1), { port: UPSTREAM });
     const proxy = `
-      upstream kept { server ${server.address}:${UPSTREAM}; keepalive 16; }
-      upstream each { server ${server.address}:${UPSTREAM}; }
+      upstream kept { server ${server.host}:${UPSTREAM}; keepalive 16; }
+      upstream each { server ${server.host}:${UPSTREAM}; }
       server {
-        listen ${PROXY};
+        listen ${PROXY}; listen [::]:${PROXY};
         proxy_set_header X-Real-IP $remote_addr;
         proxy_set_header Connection "";
         proxy_http_version 1.1;
@@ -28,7 +28,7 @@ export const PROXIED: App = {
         location /each { proxy_pass http://each; proxy_set_header Connection close; proxy_set_header X-Real-IP $remote_addr; }
       }`;
     await client.start(nginx(directory, "proxy", proxy, 1), { port: PROXY });
-    const base = `http://${client.address}:${PROXY}`;
+    const base = `http://${client.host}:${PROXY}`;
     for (const [kind, connections] of [
       ["kept", 1],
       ["each", REQUESTS],

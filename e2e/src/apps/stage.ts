@@ -9,7 +9,11 @@ export interface Placement {
   readonly where: "plain namespace" | "same container" | "same node" | "two nodes";
   /** Of an endpoint. */
   readonly tier: Tier | null;
+  readonly network: "default" | typeof IPV6_NETWORK;
 }
+
+/** A network that has no IPv4 addresses. */
+export const IPV6_NETWORK = "six";
 
 export const IS_FULL: boolean = process.env.SLIMFAST_TEST_FULL === "1";
 
@@ -18,17 +22,22 @@ const TIERS = ["notify", "auto"] as const;
 
 /**
  * The placements of the `index`-th application. All are everywhere with `--full`, and in a plain namespace as well:
- * whatever fails there is the test's fault. Otherwise each is in two places and in two tiers, which go round.
+ * whatever fails there is the test's fault. Otherwise each is in two places and in two tiers, which go round, and in one
+ * of each by IPv6.
  */
 export function placementsOf(index: number): readonly Placement[] {
   if (IS_FULL) {
-    const ours = WHERE.flatMap((where) => TIERS.map((tier) => ({ where, tier })));
-    return [{ where: "plain namespace", tier: null }, ...ours];
+    const networks = ["default", IPV6_NETWORK] as const;
+    const ours = networks.flatMap((network) =>
+      WHERE.flatMap((where) => TIERS.map((tier) => ({ where, tier, network }))),
+    );
+    return [{ where: "plain namespace", tier: null, network: "default" }, ...ours];
   }
   const [one, other] = index % 2 === 0 ? TIERS : ([TIERS[1], TIERS[0]] as const);
   return [
-    { where: "two nodes", tier: one },
-    { where: index % 4 < 2 ? "same node" : "same container", tier: other },
+    { where: "two nodes", tier: one, network: "default" },
+    { where: index % 4 < 2 ? "same node" : "same container", tier: other, network: "default" },
+    { where: index % 4 < 2 ? "two nodes" : "same node", tier: other, network: IPV6_NETWORK },
   ];
 }
 
@@ -72,6 +81,6 @@ export async function perform(cluster: Cluster, placement: Placement, app: App):
   }
 }
 
-function makeBox(cluster: Cluster, { tier }: Placement, node: string, name: string): Promise<Box> | Box {
-  return tier === null ? Box.plain(`${cluster.tag}${name}`) : Box.endpoint(cluster, node, name, tier);
+function makeBox(cluster: Cluster, { tier, network }: Placement, node: string, name: string): Promise<Box> | Box {
+  return tier === null ? Box.plain(`${cluster.tag}${name}`) : Box.endpoint(cluster, node, name, tier, network);
 }

@@ -14,7 +14,7 @@ export const TLS: App = {
     const { certificate, key } = makeCertificate(directory);
     const serve = ["openssl", "s_server", "-accept", "4433", "-cert", certificate, "-key", key, "-www"];
     await server.start(serve, { prints: /ACCEPT/ });
-    const at = `${server.address}:4433`;
+    const at = `${server.host}:4433`;
     const verified = ["-CAfile", certificate, "-verify_return_error", "-verify_hostname", SERVER_NAME];
     const connect = ["openssl", "s_client", "-connect", at, ...verified, "-ign_eof", "-quiet"];
     expect(await client.output(connect, "GET / HTTP/1.0\r\n\r\n")).toContain("HTTP/1.0 200 ok");
@@ -23,9 +23,9 @@ export const TLS: App = {
 
     writeFileSync(join(directory, "large"), Buffer.alloc(SIZE, "slimfast"));
     const http = `ssl_certificate ${certificate}; ssl_certificate_key ${key};
-      server { listen 443 ssl http2; root ${directory}; }`;
+      server { listen 443 ssl http2; listen [::]:443 ssl http2; root ${directory}; }`;
     await server.start(nginx(directory, "tls", http), { port: 443 });
-    const options = ["-sS", "-f", "--cacert", certificate, "--resolve", `${SERVER_NAME}:443:${server.address}`];
+    const options = ["-sS", "-f", "--cacert", certificate, "--resolve", `${SERVER_NAME}:443:${server.host}`];
     for (const version of ["--http1.1", "--http2"]) {
       const sizes = ["-o", "/dev/null", "-w", "%{size_download}", version, `https://${SERVER_NAME}/large`];
       expect(await client.output(["curl", ...options, ...sizes])).toBe(String(SIZE));
