@@ -11,10 +11,12 @@ PACKAGES_TEST="musl-tools clang-format-16 bpftool openssl prometheus chromium fo
 PACKAGES_TEST="$PACKAGES_TEST libclang-rt-16-dev"
 # Tests: Python's own test suite.
 PACKAGES_TEST="$PACKAGES_TEST libpython3.11-testsuite"
+# Tests: the plots of the benchmarks' report.
+PACKAGES_TEST="$PACKAGES_TEST librsvg2-bin"
 # Tests: real servers and clients.
 PACKAGES_TEST="$PACKAGES_TEST redis-server redis-tools postgresql default-jdk-headless wrk"
 # Scenarios of `slimfast bench`; what its tests run is among the tests' packages as well.
-PACKAGES_BENCH="wrk redis-server redis-tools postgresql postgresql-contrib openssl librsvg2-bin"
+PACKAGES_BENCH="wrk redis-server redis-tools postgresql postgresql-contrib openssl librsvg2-bin fonts-dejavu-core"
 # By the names of their init scripts.
 DAEMONS="nginx memcached prometheus etcd redis-server postgresql"
 

@@ -22,8 +22,10 @@ interface Result {
     readonly scenario: string;
     readonly case: string;
     readonly primary: string;
+    readonly size?: number;
     readonly networks: Readonly<Record<string, Readonly<Record<string, Summary>>>>;
     readonly ratios: Readonly<Record<string, { toHost: { value: number } | null; toSlim: { value: number } | null }>>;
+    readonly growth?: Readonly<Record<string, { toSmallest: { value: number }; beyondHost: { value: number } | null }>>;
   }[];
   readonly targets: readonly { readonly name: string; readonly outcome: string }[];
   readonly comparison?: {
@@ -34,7 +36,12 @@ interface Result {
 
 const NETWORKS = ["host", "vxlan", "slim", "slimfast-notify", "slimfast-preload"];
 /** One of each kind: own load, a server with its own load, standard generators, two legs. */
-const SCENARIOS = ["crr", "memcached", "redis", "nginx-proxy.short-upstream-short-1k"];
+const SCENARIOS = [
+  ...["crr", "memcached", "redis", "nginx-proxy.short-upstream-short-1k"],
+  ...["scale-connections", "scale-endpoints", "scale-table"],
+];
+/** What grows is SlimFast's. */
+const GROWING_NETWORKS = ["host", "slimfast-notify", "slimfast-preload"];
 /** `slimfast test --full` runs them all. */
 const ASKED = process.env.SLIMFAST_TEST_FULL === "1" ? [] : SCENARIOS;
 const RUN_MS = 300_000;
@@ -87,15 +94,29 @@ describe("a quick run", () => {
     const names = result.cases.flatMap((one) => [one.scenario, `${one.scenario}.${one.case}`]);
     expect(names).toEqual(expect.arrayContaining(SCENARIOS));
     for (const one of result.cases) {
-      expect(Object.keys(one.networks), `${one.scenario}.${one.case}`).toEqual(NETWORKS);
-      for (const name of NETWORKS) {
+      const networks = one.size === undefined ? NETWORKS : GROWING_NETWORKS;
+      expect(Object.keys(one.networks), `${one.scenario}.${one.case}`).toEqual(networks);
+      for (const name of networks) {
         const primary = one.networks[name]?.[one.primary];
         expect(primary?.samples, `${one.scenario}.${one.case} on ${name}`).toHaveLength(1);
         expect(primary?.median).toBeGreaterThan(0);
         expect(one.ratios[name]?.toHost?.value).toBeGreaterThan(0);
-        expect(one.ratios[name]?.toSlim?.value).toBeGreaterThan(0);
+        if (one.size === undefined) expect(one.ratios[name]?.toSlim?.value).toBeGreaterThan(0);
       }
     }
+  });
+
+  it("compares each size of what grows with the smallest", () => {
+    const growing = result.cases.filter(({ size }) => size !== undefined);
+    expect(growing.map(({ scenario, size }) => `${scenario}.${size}`)).toEqual([
+      ...["scale-connections.1", "scale-connections.1000", "scale-endpoints.1", "scale-endpoints.10"],
+      ...["scale-table.1", "scale-table.1000"],
+    ]);
+    for (const { scenario, size, growth } of growing) {
+      expect(Object.keys(growth ?? {}), `${scenario}.${size}`).toEqual(size === 1 ? [] : GROWING_NETWORKS);
+      for (const name of Object.keys(growth ?? {})) expect(growth?.[name]?.toSmallest.value).toBeGreaterThan(0);
+    }
+    expect(growing[3]?.networks["slimfast-preload"]?.agentMib?.median).toBeGreaterThan(0);
   });
 
   it("accounts CPU time to client, server and agents", () => {
@@ -120,8 +141,20 @@ describe("a quick run", () => {
 
   it("writes a report that stands alone", () => {
     const page = readFileSync(join(report, "index.html"), "utf8");
-    expect(page.match(/<svg /g)).toHaveLength(result.cases.length);
-    expect(readdirSync(report).filter((name) => name.endsWith(".svg"))).toHaveLength(result.cases.length);
+    // One for each case, and one for each scenario that grows.
+    const scenarios = result.cases.filter(({ size }) => size === 1).map(({ scenario }) => scenario);
+    const plots = [...result.cases.map((one) => `${one.scenario}.${one.case}`), ...scenarios];
+    expect(page.match(/<svg /g)).toHaveLength(plots.length);
+    expect(page).not.toMatch(/(?:src|href)="(?!result\.json")|url\(|@import|<(?:script|link|iframe|object|img)\b/);
+    const files = plots.flatMap((name) => [`${name}.png`, `${name}.svg`]);
+    expect(readdirSync(report).sort()).toEqual(["index.html", "result.json", ...files].sort());
+    for (const name of plots) {
+      const svg = readFileSync(join(report, `${name}.svg`), "utf8");
+      const [, width, height] = /^<svg .* width="(\d+)" height="(\d+)"/.exec(svg) ?? [];
+      const png = readFileSync(join(report, `${name}.png`));
+      expect(png.subarray(0, 8).toString("latin1"), name).toBe("\x89PNG\r\n\x1a\n");
+      expect([png.readUInt32BE(16), png.readUInt32BE(20)], name).toEqual([2 * Number(width), 2 * Number(height)]);
+    }
     expect(JSON.parse(readFileSync(join(report, "result.json"), "utf8"))).toEqual(result);
   });
 

@@ -20,6 +20,7 @@ pub struct HoldReport {
 
 pub struct Held {
     pub report: HoldReport,
+    to: SocketAddr,
     connections: Vec<TcpStream>,
 }
 
@@ -36,7 +37,7 @@ pub fn open(to: SocketAddr, count: u32) -> Result<Held, Error> {
         connections.push(stream);
     }
     let elapsed_seconds = started.elapsed().as_secs_f64();
-    Ok(Held { report: HoldReport { mode: "hold", held: connections.len(), elapsed_seconds }, connections })
+    Ok(Held { report: HoldReport { mode: "hold", held: connections.len(), elapsed_seconds }, to, connections })
 }
 
 #[derive(Serialize)]
@@ -61,10 +62,9 @@ pub fn measure_idle(to: SocketAddr, count: u32) -> Result<IdleReport, Error> {
     let held = open(to, count)?;
     std::thread::sleep(SETTLE);
     let bytes_per_connection = (slab_bytes()? - before) as f64 / f64::from(count);
-    for stream in warm.connections.iter().chain(&held.connections) {
-        // No TIME_WAIT: the next run needs the ports.
-        sys::reset_on_close(stream).map_err(Error::socket("setsockopt", to))?;
-    }
+    // The next run needs the ports.
+    warm.reset_at_the_end()?;
+    held.reset_at_the_end()?;
     Ok(IdleReport { mode: "idle", count, bytes_per_connection })
 }
 
@@ -81,6 +81,11 @@ fn slab_of(meminfo: &str) -> Option<i64> {
 }
 
 impl Held {
+    /// None of them stays in TIME_WAIT then.
+    pub fn reset_at_the_end(&self) -> Result<(), Error> {
+        self.connections.iter().try_for_each(sys::reset_on_close).map_err(Error::socket("setsockopt", self.to))
+    }
+
     pub fn until_stdin_ends(self) -> Result<(), Error> {
         wait_for_end_of_stdin()?;
         drop(self.connections);

@@ -135,6 +135,9 @@ enum Mode {
         to: SocketAddr,
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
+        /// End them with RST, so that none stays in TIME_WAIT.
+        #[arg(long)]
+        reset: bool,
     },
     /// Memory that the kernel takes for connections that do nothing: both ends, on one machine.
     Idle {
@@ -212,8 +215,11 @@ fn run(arguments: Arguments) -> Result<(), Error> {
             })?)
         }
         Mode::Wait { to, seconds } => print(&wait::run(to, seconds)?),
-        Mode::Hold { to, count } => {
+        Mode::Hold { to, count, reset } => {
             let held = hold::open(to, count)?;
+            if reset {
+                held.reset_at_the_end()?;
+            }
             print(&held.report)?;
             held.until_stdin_ends()
         }

@@ -25,8 +25,17 @@ export interface Fabric {
   close(): Promise<void>;
 }
 
-/** @param tag short; keeps the devices of several fabrics apart. @param vni also chooses the UDP port */
-export async function openFabric(nodes: TwoNodes, tag: string, vni: number): Promise<Fabric> {
+/**
+ * @param tag short; keeps the devices of several fabrics apart
+ * @param vni also chooses the UDP port
+ * @param prepare is called with each container's namespace when it has been made
+ */
+export async function openFabric(
+  nodes: TwoNodes,
+  tag: string,
+  vni: number,
+  prepare: (netns: string) => Promise<void> = async () => undefined,
+): Promise<Fabric> {
   const bridge = `bb-${tag}`;
   const device = `bx-${tag}`;
   const containers = new Map<string, FabricContainer>();
@@ -55,6 +64,7 @@ export async function openFabric(nodes: TwoNodes, tag: string, vni: number): Pro
       const made = { netns: `${node.netns}-bench-${tag}-${name}`, address: `${ADDRESS_START}${number}` };
       containers.set(key, made);
       await createContainer(node, made, bridge, `bv-${tag}${number}`);
+      await prepare(made.netns);
       return made;
     },
     close,

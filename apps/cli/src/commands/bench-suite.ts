@@ -1,14 +1,16 @@
 /** `slimfast bench [SCENARIO…]`: the comparison of SlimFast with other networks on real programs. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
+import { connectController } from "@slimfast/client";
 import { twoNodes } from "../bench/configurations.js";
 import { agentPids } from "../bench/leaks.js";
 import { machineFacts } from "../bench/machine.js";
 import { type Comparison, compareResults } from "../bench/suite/compare.js";
 import { NETWORKS, type NetworkName } from "../bench/suite/networks/network.js";
 import { closeNetworks, openNetworks } from "../bench/suite/networks/open.js";
-import { programVersions, requirePrograms } from "../bench/suite/programs.js";
-import { writeReport } from "../bench/suite/report/write.js";
+import { BENCH_NETWORK } from "../bench/suite/networks/slimfast.js";
+import { programsOf, programVersions, requirePrograms } from "../bench/suite/programs.js";
+import { REPORT_PROGRAM, writeReport } from "../bench/suite/report/write.js";
 import {
   type CaseResult,
   type Profile,
@@ -20,10 +22,10 @@ import {
 import { sourceRevision } from "../bench/suite/revision.js";
 import { runScenario } from "../bench/suite/run-suite.js";
 import { SCENARIOS } from "../bench/suite/scenarios/all.js";
-import type { Case, Effort, Scenario } from "../bench/suite/scenarios/scenario.js";
+import type { Case, Effort, Scenario, Site } from "../bench/suite/scenarios/scenario.js";
 import { caseTable, comparisonTable, suiteTargetTable } from "../bench/suite/suite-table.js";
 import { suiteTargets } from "../bench/suite/suite-targets.js";
-import { DEFAULT_FRONT_PORTS, planCluster } from "../cluster/plan.js";
+import { controllerAddress, DEFAULT_FRONT_PORTS, planCluster } from "../cluster/plan.js";
 import { startCluster } from "../cluster/start.js";
 import { stopCluster } from "../cluster/stop.js";
 import { CliError, EXIT } from "../exit-codes.js";
@@ -63,7 +65,7 @@ export async function benchSuite(names: readonly string[], options: BenchSuiteOp
   // JSON alone goes to stdout; then nothing else does.
   const toStdout = options.json === "-";
   const verbosity = toStdout ? "quiet" : "normal";
-  await requirePrograms(plan.scenarios);
+  await requirePrograms([...programsOf(plan.scenarios), ...(options.report === undefined ? [] : [REPORT_PROGRAM])]);
   const result = await run(plan, verbosity);
   const comparison = plan.before && compareResults(plan.before, result);
   if (options.json !== undefined && !toStdout) writeFileSync(options.json, `${JSON.stringify(result, null, 1)}\n`);
@@ -131,14 +133,17 @@ async function measure(
 ): Promise<CaseResult[]> {
   const nodes = twoNodes(cluster);
   const { effort } = PROFILES[plan.profile];
-  const networks = await openNetworks(plan.networks, nodes, agentPids(cluster.runDir, nodes), signal);
+  const agents = agentPids(cluster.runDir, nodes);
+  const site: Site = { nodes, agents, controllerAddress: controllerAddress(cluster.runDir), signal };
+  await createNetwork(site.controllerAddress);
+  const networks = await openNetworks(plan.networks, nodes, agents, signal);
   const cases: CaseResult[] = [];
   try {
     await runSteps(
       plan.scenarios.map((scenario) => ({
         title: `${scenario.name}: ${scenario.description}`,
         run: async (note) => {
-          cases.push(...(await runScenario(scenario, { networks, rounds: plan.rounds, effort, signal, note })));
+          cases.push(...(await runScenario(scenario, { networks, site, rounds: plan.rounds, effort, signal, note })));
         },
       })),
       verbosity,
@@ -146,6 +151,15 @@ async function measure(
     return cases;
   } finally {
     await closeNetworks(networks);
+  }
+}
+
+async function createNetwork(address: string): Promise<void> {
+  const controller = connectController({ address });
+  try {
+    await controller.cluster.createNetwork({ network: { ...BENCH_NETWORK } });
+  } finally {
+    controller.close();
   }
 }
 
@@ -159,13 +173,12 @@ function parse(names: readonly string[], options: BenchSuiteOptions): Plan {
   if (!Number.isInteger(rounds) || rounds < 1) {
     throw new CliError("usage", `--rounds ${options.rounds}: must be a number of at least 1`);
   }
-  const scenarios = selectScenarios(names);
+  const scenarios = selectScenarios(names, profile);
   return { scenarios, networks: parseNetworks(options.against), rounds, profile, before: readBefore(options.compare) };
 }
 
 /** In the order of the suite, each with the cases that are asked for. @param names `SCENARIO` or `SCENARIO.CASE` */
-function selectScenarios(names: readonly string[]): readonly Scenario[] {
-  if (names.length === 0) return SCENARIOS;
+function selectScenarios(names: readonly string[], profile: Profile): readonly Scenario[] {
   const isKnown = (name: string) =>
     SCENARIOS.some(
       (scenario) => name === scenario.name || scenario.cases.some((one) => name === caseName(scenario, one)),
@@ -177,8 +190,10 @@ function selectScenarios(names: readonly string[]): readonly Scenario[] {
     });
   }
   return SCENARIOS.flatMap((scenario) => {
-    const isWhole = names.includes(scenario.name);
-    const cases = scenario.cases.filter((one) => isWhole || names.includes(caseName(scenario, one)));
+    const isWhole = names.length === 0 || names.includes(scenario.name);
+    const isAsked = (one: Case) =>
+      names.includes(caseName(scenario, one)) || (isWhole && !(profile === "quick" && one.isFullOnly));
+    const cases = scenario.cases.filter(isAsked);
     return cases.length === 0 ? [] : [{ ...scenario, cases }];
   });
 }

@@ -12,25 +12,25 @@ const INSTALL_TIMEOUT_MS = 900_000;
 /** How each says its version, where that is not `--version`. */
 const VERSION_OPTION: Readonly<Record<string, string>> = { nginx: "-v", wrk: "-v", openssl: "version" };
 
-function programsOf(scenarios: readonly Scenario[]): string[] {
+export function programsOf(scenarios: readonly Scenario[]): string[] {
   return [...new Set(scenarios.flatMap(({ programs }) => programs))];
 }
 
 /** Installs what is missing. @throws CliError with what to do if that does not help */
-export async function requirePrograms(scenarios: readonly Scenario[]): Promise<void> {
-  if ((await missing(scenarios)).length === 0) return;
-  sayProgress(`installing the programs of these scenarios: ${(await missing(scenarios)).join(", ")}`);
+export async function requirePrograms(programs: readonly string[]): Promise<void> {
+  const lacking = await missing(programs);
+  if (lacking.length === 0) return;
+  sayProgress(`installing programs that this needs: ${lacking.join(", ")}`);
   await exec(join(ROOT, "tools/setup/bench-packages.sh"), [], { timeoutMs: INSTALL_TIMEOUT_MS });
-  const still = await missing(scenarios);
+  const still = await missing(programs);
   if (still.length > 0) {
     throw new CliError("failed", `these programs are not installed: ${still.join(", ")}`, {
-      remedy: "install them, or leave their scenarios out: slimfast bench --list",
+      remedy: "install them, or leave out what needs them: scenarios (slimfast bench --list), --report",
     });
   }
 }
 
-async function missing(scenarios: readonly Scenario[]): Promise<string[]> {
-  const programs = programsOf(scenarios);
+async function missing(programs: readonly string[]): Promise<string[]> {
   const found = await Promise.all(programs.map((program) => tryExec("which", [program])));
   return programs.filter((_, index) => found[index]?.exitCode !== 0);
 }

@@ -1,13 +1,14 @@
 /** Results of made-up rounds, for the tests of what reads results. */
+import { withGrowth } from "./growth.js";
 import type { NetworkName } from "./networks/network.js";
 import { type CaseResult, caseResult, RESULT_KIND, RESULT_VERSION, type SuiteResult } from "./result.js";
 import { suiteTargets } from "./suite-targets.js";
 
-/** The primary figure's rounds, by network. */
+/** The primary figure's rounds, by network; growing cases of one scenario only. */
 export type Samples = Partial<Record<NetworkName, readonly number[]>>;
 
 export function resultOf(cases: Readonly<Record<string, Samples>>): SuiteResult {
-  const results = Object.entries(cases).map(([name, samples]) => caseOf(name, samples));
+  const results = withGrowth(Object.entries(cases).map(([name, samples]) => caseOf(name, samples)));
   return {
     kind: RESULT_KIND,
     version: RESULT_VERSION,
@@ -27,7 +28,9 @@ export function resultOf(cases: Readonly<Record<string, Samples>>): SuiteResult 
 
 function caseOf(name: string, samples: Samples): CaseResult {
   const [scenario = "", caseName = ""] = name.split(".");
-  const isLatency = scenario === "connect" || scenario === "rr";
+  // The scenarios that grow have sizes for names.
+  const isGrowing = scenario.startsWith("scale-");
+  const isLatency = scenario === "connect" || scenario === "rr" || isGrowing;
   const primary = isLatency ? "p50Us" : scenario === "idle" ? "bytesPerConnection" : "perSecond";
   const rounds = new Map(
     Object.entries(samples).map(([network, values]) => [
@@ -35,7 +38,8 @@ function caseOf(name: string, samples: Samples): CaseResult {
       values.map((value) => ({ [primary]: value })),
     ]),
   );
-  return caseResult({ scenario, case: caseName, title: `title of ${name}`, primary }, rounds);
+  const size = isGrowing ? { size: Number(caseName) } : {};
+  return caseResult({ scenario, case: caseName, title: `title of ${name}`, primary, ...size }, rounds);
 }
 
 function roundCounts({ networks, primary }: CaseResult): number[] {

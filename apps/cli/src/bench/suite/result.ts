@@ -16,9 +16,13 @@ export interface CaseResult {
   readonly case: string;
   readonly title: string;
   readonly primary: MetricKey;
+  /** Of what the scenario grows from case to case. */
+  readonly size?: number;
   readonly networks: Partial<Record<NetworkName, Partial<Record<MetricKey, Summary>>>>;
   /** Of the primary figure, where both were measured. */
   readonly ratios: Partial<Record<NetworkName, { readonly toHost: Ratio | null; readonly toSlim: Ratio | null }>>;
+  /** Of the primary figure, where the scenario grows and a smaller size was measured. */
+  readonly growth?: Partial<Record<NetworkName, { readonly toSmallest: Ratio; readonly beyondHost: Ratio | null }>>;
 }
 
 export interface Ratio extends Interval {
@@ -59,7 +63,7 @@ export interface SuiteResult {
 export type Rounds = ReadonlyMap<NetworkName, readonly Values[]>;
 
 export function caseResult(
-  described: Pick<CaseResult, "scenario" | "case" | "title" | "primary">,
+  described: Pick<CaseResult, "scenario" | "case" | "title" | "primary" | "size">,
   rounds: Rounds,
 ): CaseResult {
   const networks: CaseResult["networks"] = {};

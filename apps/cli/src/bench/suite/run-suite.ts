@@ -7,13 +7,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { rotated } from "../setup.js";
 import { type CpuTimes, cpuBetween, readCpuTimes } from "./cpu.js";
+import { withGrowth } from "./growth.js";
 import type { Values } from "./metrics.js";
 import type { Network, NetworkName } from "./networks/network.js";
 import { type CaseResult, caseResult } from "./result.js";
-import type { Effort, Measurement, OpenScenario, Scenario } from "./scenarios/scenario.js";
+import type { Effort, Measurement, OpenScenario, Scenario, Site } from "./scenarios/scenario.js";
 
 export interface SuiteRun {
   readonly networks: readonly Network[];
+  readonly site: Site;
   readonly rounds: number;
   readonly effort: Effort;
   readonly signal: AbortSignal;
@@ -32,6 +34,7 @@ export async function runScenario(scenario: Scenario, run: SuiteRun): Promise<Ca
   const running: Running[] = [];
   try {
     for (const network of run.networks) {
+      if (scenario.networks?.includes(network.name) === false) continue;
       run.signal.throwIfAborted();
       run.note(`starting on ${network.name}`);
       const own = join(directory, network.name);
@@ -45,23 +48,55 @@ export async function runScenario(scenario: Scenario, run: SuiteRun): Promise<Ca
   }
 }
 
+type Samples = Map<NetworkName, Values[]>;
+
 async function runCases(scenario: Scenario, running: readonly Running[], run: SuiteRun): Promise<CaseResult[]> {
-  const samples = scenario.cases.map(() => new Map<NetworkName, Values[]>());
-  for (let round = 0; round < run.rounds; round += 1) {
-    for (const [index, { name }] of scenario.cases.entries()) {
-      for (const one of rotated(running, round)) {
+  const samples = scenario.cases.map((): Samples => new Map());
+  const measureCase = async (index: number, round: number) => {
+    const name = scenario.cases[index]?.name ?? "";
+    for (const one of rotated(running, round)) {
+      run.signal.throwIfAborted();
+      run.note(`round ${round + 1} of ${run.rounds}: ${name} on ${one.network.name}`);
+      addSample(samples[index], one.network.name, await measure(one, name, run.effort));
+    }
+  };
+  if (scenario.openGrowth) {
+    const growth = await scenario.openGrowth(run.site);
+    try {
+      for (const [index, { name, size = 0 }] of scenario.cases.entries()) {
         run.signal.throwIfAborted();
-        run.note(`round ${round + 1} of ${run.rounds}: ${name} on ${one.network.name}`);
-        const values = await measure(one, name, run.effort);
-        const into = samples[index]?.get(one.network.name);
-        if (into) into.push(values);
-        else samples[index]?.set(one.network.name, [values]);
+        run.note(`growing to ${name}`);
+        const taken = await growth.reach(size);
+        for (let round = 0; round < run.rounds; round += 1) await measureCase(index, round);
+        addOnce(samples[index], taken);
       }
+    } finally {
+      run.note("removing what has grown");
+      await growth.close();
+    }
+  } else {
+    for (let round = 0; round < run.rounds; round += 1) {
+      for (const index of scenario.cases.keys()) await measureCase(index, round);
     }
   }
-  return scenario.cases.map(({ name, title, primary }, index) =>
-    caseResult({ scenario: scenario.name, case: name, title, primary }, samples[index] ?? new Map()),
+  const results = scenario.cases.map(({ name, title, primary, size }, index) =>
+    caseResult(
+      { scenario: scenario.name, case: name, title, primary, ...(size === undefined ? {} : { size }) },
+      samples[index] ?? new Map(),
+    ),
   );
+  return withGrowth(results);
+}
+
+function addSample(samples: Samples | undefined, network: NetworkName, values: Values): void {
+  const into = samples?.get(network);
+  if (into) into.push(values);
+  else samples?.set(network, [values]);
+}
+
+/** What was measured once, not in rounds: one sample of it. */
+function addOnce(samples: Samples | undefined, taken: Partial<Record<NetworkName, Values>>): void {
+  for (const [network, rounds] of samples ?? []) rounds[0] = { ...rounds[0], ...taken[network] };
 }
 
 async function measure({ network, scenario }: Running, name: string, effort: Effort): Promise<Values> {

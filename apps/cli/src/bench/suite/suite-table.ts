@@ -25,18 +25,23 @@ export function metricTitle(key: MetricKey): string {
 
 export function caseTable(result: CaseResult): string {
   const metrics = metricsOf(result).filter((key) => !key.startsWith("cpuClient") && !key.startsWith("cpuServer"));
-  const header = ["", ...metrics.map((key) => metricTitle(key).toUpperCase()), "SPREAD", "TO HOST", "TO SLIM"];
+  const header = ["", ...metrics.map((key) => metricTitle(key).toUpperCase()), "SPREAD", "TO HOST"];
+  // Scenarios that grow are not measured on Slim, and say how much more they take than their smallest size.
+  header.push(...(result.size === undefined ? ["TO SLIM"] : ["TO SMALLEST", "BEYOND HOST'S"]));
   const rows = NETWORKS.filter((name) => result.networks[name]).map((name) => {
     const figures = result.networks[name] ?? {};
     const primary = figures[result.primary];
     const spread = primary && primary.median > 0 ? `${((100 * primary.mad) / primary.median).toFixed(1)} %` : "";
     const ratios = result.ratios[name];
+    const growth = result.growth?.[name];
     return [
       NETWORK_LABELS[name],
       ...metrics.map((key) => (figures[key] === undefined ? "" : formatFigure(figures[key].median))),
       spread,
       formatRatio(ratios?.toHost ?? null),
-      formatRatio(ratios?.toSlim ?? null),
+      ...(result.size === undefined
+        ? [formatRatio(ratios?.toSlim ?? null)]
+        : [formatRatio(growth?.toSmallest ?? null), formatRatio(growth?.beyondHost ?? null)]),
     ];
   });
   return `${result.scenario}.${result.case}: ${result.title}\n${formatTable(header, rows)}`;

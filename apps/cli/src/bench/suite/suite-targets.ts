@@ -13,8 +13,10 @@ interface Target {
   readonly over: NetworkName | null;
   /** What the figure is taken beyond: this network's is subtracted. */
   readonly beyond?: NetworkName;
+  /** The figure is how much more it is than at the scenario's smallest size, beyond what host's has become. */
+  readonly isGrowth?: boolean;
   /** Of a figure that is no ratio. */
-  readonly unit?: "us" | "B";
+  readonly unit?: "us" | "B" | "MiB";
   readonly relation: "<=" | ">=";
   readonly limit: number;
 }
@@ -38,6 +40,15 @@ const SETUP = "connect.1-client";
 const CRR = "crr.16-clients";
 const PROXY = "nginx-proxy.short-upstream-short-1k";
 const CACHE = "memcached.connection-per-request";
+
+/** "Flat": within what two halves of one run differ by on a machine with nothing else to do, and a little. */
+const FLAT = 1.1;
+
+const GROWING = [
+  { at: "scale-endpoints.1000", with: "1,000 endpoints on each node" },
+  { at: "scale-table.100000", with: "100,000 entries in the table" },
+  { at: "scale-connections.200000", with: "200,000 connections" },
+] as const;
 
 const TARGETS: readonly Target[] = [
   ratio("connection setup p50", SETUP, "p50Us", [PRELOAD, "host"], "<=", 1.1),
@@ -66,6 +77,23 @@ const TARGETS: readonly Target[] = [
       ...{ network, metric: "bytesPerConnection", over: null, beyond: "host", unit: "B", relation: "<=", limit: 400 },
     }),
   ),
+  {
+    ...{
+      name: "resident memory of an agent and its keeper, 1,000 endpoints",
+      scenario: "scale-endpoints",
+      case: "1000",
+    },
+    ...{ network: PRELOAD, metric: "agentMib", over: null, unit: "MiB", relation: "<=", limit: 150 },
+  },
+  ...GROWING.flatMap(({ at, with: what }) =>
+    ([PRELOAD, NOTIFY] as const).map((network): Target => {
+      const [scenario = "", caseName = ""] = at.split(".");
+      return {
+        ...{ name: `connection setup p50 with ${what}, to the smallest size, ${network}`, scenario, case: caseName },
+        ...{ network, metric: "p50Us", over: null, isGrowth: true, relation: "<=", limit: FLAT },
+      };
+    }),
+  ),
 ];
 
 /** Of the scenarios that were run; what a target compares with may have been left out. */
@@ -77,12 +105,12 @@ export function suiteTargets(cases: readonly CaseResult[]): SuiteTarget[] {
 }
 
 function evaluate(target: Target, result: CaseResult): SuiteTarget {
-  const { name, network, metric, over, beyond, unit = "us", relation, limit } = target;
+  const { name, network, metric, over, beyond, isGrowth = false, unit = "us", relation, limit } = target;
   const medianOn = (on: NetworkName) => result.networks[on]?.[metric]?.median;
-  const own = medianOn(network);
+  const own = isGrowth ? result.growth?.[network]?.beyondHost?.value : medianOn(network);
   const base = over === null ? 1 : medianOn(over);
   const less = beyond === undefined ? 0 : medianOn(beyond);
-  const described = { name, relation, limit, unit: over === null ? unit : "x" };
+  const described = { name, relation, limit, unit: over === null && !isGrowth ? unit : "x" };
   if (own === undefined || base === undefined || less === undefined)
     return { ...described, figure: null, outcome: "not measured" };
   const figure = Math.round(((own - less) / base) * 1_000) / 1_000;

@@ -6,6 +6,7 @@ import type { Network, NetworkName } from "./network.js";
 import { openSlimNetwork } from "./slim.js";
 import { openSlimfastNetwork } from "./slimfast.js";
 import { openVxlanNetwork } from "./vxlan.js";
+import { reuseWaitingPorts } from "./waiting-ports.js";
 
 export async function openNetworks(
   names: readonly NetworkName[],
@@ -15,6 +16,7 @@ export async function openNetworks(
 ): Promise<Network[]> {
   const opened: Network[] = [];
   try {
+    for (const { netns } of [nodes.client, nodes.server]) await reuseWaitingPorts(netns);
     for (const name of names) {
       signal.throwIfAborted();
       opened.push(await openNetwork(name, nodes, agents));

@@ -13,6 +13,7 @@ import type { TwoNodes } from "../../configurations.js";
 import { FABRIC_PREFIX, openFabric } from "../../fabric.js";
 import { spawnServer } from "./child-server.js";
 import { CLIENT_TIMEOUT_MS, type Network, type Server, type Side } from "./network.js";
+import { reuseWaitingPorts } from "./waiting-ports.js";
 
 const VNI = 4244;
 const SOURCES = join(ROOT, "tools/bench/slim");
@@ -23,7 +24,7 @@ export async function openSlimNetwork(nodes: TwoNodes): Promise<Network> {
   // Servers may run as users of their own.
   chmodSync(directory, 0o755);
   const routers: Partial<Record<Side, Server>> = {};
-  const fabric = await openFabric(nodes, "s", VNI);
+  const fabric = await openFabric(nodes, "s", VNI, reuseWaitingPorts);
   const socketOf = (side: Side) => join(directory, `${side}.sock`);
   const close = async () => {
     for (const router of Object.values(routers)) await router.stop();

@@ -17,7 +17,8 @@ interface ClientPlace {
   readonly seccompSocket: string;
 }
 
-const NETWORK = "default";
+/** Of the suite's own, so that it has room for a full table. */
+export const BENCH_NETWORK = { name: "bench", prefix: "10.64.0.0/14" } as const;
 
 export function openSlimfastNetwork(tier: "notify" | "preload", nodes: TwoNodes, agents: AgentPids): Network {
   const clients = new Map<Side, ClientPlace>();
@@ -27,7 +28,13 @@ export function openSlimfastNetwork(tier: "notify" | "preload", nodes: TwoNodes,
     if (known) return known;
     const made = await withAgent(nodes[side], async ({ local }) => {
       const { seccompSocket } = await local.getStatus({});
-      const request = { name: nameOf("client"), network: NETWORK, publishedPorts: [], labels: {}, address: "" };
+      const request = {
+        name: nameOf("client"),
+        network: BENCH_NETWORK.name,
+        publishedPorts: [],
+        labels: {},
+        address: "",
+      };
       const { endpoint } = await local.attachEndpoint({ ...request, ephemeral: false });
       if (!endpoint) throw new CliError("failed", "the agent answered without an endpoint");
       return { attached: endpoint, seccompSocket };
@@ -37,14 +44,14 @@ export function openSlimfastNetwork(tier: "notify" | "preload", nodes: TwoNodes,
   };
   const detach = (side: Side, name: string) =>
     withAgent(nodes[side], async ({ local }) => {
-      await local.detachEndpoint({ network: NETWORK, name: nameOf(name) });
+      await local.detachEndpoint({ network: BENCH_NETWORK.name, name: nameOf(name) });
     });
   return {
     name: `slimfast-${tier}`,
     ownPids: [agents.client, agents.server, ...agents.keepers],
     start: (side, name, command) =>
       withAgent(nodes[side], async (agent) => {
-        const options = { network: NETWORK, tier, publishedPorts: [], name: nameOf(name), command };
+        const options = { network: BENCH_NETWORK.name, tier, publishedPorts: [], name: nameOf(name), command };
         const launched = await launch(agent, options, ["ignore", "pipe", "pipe"]);
         return childServer(launched.child, launched.address, () => detach(side, name));
       }),

@@ -4,11 +4,12 @@ import type { TwoNodes } from "../../configurations.js";
 import { openFabric } from "../../fabric.js";
 import { spawnServer } from "./child-server.js";
 import { CLIENT_TIMEOUT_MS, type Network } from "./network.js";
+import { reuseWaitingPorts } from "./waiting-ports.js";
 
 const VNI = 4243;
 
 export async function openVxlanNetwork(nodes: TwoNodes): Promise<Network> {
-  const fabric = await openFabric(nodes, "v", VNI);
+  const fabric = await openFabric(nodes, "v", VNI, reuseWaitingPorts);
   return {
     name: "vxlan",
     ownPids: [],

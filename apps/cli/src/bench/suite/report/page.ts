@@ -4,6 +4,7 @@ import { formatFigure, METRICS } from "../metrics.js";
 import { NETWORKS } from "../networks/network.js";
 import type { CaseResult, Ratio, SuiteResult, SuiteTarget } from "../result.js";
 import { metricsOf, metricTitle, NETWORK_LABELS } from "../suite-table.js";
+import { growingScenarios, growthPlot } from "./growth-plot.js";
 import { casePlot, escapeText } from "./plot.js";
 
 const STYLE = `
@@ -29,7 +30,7 @@ export function reportPage(result: SuiteResult, comparison: Comparison | null): 
 <h1>${escapeText(title)}</h1>
 <p>Medians over interleaved rounds; &#177; is the median absolute deviation; ratios with bootstrap intervals at 95 %. Every sample: <a href="result.json">result.json</a>.</p>
 ${table([], facts)}
-${targetsSection(result.targets)}${comparison ? comparisonSection(comparison) : ""}${result.cases.map(caseSection).join("\n")}
+${targetsSection(result.targets)}${comparison ? comparisonSection(comparison) : ""}${growthSection(result.cases)}${result.cases.map(caseSection).join("\n")}
 </body></html>
 `;
 }
@@ -70,6 +71,11 @@ function comparisonSection({ changes }: Comparison): string {
   return `<h2>Changes</h2>${table(["", "figure", "change", "95 %", "p", ""], rows)}`;
 }
 
+function growthSection(cases: readonly CaseResult[]): string {
+  const plots = growingScenarios(cases).map(({ name, cases: own }) => growthPlot(name, own));
+  return plots.length === 0 ? "" : `<h2>By size</h2>${plots.join("\n")}`;
+}
+
 function caseSection(result: CaseResult): string {
   const metrics = metricsOf(result);
   const rows = NETWORKS.filter((name) => result.networks[name]).map((name) => [
@@ -79,9 +85,12 @@ function caseSection(result: CaseResult): string {
       return summary ? `${formatFigure(summary.median)} ± ${formatFigure(summary.mad)}` : "";
     }),
     ratioText(result.ratios[name]?.toHost ?? null),
-    ratioText(result.ratios[name]?.toSlim ?? null),
+    ...(result.size === undefined
+      ? [ratioText(result.ratios[name]?.toSlim ?? null)]
+      : [ratioText(result.growth?.[name]?.toSmallest ?? null), ratioText(result.growth?.[name]?.beyondHost ?? null)]),
   ]);
-  const header = ["", ...metrics.map(metricTitle), "to host", "to Slim"];
+  const last = result.size === undefined ? ["to Slim"] : ["to the smallest", "beyond the host's"];
+  const header = ["", ...metrics.map(metricTitle), "to host", ...last];
   return `<h2>${escapeText(`${result.scenario}.${result.case}`)}</h2>${casePlot(result)}${table(header, rows)}`;
 }
 

@@ -12,7 +12,7 @@ const BAR_HEIGHT = 18;
 const TOP = 44;
 const BOTTOM = 14;
 
-const COLOURS: Readonly<Record<NetworkName, string>> = {
+export const COLOURS: Readonly<Record<NetworkName, string>> = {
   host: "#8a8f98",
   vxlan: "#c9a227",
   slim: "#b5533c",
@@ -45,7 +45,7 @@ export function casePlot(result: CaseResult): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" font-family="system-ui, sans-serif" font-size="12"><title>${escapeText(result.title)}</title><rect width="${WIDTH}" height="${height}" fill="#fff"/><text x="8" y="16" font-size="13" font-weight="600">${escapeText(result.title)}</text><text x="8" y="33" fill="#555">${escapeText(metricTitle(result.primary))}; bar: median, dots: rounds</text>${bars.join("")}</svg>\n`;
 }
 
-function place(value: number): string {
+export function place(value: number): string {
   return value.toFixed(1);
 }
 

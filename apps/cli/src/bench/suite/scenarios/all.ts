@@ -5,6 +5,7 @@ import { MEMCACHED } from "./memcached.js";
 import { NGINX_PROXY, NGINX_STATIC } from "./nginx.js";
 import { PGBENCH } from "./pgbench.js";
 import { REDIS } from "./redis.js";
+import { SCALE_CONNECTIONS, SCALE_ENDPOINTS, SCALE_TABLE } from "./scale/scale.js";
 import type { Scenario } from "./scenario.js";
 import { TLS } from "./tls.js";
 
@@ -22,4 +23,8 @@ export const SCENARIOS: readonly Scenario[] = [
   PGBENCH,
   GRPC,
   TLS,
+  SCALE_CONNECTIONS,
+  SCALE_ENDPOINTS,
+  // Last: what fills the table stays in it.
+  SCALE_TABLE,
 ];

@@ -24,7 +24,7 @@ interface BulkReport {
 }
 
 /** A case with the arguments of its client. */
-interface OwnCase extends Case {
+export interface OwnCase extends Case {
   /** One CPU for client and server: a scheduler that chooses otherwise now and then changes a latency threefold. */
   readonly isPinned: boolean;
   args(effort: Effort): readonly string[];
@@ -34,7 +34,7 @@ interface OwnCase extends Case {
 /** Clients at once that keep more than two cores busy. */
 const MANY = 16;
 
-const setupCase = (clients: number): OwnCase => ({
+export const setupCase = (clients: number): OwnCase => ({
   name: clients === 1 ? "1-client" : `${clients}-clients`,
   title: `socket() and connect(), ${clients} at once`,
   primary: "p50Us",
@@ -125,7 +125,7 @@ function concurrency(clients: number): string[] {
   return clients === 1 ? [] : ["--concurrency", String(clients)];
 }
 
-function ownScenario(
+export function ownScenario(
   name: string,
   description: string,
   cases: readonly OwnCase[],

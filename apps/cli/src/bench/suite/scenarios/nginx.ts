@@ -15,7 +15,7 @@ const SIZES = { "1k": 1024, "100k": 100 * 1024 } as const;
 type Size = keyof typeof SIZES;
 
 interface NginxCase extends Case {
-  readonly size: Size;
+  readonly file: Size;
   readonly port: number;
   /** A client connection for each request. */
   readonly isShort: boolean;
@@ -26,7 +26,7 @@ const STATIC_CASES: readonly NginxCase[] = (["1k", "100k"] as const).flatMap((si
     name: `${isShort ? "short" : "keepalive"}-${size}`,
     title: `nginx, ${spell(size)} file, ${isShort ? "a connection per request" : "kept connections"}`,
     primary: "perSecond" as const,
-    size,
+    file: size,
     port: STATIC_PORT,
     isShort,
   })),
@@ -37,7 +37,7 @@ const PROXY_CASES: readonly NginxCase[] = (["1k", "100k"] as const).flatMap((siz
     name: `short-${port === PROXY_PORT ? "upstream-short" : "upstream-kept"}-${size}`,
     title: `nginx proxy, ${spell(size)}, short client connections, upstream connections ${port === PROXY_PORT ? "short" : "kept"}`,
     primary: "perSecond" as const,
-    size,
+    file: size,
     port,
     isShort: true,
   })),
@@ -91,7 +91,7 @@ function measuring(
     measure: (name, { seconds }) => {
       const one = cases.find((it) => it.name === name);
       if (!one) throw new RangeError(`no case ${name}`);
-      return runWrk(network, { url: `http://${address}:${one.port}/${one.size}`, seconds, isShort: one.isShort });
+      return runWrk(network, { url: `http://${address}:${one.port}/${one.file}`, seconds, isShort: one.isShort });
     },
   };
 }

@@ -1,6 +1,8 @@
 /** What a scenario is: servers that are started once on each network, and cases that are measured on them in rounds. */
+import type { TwoNodes } from "../../configurations.js";
+import type { AgentPids } from "../../leaks.js";
 import type { MetricKey, Values } from "../metrics.js";
-import type { Network, Server } from "../networks/network.js";
+import type { Network, NetworkName, Server } from "../networks/network.js";
 
 export interface Case {
   /** Unique within the scenario; letters, digits and hyphens. */
@@ -8,6 +10,10 @@ export interface Case {
   readonly title: string;
   /** The figure that ratios and plots are about. */
   readonly primary: MetricKey;
+  /** Of what the scenario grows. */
+  readonly size?: number;
+  /** Too much for a run that is about function: the quick profile has it only if it is asked for by its name. */
+  readonly isFullOnly?: boolean;
 }
 
 /** How long and how much. Scenarios take what applies to them. */
@@ -30,8 +36,31 @@ export interface Scenario {
   /** Programs that must be there; `tools/setup/packages.sh` knows the packages. */
   readonly programs: readonly string[];
   readonly cases: readonly Case[];
+  /** Those that it says something about; all if left out. */
+  readonly networks?: readonly NetworkName[];
+  /**
+   * Opens what grows from case to case, for all networks at once. The cases are then measured one after the other, each in
+   * all rounds: growing takes long.
+   */
+  openGrowth?(site: Site): Promise<Growth>;
   /** Starts the servers. @param directory for its files; removed afterwards */
   open(network: Network, directory: string): Promise<OpenScenario>;
+}
+
+/** The cluster that the suite runs on. */
+export interface Site {
+  readonly nodes: TwoNodes;
+  readonly agents: AgentPids;
+  /** Of the controller's socket. */
+  readonly controllerAddress: string;
+  readonly signal: AbortSignal;
+}
+
+export interface Growth {
+  /** Grows to a size; sizes come in ascending order. @returns what that much takes, by the network whose it is */
+  reach(size: number): Promise<Partial<Record<NetworkName, Values>>>;
+  /** Idempotent. */
+  close(): Promise<void>;
 }
 
 export interface OpenScenario {

@@ -1,0 +1,75 @@
+/**
+ * Endpoints on both nodes, each with a process that sleeps: attached through the agent's own API, started by the launcher,
+ * as the command line and orchestrators' plugins do it.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { type AgentClient, connectAgent } from "@slimfast/client";
+import { agentAddress } from "../../../../cluster/plan.js";
+import type { Launched } from "../../../../run/launch.js";
+import type { Side } from "../../networks/network.js";
+import type { Growth, Site } from "../scenario.js";
+import { atATime, launchIn, remove } from "./in-endpoint.js";
+import { kernelBytes, residentBytes } from "./memory.js";
+
+/** Of one node; what each takes is mostly the kernel's work of making a namespace. */
+const CONCURRENCY = 4;
+/** Queues fill, garbage is collected. */
+const SETTLE_MS = 3_000;
+/** With fewer, what else the machine does is the larger part of the difference. */
+const FEWEST_FOR_MEMORY = 100;
+
+interface Place {
+  readonly side: Side;
+  readonly agent: AgentClient;
+  /** Of its agent and keeper. */
+  readonly pids: readonly number[];
+  readonly launched: Launched[];
+}
+
+export async function growEndpoints({ nodes, agents, signal }: Site): Promise<Growth> {
+  const [ofClient = 0, ofServer = 0] = agents.keepers;
+  const place = (side: Side, pids: readonly number[]): Place => ({
+    side,
+    agent: connectAgent({ address: agentAddress(nodes[side]) }),
+    pids,
+    launched: [],
+  });
+  const places = [place("client", [agents.client, ofClient]), place("server", [agents.server, ofServer])];
+  const agentBytes = () => places.map(({ pids }) => residentBytes(pids));
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  const before = { agents: sum(agentBytes()), kernel: kernelBytes() };
+  return {
+    reach: async (size) => {
+      const add = async ({ agent, side, launched: own }: Place) => {
+        const first = own.length;
+        await atATime(size - first, CONCURRENCY, async (number) => {
+          signal.throwIfAborted();
+          own.push(await launchIn(agent, `bench-scale-${side}-${first + number}`, ["sleep", "infinity"], "ignore"));
+        });
+      };
+      await atATime(places.length, places.length, async (index) => {
+        const place = places[index];
+        if (place) await add(place);
+      });
+      const isEnough = size >= FEWEST_FOR_MEMORY;
+      if (isEnough) await sleep(SETTLE_MS);
+      const [now, endpoints] = [agentBytes(), size * places.length];
+      const agentMib = Math.max(...now) / 2 ** 20;
+      if (!isEnough) return { "slimfast-preload": { agentMib } };
+      const kib = (bytes: number) => bytes / 1_024 / endpoints;
+      const agentKibPerEndpoint = kib(sum(now) - before.agents);
+      const kernelKibPerEndpoint = kib(kernelBytes() - before.kernel);
+      return { "slimfast-preload": { agentMib, agentKibPerEndpoint, kernelKibPerEndpoint } };
+    },
+    close: async () => {
+      await atATime(places.length, places.length, async (index) => {
+        const gone = places[index]?.launched.splice(0) ?? [];
+        await atATime(gone.length, CONCURRENCY, async (at) => {
+          const one = gone[at];
+          if (one) await remove(one);
+        });
+      });
+      for (const { agent } of places) agent.close();
+    },
+  };
+}
