@@ -350,7 +350,7 @@ describe("an interruption", () => {
     const before = machineState(runDir, runDir);
     const child = cli.start(args);
     const output = new Output(child);
-    const [, tag = ""] = await output.untilMatch(/starting the agent of (\w{4}-)node-1/, "the start");
+    const [, tag = ""] = await output.untilMatch(/starting the agents of (\w{4}-)node-1/, "the start");
     child.kill("SIGINT");
     const { exitCode, stdout } = await output.ended;
     expect(exitCode).toBe(130);

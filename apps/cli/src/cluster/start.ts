@@ -112,10 +112,10 @@ function startSteps(state: ClusterState): Step[] {
       },
     },
     { title: "starting the controller", run: () => startController(state) },
-    ...plan.nodes.map((node) => ({
-      title: `starting the agent of ${node.name} (${node.underlayAddress})`,
-      run: () => startAgent(state, node),
-    })),
+    {
+      title: `starting the agents of ${plan.nodes.map((node) => `${node.name} (${node.underlayAddress})`).join(", ")}`,
+      run: () => startAgents(state),
+    },
     { title: `creating network ${DEFAULT_NETWORK.name} (${DEFAULT_NETWORK.prefix})`, run: () => createNetwork(plan) },
   ];
 }
@@ -148,6 +148,14 @@ async function startController(state: ClusterState): Promise<void> {
   } finally {
     console?.close();
   }
+}
+
+/** All at a time: each waits for the kernel, which verifies its programs, and for the controller. */
+async function startAgents(state: ClusterState): Promise<void> {
+  const started = await Promise.allSettled(state.plan.nodes.map((node) => startAgent(state, node)));
+  // Not before all have started or failed: what comes next takes down those that are recorded.
+  const failed = started.find((result) => result.status === "rejected");
+  if (failed) throw failed.reason;
 }
 
 async function startAgent(state: ClusterState, node: NodePlan): Promise<void> {

@@ -8,8 +8,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { CliError } from "../exit-codes.js";
 import { identityOf, isAlive, type ProcessIdentity } from "./identity.js";
 
-/** An agent loads BPF programs before it is ready; on a busy machine that takes seconds. */
-const READY_TIMEOUT_MS = 30_000;
+/** Long, because it is for those that hang: one that ends is noticed at once, and on a busy machine all of it takes its time. */
+const READY_TIMEOUT_MS = 120_000;
 const POLL_MS = 15;
 const TAIL_LINES = 20;
 

@@ -2,18 +2,16 @@
  * Sandboxes for the suites that make clusters: namespaces of their own for each tool, so that several of them run side by
  * side, and beside a cluster that is up on this machine. tools/test/sandbox.sh makes them.
  */
-import { mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { cgroup2Mount } from "../cluster/cgroup.js";
 import { ROOT } from "../paths.js";
 
 const SCRIPT = join(ROOT, "tools/test/sandbox.sh");
 /** How often, and how long apart, a control group is asked to go whose last process is still on its way. */
 const REMOVAL_TRIES = 50;
 const REMOVAL_INTERVAL_MS = 100;
-
-let opened = 0;
 
 export interface Sandbox {
   /** What stands before a command that is to run in it: once. All its processes end with the command. */
@@ -22,14 +20,25 @@ export interface Sandbox {
   close(): Promise<void>;
 }
 
-/** @throws Error where there is no control group hierarchy of version 2, or no right to it */
 export function openSandbox(): Sandbox {
-  const mount = cgroup2Mount();
-  if (mount === null) throw new Error("cgroup version 2 is mounted nowhere");
-  opened += 1;
-  const cgroup = join(mount, `slimfast-test-${process.pid}-${opened}`);
-  mkdirSync(cgroup);
-  return { prefix: [SCRIPT, cgroup], close: () => removeCgroup(cgroup) };
+  const name = `slimfast-test-${randomBytes(6).toString("hex")}`;
+  return {
+    prefix: [SCRIPT, name],
+    close: async () => {
+      for (const group of cgroupMounts().map((mount) => join(mount, name))) {
+        if (existsSync(group)) await removeCgroup(group);
+      }
+    },
+  };
+}
+
+/** Of version 2 and, on machines with both, of version 1. */
+function cgroupMounts(): string[] {
+  return readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" "))
+    .filter(([, , type]) => type === "cgroup" || type === "cgroup2")
+    .map(([, target = ""]) => target);
 }
 
 async function removeCgroup(path: string): Promise<void> {

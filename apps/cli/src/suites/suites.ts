@@ -26,10 +26,11 @@ export interface Suite {
   parts(): readonly Part[];
 }
 
-/** Crates whose tests need no privileges. */
-const PLAIN_CRATES = ["-p", "slimfast-bench"];
-/** The others use the kernel: BPF, seccomp, network namespaces. The addon cannot be linked into a test of its own. */
-const PRIVILEGED_CRATES = ["--workspace", "--exclude", "slimfast-bench", "--exclude", "slimfast-napi"];
+/**
+ * Of the whole workspace, as its build and lint: for a selection cargo would choose other features of what several packages
+ * depend on, and compile that anew. Most of the tests use the kernel: BPF, seccomp, network namespaces.
+ */
+const CRATES = ["--workspace"];
 /** Ending of TypeScript tests that use the kernel: the real addon, the real agent. */
 const PRIVILEGED_TESTS = ".privileged.test.ts";
 const PROJECT_FOLDERS = ["apps", "libs", "crates"];
@@ -60,12 +61,9 @@ const ALL: readonly Suite[] = [
   },
   {
     name: "unit",
-    description: "unit tests of the TypeScript projects, and of the crates that need no privileges",
+    description: "unit tests of the TypeScript projects",
     needsRoot: false,
-    parts: () => [
-      plainVitest("test-unit", ["--exclude", `${CONTROLLER}/**`, "--exclude", `${CLIENT}/**`]),
-      { privileged: false, run: (surroundings) => runCargoTests("test-unit-cargo", PLAIN_CRATES, surroundings) },
-    ],
+    parts: () => [plainVitest("test-unit", ["--exclude", `${CONTROLLER}/**`, "--exclude", `${CLIENT}/**`])],
   },
   {
     name: "controller",
@@ -81,10 +79,11 @@ const ALL: readonly Suite[] = [
   },
   {
     name: "core",
-    description: "on the real kernel: BPF programs, seccomp, namespaces, launcher, preloaded library, addon, agent",
+    description:
+      "all crates, on the real kernel: BPF programs, seccomp, namespaces, launcher, preloaded library; addon, agent",
     needsRoot: true,
     parts: () => [
-      { privileged: true, run: (surroundings) => runCargoTests("test-cargo", PRIVILEGED_CRATES, surroundings) },
+      { privileged: true, run: (surroundings) => runCargoTests("test-cargo", CRATES, surroundings) },
       ...PROJECT_FOLDERS.flatMap((folder) => testFiles(folder, PRIVILEGED_TESTS)).map(
         (file): Part => ({
           privileged: true,
