@@ -44,6 +44,16 @@ describe("an agent", () => {
   });
 });
 
+describe("a keeper that has ended", () => {
+  it("is replaced, and the log says what that means", async () => {
+    await bed.startAgent();
+    bed.core.emit([{ kind: "keeperEnded" }]);
+    await eventually(() => expect(bed.core.calls).toContain("replaceKeeper"));
+    const said = expect.objectContaining({ endpoints: 2, msg: expect.stringContaining("start them again") });
+    await eventually(() => expect(bed.log).toContainEqual(said));
+  });
+});
+
 describe("closing", () => {
   it("detaches first, on the controller too, and closes the core last; twice is once", async () => {
     const agent = await bed.startAgent();

@@ -133,7 +133,7 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   const metrics = metricsAddress === undefined ? undefined : new AgentMetrics({ core, link, endpoints, version });
   core.onEvents((batch) => {
     metrics?.note(batch);
-    deliver(batch, { endpoints, events, reporter, convert, log });
+    deliver(batch, { endpoints, events, reporter, convert, log, onKeeperEnded: () => void replaceKeeper(core, log) });
   });
 
   for (const key of endpoints.adopt()) {
@@ -223,12 +223,20 @@ function connectParts(parts: {
 
 function deliver(
   { events, dropped }: EventBatch,
-  to: { endpoints: Endpoints; events: EventFanout; reporter: Reporter; convert: Converter; log: Logger },
+  to: {
+    endpoints: Endpoints;
+    events: EventFanout;
+    reporter: Reporter;
+    convert: Converter;
+    log: Logger;
+    onKeeperEnded: () => void;
+  },
 ): void {
   to.endpoints.onDropped(dropped);
   const about: CoreConnectionEvent[] = [];
   for (const event of events) {
     if (event.kind === "idle") to.endpoints.onIdle(event.vni, event.endpointId);
+    else if (event.kind === "keeperEnded") to.onKeeperEnded();
     else if (event.kind === "admissionRefused") to.log.warn({ reason: event.reason }, "a container was refused");
     else about.push(event);
   }
@@ -236,6 +244,18 @@ function deliver(
   const converted = isWanted ? about.map((event) => to.convert.event(event)) : [];
   to.events.publish(converted, dropped);
   to.reporter.publish(converted, dropped);
+}
+
+/** Only somebody who killed it, or the kernel when it was short of memory, ends a keeper. */
+async function replaceKeeper(core: Core, log: Logger): Promise<void> {
+  try {
+    const endpoints = await core.replaceKeeper();
+    const consequence = "programs that run in endpoints can create no more TCP sockets (ENOSYS): start them again";
+    log.error({ endpoints }, `the keeper has ended, and another one was started; ${consequence}`);
+  } catch (error) {
+    const remedy = "no container can start on this node: start the agent with --fresh";
+    log.error({ reason: messageOf(error) }, `the keeper has ended, and no other one can be started; ${remedy}`);
+  }
 }
 
 function nodeOf(config: CoreConfig): Node {

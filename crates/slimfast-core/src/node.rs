@@ -248,6 +248,13 @@ impl Node {
         self.with(|inner| Ok(inner.host.journal.node().policies))
     }
 
+    /// Starts another keeper in the place of one that has ended. Connections and listeners are the kernel's, and go on; programs
+    /// that run in endpoints create no more TCP sockets (ENOSYS), since the answers to their calls ended with the keeper.
+    /// Says how many endpoints may have such programs.
+    pub fn replace_keeper(&self) -> Result<usize> {
+        self.with(|inner| inner.replace_keeper(&self.queue))
+    }
+
     /// Resets the connection with this socket cookie; false if there is none.
     pub fn cut_connection(&self, cookie: u64) -> Result<bool> {
         self.with(|inner| Ok(inner.cut(Cut::Cookie(cookie))? > 0))
@@ -391,8 +398,7 @@ impl Parts {
             loaded.map("passed_over")?,
             Box::new(move |told| sink.push_told(told)),
         )?;
-        let told = Arc::clone(queue);
-        let keeper_watch = keeper.watch(move |event| told.push_all(event.map(NodeEvent::from)))?;
+        let keeper_watch = watch(&keeper, queue)?;
         Ok(Self { keeper_watch, keeper, address_watch, reader, listing, tables, policies, loaded })
     }
 
@@ -404,6 +410,11 @@ impl Parts {
         drop(self.loaded);
         self.keeper
     }
+}
+
+fn watch(keeper: &Keeper, queue: &Arc<EventQueue>) -> Result<KeeperWatch> {
+    let told = Arc::clone(queue);
+    keeper.watch(move |event| told.push_all([event.map_or(NodeEvent::KeeperEnded, NodeEvent::from)]))
 }
 
 impl From<KeeperEvent> for NodeEvent {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use napi::bindgen_prelude::{BigInt, Either3};
+use napi::bindgen_prelude::{BigInt, Either4};
 use napi_derive::napi;
 use slimfast_core::datapath::accounts;
 use slimfast_core::datapath::events::{ConnectionEvent, EventKind};
@@ -221,6 +221,11 @@ pub struct AdmissionRefusedEvent {
 }
 
 #[napi(object)]
+pub struct KeeperEndedEvent {
+    pub kind: String,
+}
+
+#[napi(object)]
 pub struct EventBatch {
     pub events: Vec<CoreEvent>,
     pub dropped: BigInt,
@@ -236,7 +241,7 @@ pub struct PassedOver {
     pub count: f64,
 }
 
-pub type CoreEvent = Either3<ConnectionEventState, IdleEvent, AdmissionRefusedEvent>;
+pub type CoreEvent = Either4<ConnectionEventState, IdleEvent, AdmissionRefusedEvent, KeeperEndedEvent>;
 
 #[napi(object, use_nullable = true)]
 pub struct Check {
@@ -551,6 +556,7 @@ fn core_event(event: node::NodeEvent) -> CoreEvent {
         node::NodeEvent::Refused { reason } => {
             CoreEvent::C(AdmissionRefusedEvent { kind: "admissionRefused".into(), reason })
         }
+        node::NodeEvent::KeeperEnded => CoreEvent::D(KeeperEndedEvent { kind: "keeperEnded".into() }),
     }
 }
 

@@ -104,6 +104,13 @@ impl NativeNode {
         job(move || node.remove_policy(vni))
     }
 
+    /// The number of endpoints whose programs may create no more sockets.
+    #[napi]
+    pub fn replace_keeper(&self) -> AsyncTask<Job<u32>> {
+        let node = Arc::clone(&self.node);
+        job(move || Ok(u32::try_from(node.replace_keeper()?).unwrap_or(u32::MAX)))
+    }
+
     /// Whether there was one.
     #[napi]
     pub fn cut_connection(&self, cookie: BigInt) -> AsyncTask<Job<bool>> {

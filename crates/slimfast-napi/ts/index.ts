@@ -89,6 +89,10 @@ class CoreHandle implements Core {
     return later(() => this.#node.removeNetworkPolicy(vni));
   }
 
+  replaceKeeper(): Promise<number> {
+    return later(() => this.#node.replaceKeeper());
+  }
+
   cutConnection(cookie: bigint): Promise<boolean> {
     return later(() => this.#node.cutConnection(cookie));
   }

@@ -206,6 +206,10 @@ export type CoreEvent =
       /** A container was refused at the seccomp-agent socket: its TCP sockets fail with ENOSYS. For the log. */
       kind: "admissionRefused";
       reason: string;
+    }
+  | {
+      /** The keeper has ended by itself: see {@link Core.replaceKeeper}. */
+      kind: "keeperEnded";
     };
 
 /** Events that were not told one by one, because connections came faster than the core tells of them. */
@@ -270,6 +274,12 @@ export interface Core {
   policyNotes(): PolicyNote[];
   /** Everything is allowed in the network from now on. Idempotent. */
   removeNetworkPolicy(vni: number): Promise<void>;
+  /**
+   * Starts another keeper in the place of one that has ended. Connections and listeners go on, and containers that start are
+   * served; programs that ran when it ended can create no more TCP sockets (ENOSYS) until they are started again.
+   * Resolves with the number of endpoints that may have such programs.
+   */
+  replaceKeeper(): Promise<number>;
   /** Resets one connection; false if there is none with this cookie. */
   cutConnection(cookie: bigint): Promise<boolean>;
   attached(): AttachedState[];

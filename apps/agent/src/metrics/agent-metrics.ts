@@ -99,7 +99,7 @@ export class AgentMetrics {
   note({ events, dropped, passedOver }: EventBatch): void {
     this.#dropped = dropped;
     for (const event of events) {
-      if (event.kind === "idle") continue;
+      if (event.kind === "idle" || event.kind === "keeperEnded") continue;
       if (event.kind === "admissionRefused") {
         this.#refusedContainers.inc();
         continue;

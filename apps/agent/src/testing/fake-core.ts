@@ -136,6 +136,11 @@ export class FakeCore implements Core {
     this.notes.delete(vni);
   }
 
+  async replaceKeeper(): Promise<number> {
+    this.calls.push("replaceKeeper");
+    return 2;
+  }
+
   async cutConnection(cookie: bigint): Promise<boolean> {
     this.calls.push(`cutConnection ${cookie}`);
     return this.currentConnections.some((connection) => connection.cookie === cookie);

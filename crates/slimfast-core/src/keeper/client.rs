@@ -7,7 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub struct Keeper {
 #[derive(Debug)]
 pub struct KeeperWatch {
     stream: UnixStream,
+    /// The end that the thread will see is ours, not the keeper's.
+    is_ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -175,15 +178,21 @@ impl Keeper {
             Reply::Done => {}
             other => return Err(unexpected(&other)),
         }
-        let body = move || {
-            while let Ok(Some((event, _))) = line.receive() {
-                happened(Some(event));
+        let is_ending = Arc::<AtomicBool>::default();
+        let body = {
+            let is_ending = Arc::clone(&is_ending);
+            move || {
+                while let Ok(Some((event, _))) = line.receive() {
+                    happened(Some(event));
+                }
+                if !is_ending.load(Ordering::Acquire) {
+                    happened(None);
+                }
             }
-            happened(None);
         };
         let thread = spawn("sf-keeper".into(), body)
             .map_err(|error| Error::system("clone", "start the thread that watches the keeper", error))?;
-        Ok(KeeperWatch { stream, thread: Some(thread) })
+        Ok(KeeperWatch { stream, is_ending, thread: Some(thread) })
     }
 
     /// Ends the keeper, with every listener and dispenser that it holds, and waits for its end.
@@ -222,6 +231,7 @@ impl Keeper {
 
 impl Drop for KeeperWatch {
     fn drop(&mut self) {
+        self.is_ending.store(true, Ordering::Release);
         // The keeper may have ended.
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
         if let Some(thread) = self.thread.take() {

@@ -19,9 +19,9 @@ use crate::host::cgroup::Cgroup;
 use crate::host::journal::{Change, EndpointRecord, EndpointStage, Journal, undo_namespace};
 use crate::host::netns::NetNs;
 use crate::host::overlay::{LocalEndpoint, Router, router_name};
-use crate::host::ports::{PortHold, Purpose, Reservation};
+use crate::host::ports::{PortHold, PortRange, Purpose, Reservation};
 use crate::host::uplink::{Aliases, Uplink};
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, KeeperStart};
 
 /// The keeper of a node that can be taken over. `None` when there is none, and what is left is to be undone.
 ///
@@ -170,6 +170,31 @@ impl Inner {
             tables.set_published(*host_port, *endpoint, *port)?;
         }
         Ok(true)
+    }
+
+    /// See [`super::Node::replace_keeper`]. The journal has it already.
+    pub(super) fn replace_keeper(&mut self, queue: &Arc<EventQueue>) -> Result<usize> {
+        let NodeConfig { keeper: program, run_dir, .. } = &self.config;
+        let cgroup = self.host.cgroup.as_ref().ok_or(Error::Closed)?.directory();
+        let fronts = PortHold::acquire(self.config.front_ports()?)?;
+        let keeper = Keeper::start(&KeeperStart { program, run_dir, cgroup })?;
+        keeper.hold(FRONT_HOLD, fronts.sockets())?;
+        let mut affected = 0;
+        for EndpointRecord { endpoint, published, is_plain, .. } in self.host.journal.node().endpoints {
+            for (host_port, _) in published {
+                // Whoever was quicker has it, as a keeper that starts late would find.
+                if let Ok(hold) = PortRange::block(host_port, 1).and_then(PortHold::acquire) {
+                    keeper.hold(&hold_label(host_port), hold.sockets())?;
+                }
+            }
+            if !is_plain {
+                keeper.admit(endpoint)?;
+                affected += 1;
+            }
+        }
+        self.parts.keeper_watch = super::watch(&keeper, queue)?;
+        self.parts.keeper = keeper;
+        Ok(affected)
     }
 
     /// Of endpoints that there are no records of, the keeper has nothing any more.

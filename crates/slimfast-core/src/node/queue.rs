@@ -22,6 +22,8 @@ pub enum NodeEvent {
     Refused {
         reason: String,
     },
+    /// The keeper has ended by itself, and what it held with it: see [`super::Node::replace_keeper`].
+    KeeperEnded,
 }
 
 /// What waited in the queue.
