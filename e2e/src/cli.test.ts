@@ -49,11 +49,11 @@ describe("a cluster", () => {
     await cluster?.stop();
   });
 
-  /** `slimfast run` on a terminal of its own; `input` is what somebody types once `ready` can be seen. */
+  /** `slimfast` on a terminal of its own; `input` is what somebody types once `ready` can be seen. */
   async function onTerminal(command: string, input = "", ready = /^/): Promise<CliResult> {
     const main = `${process.execPath} ${ROOT}/apps/cli/dist/main.js`;
     // exec: a shell that stayed in between would be ended by Ctrl-C itself, and its end taken for the command's.
-    const child = spawn("script", ["-qec", `exec ${main} run -- ${command}`, "/dev/null"], {
+    const child = spawn("script", ["-qec", `exec ${main} ${command}`, "/dev/null"], {
       stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, SHELL: "/bin/sh", SLIMFAST_RUN_DIR: cluster.runDir },
     });
@@ -63,15 +63,28 @@ describe("a cluster", () => {
     return output.ended;
   }
 
+  function runOnTerminal(command: string, ...typing: [input?: string, ready?: RegExp]): Promise<CliResult> {
+    return onTerminal(`run -- ${command}`, ...typing);
+  }
+
+  it("top on a terminal is drawn again and again on a screen of its own, until q", async () => {
+    const drawnTwice = /nodes 2 of 2 connected.*nodes 2 of 2 connected/s;
+    const { stdout, exitCode } = await onTerminal("top", "q", drawnTwice);
+    expect(exitCode).toBe(0);
+    // The alternate screen is taken and left again, with the cursor back.
+    expect(stdout.startsWith("\u001b[?1049h")).toBe(true);
+    expect(stdout.trimEnd().endsWith("\u001b[?25h\u001b[?1049l")).toBe(true);
+  });
+
   describe("run on a terminal", () => {
     it("gives it to the command", async () => {
-      const { stdout, exitCode } = await onTerminal(`sh -c "test -t 0 && test -t 1 && test -t 2 && tty && exit 5"`);
+      const { stdout, exitCode } = await runOnTerminal(`sh -c "test -t 0 && test -t 1 && test -t 2 && tty && exit 5"`);
       expect(stdout).toContain("/dev/pts/");
       expect(exitCode).toBe(5);
     });
 
     it("lets a shell with job control work", async () => {
-      const { stdout, exitCode } = await onTerminal("bash --norc -i", "sleep 60 &\rjobs\rkill %1\rexit 6\r", /\$|#/);
+      const { stdout, exitCode } = await runOnTerminal("bash --norc -i", "sleep 60 &\rjobs\rkill %1\rexit 6\r", /\$|#/);
       expect(stdout).not.toContain("no job control");
       expect(stdout).toMatch(/\[1\]\+? +Running +sleep 60/);
       expect(exitCode).toBe(6);
@@ -79,14 +92,14 @@ describe("a cluster", () => {
 
     it("leaves Ctrl-C to the command, once", async () => {
       const trap = "trap 'count=x$count; echo got-$count' INT; echo set; sleep 1; sleep 1; exit 7";
-      const { stdout, exitCode } = await onTerminal(`sh -c "${trap.replaceAll("$", "\\$")}"`, "\x03", /set/);
+      const { stdout, exitCode } = await runOnTerminal(`sh -c "${trap.replaceAll("$", "\\$")}"`, "\x03", /set/);
       expect(stdout).toContain("got-x");
       expect(stdout).not.toContain("got-xx");
       expect(exitCode).toBe(7);
     });
 
     it("ends as a command does that Ctrl-C ends", async () => {
-      const { exitCode } = await onTerminal(`sh -c "echo set; sleep 60"`, "\x03", /set/);
+      const { exitCode } = await runOnTerminal(`sh -c "echo set; sleep 60"`, "\x03", /set/);
       expect(exitCode).toBe(130);
     });
   });

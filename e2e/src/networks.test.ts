@@ -1,4 +1,5 @@
 /** Networks are apart even where their addresses are the same; within one, every pair of nodes and tiers works. */
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Background } from "./fixture/background.js";
 import { Cluster, type EndpointOptions } from "./fixture/cluster.js";
@@ -122,4 +123,47 @@ describe("every pair of tiers and nodes", () => {
       expect((await client.ended).exitCode).toBe(0);
     },
   );
+});
+
+/** HOST PORT: keeps one connection, and for each line of its input uses that, makes another one and sends a datagram. */
+const ASKER = `
+import socket, sys
+server = sys.argv[1], int(sys.argv[2])
+held = socket.create_connection(server)
+print("held", held.recv(4096), flush=True)
+for line in sys.stdin:
+    held.sendall(b"still here")
+    with socket.create_connection(server) as connection:
+        print("tcp", connection.recv(4096), flush=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.connect(server)
+        datagrams.send(b"?")
+        print("udp", datagrams.recv(4096), flush=True)
+    print("asked", line, end="", flush=True)
+`;
+
+describe("a controller that says nothing any more", () => {
+  it("is not missed by what runs: connections go on and are made, datagrams come", async () => {
+    const server = await serve({ node: "node-2" }, "server");
+    const client = await cluster.start({ node: "node-1", name: "asker", ready: { prints: /held/ } }, [
+      ...["python3", "-c", ASKER, server.address, String(PORT)],
+    ]);
+    const { processes } = JSON.parse(readFileSync(`${cluster.runDir}/cluster.json`, "utf8")) as {
+      processes: { role: string; pid: number }[];
+    };
+    const controller = processes.find(({ role }) => role === "controller");
+    if (!controller) throw new Error("there is no controller");
+    process.kill(controller.pid, "SIGSTOP");
+    try {
+      client.write("frozen\n");
+      await client.prints(/asked frozen/);
+    } finally {
+      process.kill(controller.pid, "SIGCONT");
+    }
+    expect(client.stdout).toMatch(/tcp .*server.*udp .*server/s);
+    expect((await ask({}, `${server.address}:${PORT}`))[0]?.answer?.label).toBe("server");
+    client.closeInput();
+    expect((await client.ended).exitCode).toBe(0);
+    await server.stop();
+  });
 });

@@ -86,13 +86,13 @@ async function live(controller: ControllerClient): Promise<void> {
   }
 }
 
-/** What the terminal has room for. */
+/** What the terminal has room for. One that does not know its size (a serial line, script(1)) says 0. */
 function fit(text: string): string {
-  const { rows = 24, columns = 80 } = process.stdout;
+  const { rows, columns } = process.stdout;
   return text
     .split("\n")
-    .slice(0, rows - 1)
-    .map((line) => line.slice(0, columns))
+    .slice(0, (rows || 24) - 1)
+    .map((line) => line.slice(0, columns || 80))
     .join("\n");
 }
 

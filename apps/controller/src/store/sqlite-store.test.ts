@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import SqliteDatabase from "better-sqlite3";
@@ -7,6 +7,25 @@ import { StartupError } from "../errors.js";
 import { insertEndpoint, NETWORK, NODE } from "../testing/stored.js";
 import { openSqliteStore } from "./sqlite-store.js";
 import type { Change, Store } from "./store.js";
+
+/** What released versions have written, as it was: never edited, only added to. */
+const RELEASED = {
+  2: {
+    tables: `
+      CREATE TABLE store (only INTEGER PRIMARY KEY CHECK (only = 1), id TEXT NOT NULL, revision INTEGER NOT NULL) STRICT;
+      CREATE TABLE documents (
+        kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, revision INTEGER NOT NULL, lease TEXT,
+        PRIMARY KEY (kind, key)
+      ) STRICT, WITHOUT ROWID;
+      INSERT INTO store VALUES (1, 'a store', 7);
+    `,
+    rows: [
+      { kind: "node", value: NODE, revision: 5 },
+      { kind: "network", value: NETWORK, revision: 7 },
+      { kind: "counter", value: { name: "endpoint-id/00000007", next: 3 }, revision: 7 },
+    ],
+  },
+} as const;
 
 let directory: string;
 let store: Store;
@@ -186,6 +205,28 @@ describe("opening", () => {
     const error = await openingFails();
     expect(error.code).toBe("state_locked");
     expect(error.message).toContain(directory);
+  });
+
+  it("takes over what controllers of each released version have written", async () => {
+    await store.close();
+    for (const [version, { tables, rows }] of Object.entries(RELEASED)) {
+      rmSync(directory, { recursive: true });
+      mkdirSync(directory);
+      const database = new SqliteDatabase(join(directory, "controller.db"));
+      database.exec(tables);
+      for (const { kind, value, revision } of rows) {
+        const insert = database.prepare("INSERT INTO documents VALUES (?, ?, ?, ?, NULL)");
+        insert.run(kind, value.name, JSON.stringify(value), revision);
+      }
+      database.pragma(`user_version = ${version}`);
+      database.close();
+      store = openSqliteStore(directory);
+      expect([store.storeId, store.revision]).toEqual(["a store", 7n]);
+      expect(store.getNode("node-1")).toEqual({ ...NODE, revision: 5n });
+      expect(store.getNetworkByVni(7)).toMatchObject({ name: "blue", revision: 7n });
+      expect((await store.transaction((tx) => insertEndpoint(tx, "web", "10.32.0.1"))).revision).toBe(8n);
+      await store.close();
+    }
   });
 
   it("refuses tables of a newer version", async () => {
