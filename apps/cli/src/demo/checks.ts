@@ -35,8 +35,6 @@ interface DemoCheck {
 }
 
 const CLIENT_TIMEOUT_MS = 20_000;
-/** "At once", with room for starting Python on a busy machine. */
-const REFUSAL_MS = 3_000;
 
 export async function runChecks(context: CheckContext, note: (text: string) => void): Promise<CheckResult[]> {
   const results: CheckResult[] = [];
@@ -169,9 +167,8 @@ function python(context: CheckContext, program: string, address: string, port: n
 }
 
 async function expectFailure(context: CheckContext, address: string, port: number, errno: string): Promise<string> {
-  const { stdout, elapsedMs } = await python(context, FAILING_CLIENT, address, port);
+  const { stdout } = await python(context, FAILING_CLIENT, address, port);
   expectThat(stdout.trim() === errno, `expected ${errno}, got ${stdout.trim()}`);
-  expectThat(elapsedMs < REFUSAL_MS, `${errno} took ${Math.round(elapsedMs)} ms`);
   return `${address}:${port}: ${errno}`;
 }
 

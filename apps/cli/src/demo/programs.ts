@@ -42,7 +42,7 @@ else:
 export const FAILING_CLIENT = `
 import errno, socket, sys
 s = socket.socket()
-s.settimeout(5)
+s.settimeout(2)  # Neighbours that do not answer are given up after 3 s: that would be a TimeoutError.
 try:
     s.connect((sys.argv[1], int(sys.argv[2])))
     print("connected")

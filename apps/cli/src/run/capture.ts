@@ -9,7 +9,6 @@ export interface Captured {
   readonly exitCode: number;
   /** Overlay address of the endpoint in which it ran. */
   readonly address: string;
-  readonly elapsedMs: number;
 }
 
 const TIMED_OUT = 124;
@@ -23,7 +22,6 @@ export async function capture(
   signal?.throwIfAborted();
   const launched = await launch(agent, options, ["ignore", "pipe", "pipe"]);
   const { child } = launched;
-  const started = performance.now();
   const output = { stdout: "", stderr: "" };
   child.stdout?.setEncoding("utf8").on("data", (text: string) => {
     output.stdout += text;
@@ -41,10 +39,9 @@ export async function capture(
   try {
     const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
     const ending = await launched.ended;
-    const elapsedMs = performance.now() - started;
     await closed;
     const exitCode = timedOut ? TIMED_OUT : exitCodeOf(ending);
-    return { ...output, exitCode, address: launched.address, elapsedMs };
+    return { ...output, exitCode, address: launched.address };
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", kill);
