@@ -25,16 +25,17 @@ trap 'rm -f "$data" "$data.old"' EXIT
 perf record -q -e cpu-clock -F 4999 -a -o "$data" -- \
 	"$ROOT/slimfast" bench "$case" --against "$network" --rounds "${ROUNDS:-3}" "$@" >&2
 
-report() { # TITLE LINES OPTIONS...
+report() { # TITLE LINES PATTERN OPTIONS...
+	local title=$1 lines=$2 pattern=$3
+	shift 3
 	echo
-	echo "$1"
-	local lines=$2
-	shift 2
-	perf report -i "$data" --stdio --no-children -q "$@" 2>/dev/null | grep -v '^$' | sed -n "1,${lines}p"
+	echo "$title"
+	perf report -i "$data" --stdio --no-children -q --percentage relative --percent-limit 0.3 "$@" 2>/dev/null |
+		{ grep -e "$pattern" || true; } | sed -e 's/ *-  *- *$//' | sed -n "1,${lines}p"
 }
-report "By process (starting the cluster, which is node and ip, included):" 12 --sort comm
-# Clients and servers of the own loads; agents answer and refill in the keeper.
-for comm in ${COMMS:-slimfast-bench slimfast-keeper}; do
-	report "$comm, by symbol:" 40 --comm "$comm" --sort symbol
+report "By process, starting and ending the cluster included (node, ip, slimfast-netns):" 12 . --sort comm
+# Clients and servers of the own loads; sockets are made in threads of the keeper, sfd-VNI.ID and sfn-VNI.ID.
+for comm in ${COMMS:-slimfast-bench}; do
+	report "$comm, by symbol (of its own time):" 40 . --comm "$comm" --sort symbol
+	report "$comm, BPF programs (of its own time):" 20 bpf_prog_ --comm "$comm" --sort symbol
 done
-report "BPF programs, by process:" 30 --sort comm,symbol --symbol-filter=bpf_prog_

@@ -116,7 +116,7 @@ describe("a quick run", () => {
       expect(Object.keys(growth ?? {}), `${scenario}.${size}`).toEqual(size === 1 ? [] : GROWING_NETWORKS);
       for (const name of Object.keys(growth ?? {})) expect(growth?.[name]?.toSmallest.value).toBeGreaterThan(0);
     }
-    expect(growing[3]?.networks["slimfast-preload"]?.agentMib?.median).toBeGreaterThan(0);
+    expect(growing[3]?.networks["slimfast-notify"]?.agentMib?.median).toBeGreaterThan(0);
   });
 
   it("accounts CPU time to client, server and agents", () => {

@@ -83,7 +83,7 @@ const TARGETS: readonly Target[] = [
       scenario: "scale-endpoints",
       case: "1000",
     },
-    ...{ network: PRELOAD, metric: "agentMib", over: null, unit: "MiB", relation: "<=", limit: 150 },
+    ...{ network: NOTIFY, metric: "agentMib", over: null, unit: "MiB", relation: "<=", limit: 150 },
   },
   ...GROWING.flatMap(({ at, with: what }) =>
     ([PRELOAD, NOTIFY] as const).map((network): Target => {

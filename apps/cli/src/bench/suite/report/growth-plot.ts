@@ -8,7 +8,7 @@ import { COLOURS, escapeText, place } from "./plot.js";
 const WIDTH = 640;
 const HEIGHT = 300;
 const LEFT = 60;
-const RIGHT = 130;
+const RIGHT = 160;
 const TOP = 52;
 const BOTTOM = 36;
 

@@ -29,12 +29,19 @@ export async function growConnections({ nodes, signal }: Site): Promise<Growth> 
   let held = 0;
   const open = async (count: number) => {
     const name = `bench-scale-${servers.length}`;
-    const serving = await launchIn(server, `${name}-server`, [bench, "serve", "--port", String(PORT)], "pipe");
+    const serving = await launchIn(
+      server,
+      "preload",
+      `${name}-server`,
+      [bench, "serve", "--port", String(PORT)],
+      "pipe",
+    );
     servers.push(serving);
     await serverReady(serving.child, name);
     const to = `${serving.address}:${PORT}`;
     const holder = await launchIn(
       client,
+      "preload",
       `${name}-client`,
       [bench, "hold", "--reset", "--to", to, "--count", String(count)],
       "pipe",

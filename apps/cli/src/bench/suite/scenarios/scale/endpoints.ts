@@ -15,6 +15,11 @@ import { kernelBytes, residentBytes } from "./memory.js";
 const CONCURRENCY = 4;
 /** Queues fill, garbage is collected. */
 const SETTLE_MS = 3_000;
+/**
+ * The keeper holds some 40 descriptors for a preload endpoint, most of them sockets that are ready for its queue: 1,000 of
+ * them are more than a process may have on many machines.
+ */
+const TIER = "notify";
 /** With fewer, what else the machine does is the larger part of the difference. */
 const FEWEST_FOR_MEMORY = 100;
 
@@ -44,7 +49,9 @@ export async function growEndpoints({ nodes, agents, signal }: Site): Promise<Gr
         const first = own.length;
         await atATime(size - first, CONCURRENCY, async (number) => {
           signal.throwIfAborted();
-          own.push(await launchIn(agent, `bench-scale-${side}-${first + number}`, ["sleep", "infinity"], "ignore"));
+          own.push(
+            await launchIn(agent, TIER, `bench-scale-${side}-${first + number}`, ["sleep", "infinity"], "ignore"),
+          );
         });
       };
       await atATime(places.length, places.length, async (index) => {
@@ -55,11 +62,11 @@ export async function growEndpoints({ nodes, agents, signal }: Site): Promise<Gr
       if (isEnough) await sleep(SETTLE_MS);
       const [now, endpoints] = [agentBytes(), size * places.length];
       const agentMib = Math.max(...now) / 2 ** 20;
-      if (!isEnough) return { "slimfast-preload": { agentMib } };
+      if (!isEnough) return { "slimfast-notify": { agentMib } };
       const kib = (bytes: number) => bytes / 1_024 / endpoints;
       const agentKibPerEndpoint = kib(sum(now) - before.agents);
       const kernelKibPerEndpoint = kib(kernelBytes() - before.kernel);
-      return { "slimfast-preload": { agentMib, agentKibPerEndpoint, kernelKibPerEndpoint } };
+      return { "slimfast-notify": { agentMib, agentKibPerEndpoint, kernelKibPerEndpoint } };
     },
     close: async () => {
       await atATime(places.length, places.length, async (index) => {

@@ -3,16 +3,14 @@ import type { AgentClient } from "@slimfast/client";
 import { type Launched, launch } from "../../../../run/launch.js";
 import { BENCH_NETWORK } from "../../networks/slimfast.js";
 
-/** The dearer of the tiers to have: each endpoint has a queue of prepared sockets. */
-export const TIER = "preload";
-
 export function launchIn(
   agent: AgentClient,
+  tier: "notify" | "preload",
   name: string,
   command: readonly string[],
   stdio: "ignore" | "pipe",
 ): Promise<Launched> {
-  const options = { network: BENCH_NETWORK.name, tier: TIER, publishedPorts: [], name, command } as const;
+  const options = { network: BENCH_NETWORK.name, tier, publishedPorts: [], name, command } as const;
   return launch(agent, options, [stdio, stdio, stdio]);
 }
 
