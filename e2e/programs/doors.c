@@ -1,7 +1,8 @@
 /*
  * What a container finds of the node's own doors. One line of JSON each:
  *
- *   doors PATH|ADDRESS:PORT...   unix sockets, TCP ports, and the descriptors of every process that it sees
+ *   doors PATH|ADDRESS:PORT|io_uring...   unix sockets, TCP ports, io_uring's, and the descriptors of every process
+ * that it sees
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -51,6 +52,15 @@ static void knock_tcp(const char *door) {
     close(fd);
 }
 
+static void knock_io_uring(void) {
+    unsigned char parameters[120] = {0};
+    int ring = syscall(SYS_io_uring_setup, 4, parameters);
+
+    report("io_uring", ring >= 0);
+    if (ring >= 0)
+        close(ring);
+}
+
 static bool is_own(int pid) {
     char path[64], theirs[64] = "", ours[64] = "";
 
@@ -90,6 +100,8 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (argv[i][0] == '/')
             knock_unix(argv[i]);
+        else if (!strcmp(argv[i], "io_uring"))
+            knock_io_uring();
         else
             knock_tcp(argv[i]);
     }

@@ -2,6 +2,8 @@
  * Containers under runc, which sends each process' seccomp listener to the agent: the container's own program, and
  * every `runc exec` into it, which brings a listener of its own.
  */
+
+import type { SeccompProfile } from "@slimfast/cli";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Background } from "./fixture/background.js";
 import { Cluster } from "./fixture/cluster.js";
@@ -144,6 +146,47 @@ it("works with a profile that denies what it does not name", async () => {
   } finally {
     await strict.stop();
   }
+});
+
+/** Whether io_uring_setup(2) makes a ring in it. */
+async function hasIoUring(box: Container): Promise<boolean> {
+  const { stdout } = await box.exec(["/bin/doors", "io_uring"]);
+  const doors = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { door: string; achieved: boolean });
+  return doors.some(({ door, achieved }) => door === "io_uring" && achieved);
+}
+
+describe("io_uring", () => {
+  it("is denied by the merged profile, which is seen", async () => {
+    expect(await hasIoUring(container)).toBe(false);
+    expect(await container.attached()).toMatchObject({ unguardedListeners: 0 });
+    expect((await cluster.cli.run(["status"])).stdout).not.toContain("io_uring");
+  });
+
+  it("is reported where a profile lacks the rule, for as long as the container runs", async () => {
+    const name = "unguarded";
+    const change = (merged: SeccompProfile) => ({
+      ...merged,
+      syscalls: merged.syscalls.filter(({ names }) => !names.includes("io_uring_setup")),
+    });
+    const command = ["/bin/echo-static", "serve", String(PORT)];
+    const box = await Container.start(cluster, { name, node: "node-1", command, change });
+    try {
+      await until(async () => (await box.attached())?.unguardedListeners === 1, "it is reported");
+      expect(await hasIoUring(box)).toBe(true);
+      // It works all the same.
+      const target = `${box.address}:${PORT}`;
+      expectConversations(await container.exec(["/bin/echo-static", "connect", target]), container.address, target, 1);
+      expect((await cluster.cli.run(["status"])).stdout).toContain("default/unguarded: 1 of its containers");
+      const { counters } = await cluster.agent("node-1").local.getStatus({});
+      expect(Number(Object.fromEntries(Object.entries(counters))["admission_unguarded"])).toBeGreaterThan(0);
+    } finally {
+      await box.stop();
+    }
+    await until(async () => !(await cluster.cli.run(["status"])).stdout.includes("io_uring"), "nothing is reported");
+  });
 });
 
 describe("when the container ends", () => {

@@ -42,6 +42,13 @@ describe("an agent", () => {
       expect.objectContaining({ msg: "a container was refused", reason: "unknown endpoint" }),
     );
   });
+
+  it("logs containers that may use io_uring", async () => {
+    await bed.startAgent();
+    bed.core.emit([{ kind: "unguarded", vni: 1, endpointId: 7, reason: "no such rule" }]);
+    const msg = "a container was let in that may use io_uring";
+    expect(bed.log).toContainEqual(expect.objectContaining({ msg, vni: 1, endpointId: 7, reason: "no such rule" }));
+  });
 });
 
 describe("a keeper that has ended", () => {

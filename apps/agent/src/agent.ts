@@ -238,7 +238,10 @@ function deliver(
     if (event.kind === "idle") to.endpoints.onIdle(event.vni, event.endpointId);
     else if (event.kind === "keeperEnded") to.onKeeperEnded();
     else if (event.kind === "admissionRefused") to.log.warn({ reason: event.reason }, "a container was refused");
-    else about.push(event);
+    else if (event.kind === "unguarded") {
+      const { vni, endpointId, reason } = event;
+      to.log.warn({ vni, endpointId, reason }, "a container was let in that may use io_uring");
+    } else about.push(event);
   }
   const isWanted = to.events.isWatched || to.reporter.isReporting;
   const converted = isWanted ? about.map((event) => to.convert.event(event)) : [];

@@ -384,8 +384,8 @@ export class Endpoints {
 /** `held`: absent before a process can have joined it. */
 function message(entry: Entry, held?: AttachedState): AttachedEndpoint {
   const { endpoint, netnsPath, listenerMetadata } = entry;
-  const { seccompListeners = 0, dispensers = 0, usage } = held ?? {};
-  return { endpoint, netnsPath, listenerMetadata, seccompListeners, dispensers, usage };
+  const { seccompListeners = 0, dispensers = 0, unguardedListeners = 0, usage } = held ?? {};
+  return { endpoint, netnsPath, listenerMetadata, seccompListeners, dispensers, unguardedListeners, usage };
 }
 
 /** What the next agent has to know of an endpoint. */

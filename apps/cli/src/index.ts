@@ -9,6 +9,6 @@ export {
 } from "./cluster/plan.js";
 export { startCluster } from "./cluster/start.js";
 export { stopCluster } from "./cluster/stop.js";
-export { mergeProfile, type SeccompProfile } from "./demo/oci-profile.js";
 export { EXIT } from "./exit-codes.js";
+export type { SeccompProfile } from "./oci/profile.js";
 export { rustProduct } from "./paths.js";

@@ -159,6 +159,21 @@ Examples:
   $ slimfast run -- bash`,
     )
     .action(async (command: string[], options) => (await import("./commands/run.js")).run(command, options));
+
+  program
+    .command("oci-profile")
+    .description("merge SlimFast's seccomp rules into a runtime's profile, and print it")
+    .argument(
+      "[file]",
+      "linux.seccomp as JSON, or a bundle's config.json; - is stdin (default: a base profile of its own)",
+    )
+    .requiredOption("--listener-path <PATH>", "the agent's socket: seccompSocket in `slimfast status --json`")
+    .requiredOption("--listener-metadata <TEXT>", "of the endpoint: listenerMetadata in the answer that attached it")
+    .addHelpText(
+      "after",
+      "\nThe container's TCP sockets then come from the agent, and it cannot use io_uring. What else the profile allows or denies stays as it is.\n\nExample:\n  $ slimfast oci-profile config.json --listener-path /run/slimfast/node-1/seccomp.sock --listener-metadata slimfast/1/7 > merged.json",
+    )
+    .action(async (file, options) => (await import("./commands/oci-profile.js")).ociProfile(file, options));
 }
 
 function addDevelopmentCommands(program: Command): void {

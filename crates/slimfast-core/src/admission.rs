@@ -9,7 +9,7 @@
 //! not wait for this type. The lock on [`Held`] is never kept while a thread is joined.
 #![deny(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -32,6 +32,7 @@ use crate::sys::wake::{Wake, spawn};
 mod connection;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod guard;
 mod state;
 
 /// Connections that are read at the same time. Another waits in the socket's backlog.
@@ -49,7 +50,8 @@ pub type Lookup = dyn Fn(&str) -> Option<EndpointKey> + Send + Sync;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdmissionEvent {
     /// A process tree is served from now on.
-    Admitted { endpoint: EndpointKey, pid: i64, dispenser: bool },
+    /// `unguarded`: why it may use io_uring, or why that is not known; for a log.
+    Admitted { endpoint: EndpointKey, pid: i64, dispenser: bool, unguarded: Option<String> },
     /// A hand-over was refused. Its TCP sockets will fail with ENOSYS. `reason` is for a log.
     Refused { reason: String },
     /// The last process under the endpoint's last listener has ended.
@@ -95,6 +97,23 @@ struct Held {
 struct Endpoint {
     listeners: HashMap<u64, Supervisor>,
     dispensers: HashMap<u64, Dispenser>,
+    /// Of the listeners, those of processes that may use io_uring.
+    unguarded: HashSet<u64>,
+}
+
+/// What is held for an endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holding {
+    pub listeners: usize,
+    pub dispensers: usize,
+    /// Of the listeners, those of processes that may use io_uring, or of which that is not known.
+    pub unguarded: usize,
+}
+
+impl Endpoint {
+    fn holding(&self) -> Holding {
+        Holding { listeners: self.listeners.len(), dispensers: self.dispensers.len(), unguarded: self.unguarded.len() }
+    }
 }
 
 /// A hand-over whose descriptors have been checked.
@@ -103,6 +122,7 @@ struct HandOver {
     pid: i64,
     listener: SeccompListener,
     dispenser: Option<OwnedFd>,
+    unguarded: Option<String>,
 }
 
 impl Admission {
@@ -151,10 +171,9 @@ impl Admission {
         held.endpoints.get(&endpoint).map_or((0, 0), |e| (e.listeners.len(), e.dispensers.len()))
     }
 
-    /// [`Admission::held`] of every endpoint that has any.
-    pub fn all_held(&self) -> HashMap<EndpointKey, (usize, usize)> {
-        let held = lock(&self.shared.held);
-        held.endpoints.iter().map(|(&key, e)| (key, (e.listeners.len(), e.dispensers.len()))).collect()
+    /// What is held, by endpoints that have any.
+    pub fn all_held(&self) -> HashMap<EndpointKey, Holding> {
+        lock(&self.shared.held).endpoints.iter().map(|(&key, endpoint)| (key, endpoint.holding())).collect()
     }
 
     pub fn counters(&self) -> &HandoutCounters {
@@ -282,7 +301,7 @@ impl Shared {
 
     /// Starts to serve. On an error nothing is left of the hand-over.
     fn admit(self: &Arc<Self>, hand_over: HandOver) -> Result<()> {
-        let HandOver { endpoint, pid, listener, dispenser } = hand_over;
+        let HandOver { endpoint, pid, listener, dispenser, unguarded } = hand_over;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         // Kept until both threads are entered: they report their end through the same lock.
         let mut held = lock(&self.held);
@@ -304,13 +323,17 @@ impl Shared {
         let entry = held.endpoints.entry(endpoint).or_default();
         entry.listeners.insert(number, supervisor);
         entry.dispensers.extend(dispenser.map(|d| (number, d)));
+        entry.unguarded.extend(unguarded.as_ref().map(|_| number));
         drop(held);
         if let Some(filled) = &filled {
             // So that the first sockets of a short command come from the dispenser already.
             filled.wait(FILL_TIMEOUT);
         }
         self.counters.admission_admitted.add_one();
-        self.report(AdmissionEvent::Admitted { endpoint, pid, dispenser: filled.is_some() });
+        if unguarded.is_some() {
+            self.counters.admission_unguarded.add_one();
+        }
+        self.report(AdmissionEvent::Admitted { endpoint, pid, dispenser: filled.is_some(), unguarded });
         Ok(())
     }
 
@@ -334,6 +357,7 @@ impl Shared {
             let mut held = lock(&self.held);
             let Some(entry) = held.endpoints.get_mut(&endpoint) else { return };
             entry.listeners.remove(&number);
+            entry.unguarded.remove(&number);
             // The dispenser came with the same processes. A copy of its other end that was smuggled out must not live on.
             if let Some(dispenser) = entry.dispensers.remove(&number) {
                 dispenser.stop();
@@ -363,7 +387,9 @@ fn check_fds(
     if dispenser.as_ref().is_some_and(|queue| !is_unix_seqpacket(queue.as_fd())) {
         return Err("slimfastDispenserFd is not a SOCK_SEQPACKET unix socket".into());
     }
-    Ok(HandOver { endpoint, pid, listener, dispenser })
+    // Before it is served: whoever is told of a container can look at it.
+    let unguarded = guard::complaint(pid);
+    Ok(HandOver { endpoint, pid, listener, dispenser, unguarded })
 }
 
 /// A panic in another thread can not leave the maps half changed: nothing that may panic runs under the locks.

@@ -66,6 +66,8 @@ counters! {
     preload_back_offs,
     /// Containers that were admitted.
     admission_admitted,
+    /// Of these, those that may use io_uring, or of which that is not known.
+    admission_unguarded,
     /// Hand-overs that were refused: the container's TCP sockets fail with ENOSYS.
     admission_refused,
     /// Connections to the admission socket that were not root's.

@@ -71,6 +71,8 @@ pub struct AttachedState {
     pub note: String,
     pub seccomp_listeners: usize,
     pub dispensers: usize,
+    /// Of the listeners, those of processes that may use io_uring, or of which that is not known.
+    pub unguarded: usize,
     pub usage: EndpointUsage,
 }
 
@@ -193,6 +195,7 @@ impl Node {
                     note: attached.note.clone(),
                     seccomp_listeners: held.get(&key).map_or(0, |held| held.seccomp_listeners),
                     dispensers: held.get(&key).map_or(0, |held| held.dispensers),
+                    unguarded: held.get(&key).map_or(0, |held| held.unguarded),
                     usage: inner.parts.tables.accounts().usage(key)?.unwrap_or_default(),
                 })
             };
@@ -421,6 +424,7 @@ impl From<KeeperEvent> for NodeEvent {
     fn from(event: KeeperEvent) -> Self {
         match event {
             KeeperEvent::Idle { endpoint } => NodeEvent::Idle(endpoint),
+            KeeperEvent::Unguarded { endpoint, reason } => NodeEvent::Unguarded { endpoint, reason },
             KeeperEvent::Refused { reason } => NodeEvent::Refused { reason },
         }
     }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use napi::bindgen_prelude::{BigInt, Either4};
+use napi::bindgen_prelude::{BigInt, Either5};
 use napi_derive::napi;
 use slimfast_core::datapath::accounts;
 use slimfast_core::datapath::events::{ConnectionEvent, EventKind};
@@ -152,6 +152,7 @@ pub struct AttachedState {
     pub note: String,
     pub seccomp_listeners: u32,
     pub dispensers: u32,
+    pub unguarded_listeners: u32,
     pub usage: EndpointUsage,
 }
 
@@ -226,6 +227,14 @@ pub struct KeeperEndedEvent {
 }
 
 #[napi(object)]
+pub struct UnguardedEvent {
+    pub kind: String,
+    pub vni: u32,
+    pub endpoint_id: u32,
+    pub reason: String,
+}
+
+#[napi(object)]
 pub struct EventBatch {
     pub events: Vec<CoreEvent>,
     pub dropped: BigInt,
@@ -241,7 +250,7 @@ pub struct PassedOver {
     pub count: f64,
 }
 
-pub type CoreEvent = Either4<ConnectionEventState, IdleEvent, AdmissionRefusedEvent, KeeperEndedEvent>;
+pub type CoreEvent = Either5<ConnectionEventState, IdleEvent, AdmissionRefusedEvent, KeeperEndedEvent, UnguardedEvent>;
 
 #[napi(object, use_nullable = true)]
 pub struct Check {
@@ -531,6 +540,7 @@ impl From<&node::AttachedState> for AttachedState {
             note: state.note.clone(),
             seccomp_listeners: count(state.seccomp_listeners),
             dispensers: count(state.dispensers),
+            unguarded_listeners: count(state.unguarded),
             usage: (&state.usage).into(),
         }
     }
@@ -552,6 +562,10 @@ fn core_event(event: node::NodeEvent) -> CoreEvent {
         node::NodeEvent::Connection(event) => CoreEvent::A(event.as_ref().into()),
         node::NodeEvent::Idle(key) => {
             CoreEvent::B(IdleEvent { kind: "idle".into(), vni: key.vni, endpoint_id: key.id })
+        }
+        node::NodeEvent::Unguarded { endpoint, reason } => {
+            let (vni, endpoint_id) = (endpoint.vni, endpoint.id);
+            CoreEvent::E(UnguardedEvent { kind: "unguarded".into(), vni, endpoint_id, reason })
         }
         node::NodeEvent::Refused { reason } => {
             CoreEvent::C(AdmissionRefusedEvent { kind: "admissionRefused".into(), reason })

@@ -62,7 +62,7 @@ describe("a node", () => {
     });
     expect(await node.call("attached")).toEqual([
       {
-        ...{ vni: 7, id: 1, seccompListeners: 0, dispensers: 0, usage: NO_USAGE, note: "mine" },
+        ...{ vni: 7, id: 1, seccompListeners: 0, dispensers: 0, unguardedListeners: 0, usage: NO_USAGE, note: "mine" },
         ...{ netnsPath: `/run/netns/sf-${node.name}-web`, listenerMetadata: "slimfast/7/1" },
       },
     ]);

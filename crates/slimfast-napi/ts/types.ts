@@ -150,6 +150,8 @@ export interface AttachedState {
   note: string;
   seccompListeners: number;
   dispensers: number;
+  /** Of the listeners, those of processes that may use io_uring, or of which that is not known. */
+  unguardedListeners: number;
   usage: EndpointUsage;
 }
 
@@ -210,6 +212,13 @@ export type CoreEvent =
   | {
       /** The keeper has ended by itself: see {@link Core.replaceKeeper}. */
       kind: "keeperEnded";
+    }
+  | {
+      /** A container was let in that may use io_uring, or of which that is not known. For the log. */
+      kind: "unguarded";
+      vni: number;
+      endpointId: number;
+      reason: string;
     };
 
 /** Events that were not told one by one, because connections came faster than the core tells of them. */

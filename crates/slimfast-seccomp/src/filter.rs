@@ -16,6 +16,8 @@
 //!
 //! Only the low halves of the arguments are looked at, since the kernel itself takes them as `int`.
 
+pub mod verdict;
+
 /// One classic BPF instruction, laid out as the kernel's `struct sock_filter`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ import forging
 import holding
 import interrupting
 import sharing
+import sweeping
 
 PARTS = {
     "listen": sharing.listen,
@@ -18,6 +19,7 @@ PARTS = {
     "interrupt": interrupting.interrupt,
     "forge": forging.forge,
     "flood": forging.flood,
+    "sweep": sweeping.sweep,
 }
 
 PARTS[sys.argv[1]](*sys.argv[2:])

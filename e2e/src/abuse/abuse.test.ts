@@ -9,6 +9,8 @@ import { Cluster, type TierChoice } from "../fixture/cluster.js";
 import { built } from "../fixture/programs.js";
 import { Account, type Attempt, nameOf, readAttempts } from "./attempts.js";
 import { HOST_PORT, NodeSide } from "./node-side.js";
+import { differencesOf, isTold, leaksOf, nameOfOption, readSweep, readTables } from "./options.js";
+import { hostile } from "./stage.js";
 
 /** Attempts that are achieved nowhere on this kernel, and are made all the same. */
 const WITHOUT_CONTROL: readonly { readonly attempt: RegExp; readonly family?: string; readonly why: string }[] = [
@@ -19,6 +21,9 @@ const WITHOUT_CONTROL: readonly { readonly attempt: RegExp; readonly family?: st
   { attempt: /^unshare/, why: "a new namespace has no server; with a host socket one would be reached" },
   { attempt: /x32$/, why: "kernels are built without x32" },
 ];
+
+const SWEEP = hostile("sweep");
+const allowedBy = readTables();
 
 const account = new Account();
 let cluster: Cluster;
@@ -91,6 +96,32 @@ describe.each<TierChoice>(["notify", "preload"])("%s", (tier) => {
     expect(attempts.length).toBeGreaterThan(700);
     for (const { row, achieved } of attempts) account.add(row, achieved);
     expect(attempts.filter(({ achieved }) => achieved).map(nameOf)).toEqual([]);
+  });
+
+  it("no option is set or read but those of the tables, and those as the kernel has them", async () => {
+    const native = readSweep(node.output(SWEEP));
+    const ours = readSweep(await cluster.output({ tier }, SWEEP));
+    expect(ours.map(nameOfOption)).toEqual(native.map(nameOfOption));
+    // The control: it could have been set and read.
+    const unlisted = native.filter((swept) => leaksOf(swept, allowedBy(swept.level, swept.option)).length > 0);
+    expect(unlisted.length).toBeGreaterThan(30);
+    const leaks = ours.flatMap((swept) => leaksOf(swept, allowedBy(swept.level, swept.option)));
+    // What is nobody's option is no attempt.
+    for (const [index, { level, option, set, get }] of native.entries()) {
+      const allowed = allowedBy(level, option);
+      const tried = ours[index];
+      set.forEach((could, way) => {
+        if (!allowed.set && could === "ok") account.add(4, tried?.set[way] === "ok");
+      });
+      get.forEach((could, way) => {
+        if (!allowed.get && isTold(could)) account.add(5, isTold(tried?.get[way] ?? ""));
+      });
+    }
+    expect(leaks).toEqual([]);
+    const differences = ours.flatMap((swept, index) =>
+      differencesOf(swept, native[index] ?? swept, allowedBy(swept.level, swept.option)),
+    );
+    expect(differences).toEqual([]);
   });
 });
 

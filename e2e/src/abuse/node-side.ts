@@ -8,6 +8,8 @@ export const HOST_PORT = 47_311;
 /** Addresses that a cloud's metadata service, and the link, would have. */
 const LINK_LOCAL = ["169.254.169.254/32", "fe80::1/64"];
 
+const MOST_OUTPUT_BYTES = 16 * 1024 * 1024;
+
 export class NodeSide {
   readonly #netns: string;
   readonly #server: ChildProcess;
@@ -30,7 +32,8 @@ export class NodeSide {
 
   /** Runs a program in the node's own namespace, where nothing protects; returns what it printed. */
   output(command: readonly string[]): string {
-    return execFileSync("nsenter", [`--net=/run/netns/${this.#netns}`, ...command], { encoding: "utf8" });
+    const options = { encoding: "utf8", maxBuffer: MOST_OUTPUT_BYTES } as const;
+    return execFileSync("nsenter", [`--net=/run/netns/${this.#netns}`, ...command], options);
   }
 
   async stop(): Promise<void> {

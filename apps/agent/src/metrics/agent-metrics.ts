@@ -72,6 +72,11 @@ export class AgentMetrics {
     this.#gauge("slimfast_agent_seccomp_listeners", "Containers and execs whose sockets this agent supervises.", () =>
       core.attached().reduce((sum, { seccompListeners }) => sum + seccompListeners, 0),
     );
+    this.#gauge(
+      "slimfast_agent_unguarded_listeners",
+      "Of these, those that may use io_uring, or of which that is not known.",
+      () => core.attached().reduce((sum, { unguardedListeners }) => sum + unguardedListeners, 0),
+    );
     this.#gauge("slimfast_agent_dispensers", "Open dispensers of the preload tier.", () =>
       core.attached().reduce((sum, { dispensers }) => sum + dispensers, 0),
     );
@@ -99,7 +104,7 @@ export class AgentMetrics {
   note({ events, dropped, passedOver }: EventBatch): void {
     this.#dropped = dropped;
     for (const event of events) {
-      if (event.kind === "idle" || event.kind === "keeperEnded") continue;
+      if (event.kind === "idle" || event.kind === "keeperEnded" || event.kind === "unguarded") continue;
       if (event.kind === "admissionRefused") {
         this.#refusedContainers.inc();
         continue;

@@ -102,7 +102,16 @@ export class FakeCore implements Core {
       listenerMetadata: `slimfast/${request.vni}/${request.id}`,
     };
     const { vni, id, note } = request;
-    this.held.set(key, { ...result, vni, id, note, seccompListeners: 0, dispensers: 0, usage: NO_USAGE });
+    this.held.set(key, {
+      ...result,
+      vni,
+      id,
+      note,
+      seccompListeners: 0,
+      dispensers: 0,
+      unguardedListeners: 0,
+      usage: NO_USAGE,
+    });
     return result;
   }
 

@@ -96,6 +96,13 @@ function warnOfLimits(node: NodeReport, endpoint?: Endpoint, usage?: EndpointUsa
   printLine(`${node.name}: the limits of ${endpoint?.network}/${endpoint?.name} stopped ${told.join(", ")}`);
 }
 
+/** Says which containers may use io_uring. */
+function warnOfUnguarded(node: NodeReport, { endpoint, unguardedListeners }: AttachedEndpoint): void {
+  if (unguardedListeners === 0) return;
+  const what = `${unguardedListeners} of its containers and execs may use io_uring, or it is not known`;
+  printLine(`${node.name}: ${endpoint?.network}/${endpoint?.name}: ${what}; the agent's log says why`);
+}
+
 function printText(nodes: readonly NodeReport[], controller: ControllerReport): void {
   printLine(
     formatTable(
@@ -111,6 +118,7 @@ function printText(nodes: readonly NodeReport[], controller: ControllerReport): 
   );
   for (const node of nodes) if (node.error !== null) printLine(`${node.name}: ${node.error}`);
   for (const node of nodes) for (const { endpoint, usage } of node.attached ?? []) warnOfLimits(node, endpoint, usage);
+  for (const node of nodes) for (const attached of node.attached ?? []) warnOfUnguarded(node, attached);
   for (const { node, reason } of controller.outOfStep) printLine(`${node}: out of step: ${reason}`);
   printLine();
   if (controller.error !== null) {

@@ -5,8 +5,8 @@
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { CliError } from "../exit-codes.js";
+import type { SeccompProfile } from "../oci/profile.js";
 import { exec } from "../process/exec.js";
-import type { SeccompProfile } from "./oci-profile.js";
 
 export interface BundleOptions {
   readonly directory: string;

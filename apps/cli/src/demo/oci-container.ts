@@ -4,10 +4,11 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from 
 import { join } from "node:path";
 import type { AgentClient } from "@slimfast/client";
 import { CliError } from "../exit-codes.js";
+import { BASE_PROFILE } from "../oci/base-profile.js";
+import { mergeProfile } from "../oci/profile.js";
 import { logTail } from "../process/daemon.js";
 import { tryExec } from "../process/exec.js";
 import { createNginxBundle } from "./oci-bundle.js";
-import { mergeProfile, type SeccompProfile } from "./oci-profile.js";
 
 export interface Container {
   readonly name: string;
@@ -19,26 +20,6 @@ export interface Container {
   /** Idempotent. */
   stop(): Promise<void>;
 }
-
-/**
- * What the container may do besides ours. A real runtime brings its own default profile; the demo has no engine to take
- * one from, and denies what every engine denies.
- */
-const BASE_PROFILE: SeccompProfile = {
-  defaultAction: "SCMP_ACT_ALLOW",
-  syscalls: [
-    {
-      names: ["bpf", "init_module", "finit_module", "delete_module", "kexec_load", "mount", "umount2", "pivot_root"],
-      action: "SCMP_ACT_ERRNO",
-      errnoRet: 1,
-    },
-    {
-      names: ["ptrace", "process_vm_readv", "process_vm_writev", "unshare", "setns"],
-      action: "SCMP_ACT_ERRNO",
-      errnoRet: 1,
-    },
-  ],
-};
 
 const STOP_GRACE_MS = 3_000;
 

@@ -54,6 +54,9 @@ pub struct Held {
     pub admitted: bool,
     pub seccomp_listeners: usize,
     pub dispensers: usize,
+    /// Of the listeners, those of processes that may use io_uring, or of which that is not known. Older keepers do not say.
+    #[serde(default)]
+    pub unguarded: usize,
 }
 
 /// What happens without being asked for.
@@ -62,6 +65,8 @@ pub struct Held {
 pub enum KeeperEvent {
     /// The last process under the endpoint's last seccomp listener has ended.
     Idle { endpoint: EndpointKey },
+    /// A container was let in that may use io_uring, or of which that is not known. For a log.
+    Unguarded { endpoint: EndpointKey, reason: String },
     /// A container was refused. For a log.
     Refused { reason: String },
 }

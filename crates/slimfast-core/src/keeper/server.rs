@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::protocol::{Held, KeeperEvent, Reply, Request, VERSION};
 use super::{SECCOMP_SOCKET, SOCKET};
-use crate::admission::{Admission, AdmissionEvent};
+use crate::admission::{Admission, AdmissionEvent, Holding};
 use crate::datapath::sockets::HostSockets;
 use crate::error::{Error, Result};
 use crate::host::cgroup;
@@ -103,6 +103,9 @@ impl Server {
                 match event {
                     AdmissionEvent::Idle(endpoint) => lock(&told.outbox).put(KeeperEvent::Idle { endpoint }),
                     AdmissionEvent::Refused { reason } => lock(&told.outbox).put(KeeperEvent::Refused { reason }),
+                    AdmissionEvent::Admitted { endpoint, unguarded: Some(reason), .. } => {
+                        lock(&told.outbox).put(KeeperEvent::Unguarded { endpoint, reason });
+                    }
                     AdmissionEvent::Admitted { .. } => {}
                 }
             }
@@ -153,8 +156,9 @@ impl Server {
         let keys: HashSet<EndpointKey> = admitted.iter().chain(held.keys()).copied().collect();
         keys.into_iter()
             .map(|endpoint| {
-                let (seccomp_listeners, dispensers) = held.get(&endpoint).copied().unwrap_or_default();
-                Held { endpoint, admitted: admitted.contains(&endpoint), seccomp_listeners, dispensers }
+                let Holding { listeners, dispensers, unguarded } = held.get(&endpoint).copied().unwrap_or_default();
+                let admitted = admitted.contains(&endpoint);
+                Held { endpoint, admitted, seccomp_listeners: listeners, dispensers, unguarded }
             })
             .collect()
     }

@@ -18,6 +18,11 @@ pub enum NodeEvent {
     Connection(Box<ConnectionEvent>),
     /// The last process under the endpoint's last seccomp listener has ended.
     Idle(EndpointKey),
+    /// A container was let in that may use io_uring, or of which that is not known. For a log.
+    Unguarded {
+        endpoint: EndpointKey,
+        reason: String,
+    },
     /// A container was refused. For a log.
     Refused {
         reason: String,

@@ -5,11 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use slimfast_core::admission::{Admission, AdmissionEvent};
+use slimfast_core::admission::{Admission, AdmissionEvent, Holding};
 use slimfast_core::error::Error;
 use slimfast_seccomp::protocol::Reply;
 use slimfast_seccomp::scm;
@@ -62,7 +63,11 @@ fn reply(mut stream: UnixStream) -> Reply {
 }
 
 fn state(fds: &str, metadata: &str) -> String {
-    format!(r#"{{"ociVersion":"1.0.2","fds":[{fds}],"pid":1,"metadata":"{metadata}","state":{{}}}}"#)
+    state_of(1, fds, metadata)
+}
+
+fn state_of(pid: i32, fds: &str, metadata: &str) -> String {
+    format!(r#"{{"ociVersion":"1.0.2","fds":[{fds}],"pid":{pid},"metadata":"{metadata}","state":{{}}}}"#)
 }
 
 fn seqpacket_pair() -> (OwnedFd, OwnedFd) {
@@ -87,10 +92,12 @@ fn a_container_is_served_until_its_last_process_has_ended() {
     let (target, listener) = spawn(one_socket);
     let (agent, container) = seqpacket_pair();
     let fds = [agent.as_fd(), listener.as_fd()];
-    let answer = door.hand_over(&state(r#""slimfastDispenserFd","seccompFd""#, "mine"), &fds);
+    let names = r#""slimfastDispenserFd","seccompFd""#;
+    let answer = door.hand_over(&state_of(target.pid, names, "mine"), &fds);
     assert_eq!(answer, Reply { ok: true, error: None });
     drop((agent, listener));
-    assert_eq!(door.event(), AdmissionEvent::Admitted { endpoint: ENDPOINT, pid: 1, dispenser: true });
+    let pid = target.pid.into();
+    assert_eq!(door.event(), AdmissionEvent::Admitted { endpoint: ENDPOINT, pid, dispenser: true, unguarded: None });
     assert_eq!(door.admission.held(ENDPOINT), (1, 1));
     assert_eq!(target.wait(), 0);
     assert_eq!(door.event(), AdmissionEvent::Idle(ENDPOINT));
@@ -104,6 +111,42 @@ fn a_container_is_served_until_its_last_process_has_ended() {
     let path = door.path.clone();
     door.admission.stop();
     assert!(!path.exists());
+    assert_eq!(open_descriptors(), before);
+}
+
+/// Filters are looked at where the kernel has them, not where the runtime says.
+#[test]
+fn whoever_may_use_io_uring_is_reported() {
+    let _turn = turn();
+    let before = open_descriptors();
+    let door = open("unguarded");
+    let mut plain = Command::new("sleep").arg("60").spawn().unwrap();
+    let without_filter = i32::try_from(plain.id()).unwrap();
+    let reason_for = |pid: Option<i32>| {
+        let (target, listener) = spawn(one_socket);
+        let pid = pid.unwrap_or(target.pid);
+        let answer = door.hand_over(&state_of(pid, r#""seccompFd""#, "mine"), &[listener.as_fd()]);
+        assert!(answer.ok, "it is let in: {answer:?}");
+        drop(listener);
+        let unguarded = usize::from(pid != target.pid);
+        assert_eq!(door.admission.all_held()[&ENDPOINT], Holding { listeners: 1, dispensers: 0, unguarded });
+        // What was stopped to be looked at goes on.
+        assert_eq!(target.wait(), 0);
+        let AdmissionEvent::Admitted { unguarded, .. } = door.event() else { panic!("not let in") };
+        assert_eq!(door.event(), AdmissionEvent::Idle(ENDPOINT));
+        unguarded
+    };
+    assert_eq!(reason_for(None), None);
+    let reason = reason_for(Some(without_filter)).expect("it has no filter at all");
+    assert!(reason.contains("may use io_uring") && reason.contains("slimfast oci-profile"), "{reason}");
+    plain.kill().unwrap();
+    plain.wait().unwrap();
+    for gone in [without_filter, 1, 0, -5] {
+        let reason = reason_for(Some(gone)).expect("nobody knows");
+        assert!(reason.contains("not known"), "{reason}");
+    }
+    assert_eq!(door.admission.counters().admission_unguarded.get(), 5);
+    door.admission.stop();
     assert_eq!(open_descriptors(), before);
 }
 

@@ -95,7 +95,11 @@ export interface AttachedEndpoint {
   seccompListeners: number;
   /** Whether a dispenser of the preload tier is open for it. */
   dispensers: number;
-  usage: EndpointUsage | undefined;
+  usage:
+    | EndpointUsage
+    | undefined;
+  /** Of the seccomp listeners, those of processes that may use io_uring, or of which that is not known. */
+  unguardedListeners: number;
 }
 
 export interface DetachEndpointRequest {
@@ -1240,6 +1244,7 @@ function createBaseAttachedEndpoint(): AttachedEndpoint {
     seccompListeners: 0,
     dispensers: 0,
     usage: undefined,
+    unguardedListeners: 0,
   };
 }
 
@@ -1262,6 +1267,9 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
     }
     if (message.usage !== undefined) {
       EndpointUsage.encode(message.usage, writer.uint32(50).fork()).join();
+    }
+    if (message.unguardedListeners !== 0) {
+      writer.uint32(56).uint32(message.unguardedListeners);
     }
     return writer;
   },
@@ -1327,6 +1335,14 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
             message.usage = EndpointUsage.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.unguardedListeners = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1359,6 +1375,11 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
         : 0,
       dispensers: isSet(object.dispensers) ? globalThis.Number(object.dispensers) : 0,
       usage: isSet(object.usage) ? EndpointUsage.fromJSON(object.usage) : undefined,
+      unguardedListeners: isSet(object.unguardedListeners)
+        ? globalThis.Number(object.unguardedListeners)
+        : isSet(object.unguarded_listeners)
+        ? globalThis.Number(object.unguarded_listeners)
+        : 0,
     };
   },
 
@@ -1382,6 +1403,9 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
     if (message.usage !== undefined) {
       obj.usage = EndpointUsage.toJSON(message.usage);
     }
+    if (message.unguardedListeners !== 0) {
+      obj.unguardedListeners = Math.round(message.unguardedListeners);
+    }
     return obj;
   },
 
@@ -1400,6 +1424,7 @@ export const AttachedEndpoint: MessageFns<AttachedEndpoint> = {
     message.usage = (object.usage !== undefined && object.usage !== null)
       ? EndpointUsage.fromPartial(object.usage)
       : undefined;
+    message.unguardedListeners = object.unguardedListeners ?? 0;
     return message;
   },
 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type CallRule, mergeProfile, type SeccompProfile } from "./oci-profile.js";
+import { type CallRule, mergeProfile, type SeccompProfile } from "./profile.js";
 
 const OPEN: SeccompProfile = { defaultAction: "SCMP_ACT_ALLOW", syscalls: [] };
 
