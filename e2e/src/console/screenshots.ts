@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { Page } from "@playwright/test";
 import { afterAll, beforeAll, it } from "vitest";
 import { PAGES, Site } from "./site.js";
+import { runShown } from "./tests/shown-command.js";
 
 const OUT = process.env.SCREENSHOTS_DIR ?? fileURLToPath(new URL("../../../docs/console/", import.meta.url));
 const THEMES = ["light", "dark"] as const;
@@ -18,118 +19,109 @@ const HISTORY_MS = 25_000;
 const CLIENT = `
 import socket, sys, time
 address, pause = sys.argv[1], float(sys.argv[2])
+ASK = b"GET / HTTP/1.1\\r\\nHost: web\\r\\n\\r\\n"
 kept = []
 count = 0
 while True:
-    s = socket.create_connection((address, 80))
-    s.sendall(b"GET / HTTP/1.1\\r\\nHost: web\\r\\n\\r\\n")
-    s.recv(4096)
     count += 1
-    if count % 40 == 0: kept.append(s)
-    else: s.close()
-    while len(kept) > 6: kept.pop(0).close()
-    for other in kept:
-        other.sendall(b"GET / HTTP/1.1\\r\\nHost: web\\r\\n\\r\\n")
-        other.recv(4096)
-    if count % 60 == 0:
-        for port in (81, 22):
-            try: socket.create_connection((address, port)).close()
-            except OSError: pass
+    try:
+        s = socket.create_connection((address, 80))
+        s.sendall(ASK)
+        s.recv(4096)
+        if count % 40 == 0: kept.append(s)
+        else: s.close()
+        while len(kept) > 6: kept.pop(0).close()
+        for other in kept:
+            other.sendall(ASK)
+            other.recv(4096)
+        if count % 60 == 0:
+            for port in (81, 22): socket.create_connection((address, port)).close()
+    except OSError:
+        kept.clear()
     time.sleep(pause)
 `;
 
 let site: Site;
 
+/** What an operator would have set up, by the command line. */
+async function furnish({ cluster }: Site): Promise<void> {
+  const run = (command: string) => runShown(cluster, command);
+  const [one = "", two = "", three = ""] = (await cluster.status()).nodes.map(({ name }) => name);
+  for (const [node, zone] of [
+    [one, "a"],
+    [two, "b"],
+    [three, "b"],
+  ] as const) {
+    await run(`slimfast node label ${node} zone=${zone}`);
+  }
+  await run(
+    "slimfast network create payments --prefix 10.40.0.0/16 --default-deny --label team=pay --description 'cards and refunds'",
+  );
+  await run(
+    "slimfast network create edge --prefix 10.50.0.0/16 --prefix6 fd50::/64 --egress 192.0.2.0/24 --label team=web",
+  );
+  await run(`slimfast port reserve prometheus --node ${one} --ports 9090 --description 'metrics of the node'`);
+  await run(`slimfast port reserve backup --node ${one} --ports 30000-30099 --lease 2h --description 'nightly copy'`);
+  await run(`slimfast port reserve migration --node ${two} --ports 52000-52999 --lease 9m --description 'moves disks'`);
+  await run(`slimfast port reserve games --node ${three} --ports 27015-27030 --lease 7d --description 'tournament'`);
+  await run(
+    "slimfast policy create no-ssh --network default --action deny --port 22 --description 'nobody logs in over the overlay'",
+  );
+  await run(
+    "slimfast policy create front-to-web --network default --action allow --from app=front --to app=web --port 80,8000-8010",
+  );
+  await run(
+    "slimfast policy create till-to-ledger --network payments --action allow --from app=till --to app=ledger --port 80",
+  );
+  await run("slimfast policy create clients --network edge --action allow --from fd50::/64 --port 80,443");
+  await run("slimfast token create grafana --role viewer --expires 90d --description 'dashboards'");
+  await run(
+    "slimfast token create deploy --role operator --network default --network edge --expires 30d --description 'rollouts from CI'",
+  );
+  await run("slimfast token revoke e2e-viewer");
+  await run("slimfast token revoke e2e-operator");
+}
+
 beforeAll(async () => {
-  site = await Site.open();
+  site = await Site.open({ nodes: 3 });
   const { cluster, web } = site;
-  const { cli } = cluster;
-  const client = (name: string, node: string, tier: "notify" | "preload", pause: string) =>
-    cluster.start({ name, node, tier }, ["python3", "-c", CLIENT, web.address, pause]);
-  await cluster.start({ node: "node-2", name: "cache", publish: ["11211:80"], ready: { ports: [80] } }, [
-    "python3",
-    "-m",
-    "http.server",
-    "80",
-  ]);
-  const nodes = (await cluster.status()).nodes.map(({ name }) => name);
-  const [one = "", two = ""] = nodes;
-  await cli.json("network", "create", "payments", "--prefix", "10.40.0.0/16", "--default-deny", "--label", "team=pay");
-  await cli.json(
-    "port",
-    "reserve",
-    "prometheus",
-    "--node",
-    one,
-    "--ports",
-    "9090",
-    "--description",
-    "metrics of the node",
-  );
-  await cli.json(
-    "port",
-    "reserve",
-    "backup",
-    "--node",
-    one,
-    "--ports",
-    "30000-30099",
-    "--lease",
-    "2h",
-    "--description",
-    "nightly copy",
-  );
-  await cli.json(
-    "port",
-    "reserve",
-    "migration",
-    "--node",
-    two,
-    "--ports",
-    "52000-52999",
-    "--lease",
-    "9m",
-    "--description",
-    "moves disks",
-  );
-  await cli.json(
-    "policy",
-    "create",
-    "no-ssh",
-    "--action",
-    "deny",
-    "--port",
-    "22",
-    "--description",
-    "nobody logs in over the overlay",
-  );
-  await cli.json(
-    "policy",
-    "create",
-    "front-to-web",
-    "--action",
-    "allow",
-    "--from",
-    "app=front",
-    "--to",
-    "app=web",
-    "--port",
-    "80,8000-8010",
-  );
-  await client("shop", "node-1", "preload", "0.01");
-  await client("search", "node-1", "notify", "0.02");
-  await client("report", "node-2", "preload", "0.05");
-  // Asks the server of Python, which ends each connection itself.
-  await client("worker", "node-1", "preload", "0.04");
-  for (const [name, app] of [
+  await furnish(site);
+  const serve = (name: string, node: string, options: object = {}, bind = "0.0.0.0") =>
+    cluster.start({ node, name, ready: { ports: [80] }, ...options }, [
+      "python3",
+      ...["-m", "http.server", "--bind", bind, "80"],
+    ]);
+  const cache = await serve("cache", "node-2", { publish: ["11211:80"] });
+  const ledger = await serve("ledger", "node-3", { network: "payments" });
+  const gateway = await serve("gateway", "node-3", { network: "edge", publish: ["8443:80"] }, "::");
+  const { endpoints } = await cluster.agent("node-3").local.listAttachedEndpoints({});
+  const gateway6 = endpoints.find(({ endpoint }) => endpoint?.name === gateway.name)?.endpoint?.address6 ?? "";
+  const client = (
+    name: string,
+    node: string,
+    tier: "notify" | "preload",
+    to: string,
+    pause: string,
+    network = "default",
+  ) => cluster.start({ name, node, tier, network }, ["python3", "-c", CLIENT, to, pause]);
+  for (const [name, app, network = "default"] of [
     ["web", "web"],
     ["cache", "data"],
-    ["shop", "front"],
-    ["search", "front"],
-    ["report", "batch"],
-    ["worker", "batch"],
+    ["ledger", "ledger", "payments"],
+    ["gateway", "edge", "edge"],
   ] as const) {
-    await cli.json("endpoint", "label", name, `app=${app}`);
+    await runShown(cluster, `slimfast endpoint label ${name} app=${app} --network ${network}`);
+  }
+  for (const [name, node, tier, to, pause, app, network = "default"] of [
+    ["shop", "node-1", "preload", web.address, "0.02", "front"],
+    ["search", "node-1", "notify", web.address, "0.04", "front"],
+    ["report", "node-2", "preload", web.address, "0.1", "batch"],
+    ["worker", "node-3", "preload", cache.address, "0.08", "batch"],
+    ["till", "node-1", "notify", ledger.address, "0.1", "till", "payments"],
+    ["mobile", "node-2", "preload", gateway6, "0.06", "edge", "edge"],
+  ] as const) {
+    await client(name, node, tier, to, pause, network);
+    await runShown(cluster, `slimfast endpoint label ${name} app=${app} --network ${network}`);
   }
 });
 
@@ -161,12 +153,9 @@ it("of each page, of a connection, of a reservation, in both themes; and narrow"
     await page.waitForTimeout(path === "map" || path === "connections" ? 5_000 : 1_500);
     await inBothThemes(path === "" ? "overview" : path);
     if (path === "connections") {
-      await page
-        .getByRole("region", { name: "Connections" })
-        .getByRole("button")
-        .filter({ hasText: "live" })
-        .first()
-        .click();
+      // One that is kept, and still there when the second picture is made.
+      await page.goto(`${site.url}connections?state=live&minAge=3`);
+      await page.getByRole("region", { name: "Connections" }).getByRole("button").first().click();
       await page.getByRole("dialog").waitFor();
       await inBothThemes("connection");
     }
@@ -176,6 +165,13 @@ it("of each page, of a connection, of a reservation, in both themes; and narrow"
   await page.getByLabel("Ports", { exact: true }).fill("30050-30059");
   await page.getByRole("alert").waitFor();
   await inBothThemes("reserve");
+  await page.goto(`${site.url}policies?form=new`);
+  await page.getByLabel("Name").fill("no-batch");
+  await page.getByLabel("Such connections are").selectOption("deny");
+  await page.getByLabel("From").fill("app=batch");
+  await page.getByRole("button", { name: "Try against the last connections" }).click();
+  await page.getByTestId("cli-trial").scrollIntoViewIfNeeded();
+  await inBothThemes("trial");
   await page.setViewportSize({ width: 400, height: 800 });
   for (const path of ["", "ports", "connections"]) {
     await page.goto(`${site.url}${path}`);

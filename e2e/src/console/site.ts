@@ -39,6 +39,7 @@ export class Site {
   readonly #contexts: BrowserContext[] = [];
   /** What the pages of this test asked for beyond their own origin, and errors that they did not expect. */
   readonly #strange: string[] = [];
+  #named = 0;
   /** nginx on node-2, port 80. */
   readonly web: Background;
 
@@ -58,8 +59,9 @@ export class Site {
     this.web = parts.web;
   }
 
-  static async open(): Promise<Site> {
-    const cluster = await Cluster.start();
+  static async open({ nodes = 2 }: { readonly nodes?: number } = {}): Promise<Site> {
+    // With TLS, so that machines can join it.
+    const cluster = await Cluster.start({ nodes, tls: true });
     const directory = mkdtempSync(join(tmpdir(), "slimfast-e2e-console-"));
     const http = `server { listen 80; root ${directory}; location = / { return 200 "hello\\n"; }
       location = /slow { limit_rate 1k; alias ${directory}/large; } }`;
@@ -96,17 +98,27 @@ export class Site {
   }
 
   /** A page where this role is logged in, at a path of the console. */
-  async pageOf(role: RoleName, path = "", options: { readonly url?: string } = {}): Promise<Page> {
+  async pageOf(
+    role: RoleName,
+    path = "",
+    options: { readonly url?: string; readonly token?: string } = {},
+  ): Promise<Page> {
     const page = await this.visitor(options);
     const base = options.url ?? this.url;
     const answer = await page.request.post(`${base}session`, {
       headers: { "x-slimfast-console": "1" },
-      data: { token: this.tokenOf(role) },
+      data: { token: options.token ?? this.tokenOf(role) },
     });
     expect(answer.status()).toBe(200);
     await page.goto(`${base}${path}`);
     await page.getByRole("heading", { level: 1 }).waitFor();
     return page;
+  }
+
+  /** A name that nothing had before: what earlier tests and tries have left is not seen under it. */
+  fresh(name: string): string {
+    this.#named += 1;
+    return `${name}-${this.#named}`;
   }
 
   /** As curl on node-1 sees it, in an endpoint of this name. */

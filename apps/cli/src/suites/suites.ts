@@ -39,10 +39,12 @@ const TESTS = ".test.ts";
 /** The control plane's tests have a suite of their own. */
 const CONTROLLER = "apps/controller";
 const CLIENT = "libs/ts-client";
+/** Its components' tests belong to the suite that tries it in a browser. */
+const WEB_CONSOLE = "apps/web-console";
 
 /** Folders of e2e/src that are suites of their own, long ones first. */
 const OWN_FOLDERS = {
-  console: "the web console in a browser, on a real cluster",
+  console: "the web console: its parts, and all of it in a browser, on a real cluster",
   python: "CPython's own socket, ssl and http tests: the same results in endpoints as in a namespace",
   abuse: "what a hostile container may try, row by row: attempts, blocked, leaked",
   bench: "the benchmark suite itself: every scenario on every network, report, comparison, clean-up",
@@ -63,7 +65,12 @@ const ALL: readonly Suite[] = [
     name: "unit",
     description: "unit tests of the TypeScript projects",
     needsRoot: false,
-    parts: () => [plainVitest("test-unit", ["--exclude", `${CONTROLLER}/**`, "--exclude", `${CLIENT}/**`])],
+    parts: () => [
+      plainVitest(
+        "test-unit",
+        [CONTROLLER, CLIENT, WEB_CONSOLE].flatMap((project) => ["--exclude", `${project}/**`]),
+      ),
+    ],
   },
   {
     name: "controller",
@@ -102,7 +109,10 @@ const ALL: readonly Suite[] = [
     name,
     description,
     needsRoot: true,
-    parts: () => testFiles(`e2e/src/${name}`, TESTS).map((file) => systemPart(name, file)),
+    parts: () => [
+      ...testFiles(`e2e/src/${name}`, TESTS).map((file) => systemPart(name, file)),
+      ...(name === "console" ? [plainVitest("test-console-parts", ["--dir", WEB_CONSOLE])] : []),
+    ],
   })),
   {
     name: "demo",

@@ -5,6 +5,7 @@ import { controller } from "../live/session.js";
 import { useStream } from "../live/streams.js";
 import { Action } from "../ui/action.js";
 import { Time } from "../ui/clock.js";
+import { actionsColumn, monoColumn, textColumn, timeColumn } from "../ui/columns.js";
 import { Dialog } from "../ui/dialog.js";
 import { Exports } from "../ui/exports.js";
 import { Choice, hasWords, TextFilter } from "../ui/filters.js";
@@ -80,24 +81,16 @@ function Log() {
         <span className="grow" />
         <Exports name="audit-log" items={shown} columns={EXPORTED} toJson={(each) => Codec.toJSON(each)} />
       </div>
-      <Table
+      <Table<AuditEntry>
         label="Audit entries"
         items={shown}
         keyOf={({ sequence }) => String(sequence)}
         empty={entries ? "No entry fits this filter." : "Loading …"}
         columns={[
-          {
-            title: "When",
-            cell: ({ time }) => <Time at={time} />,
-            sortBy: ({ time }) => time?.getTime() ?? 0,
-          },
-          { title: "Actor", cell: ({ actor }) => actor, sortBy: ({ actor }) => actor },
-          {
-            title: "Action",
-            cell: ({ action }) => <span className="mono">{action}</span>,
-            sortBy: ({ action }) => action,
-          },
-          { title: "Resource", cell: ({ resource }) => resource, sortBy: ({ resource }) => resource },
+          timeColumn("When", ({ time }) => time),
+          textColumn("Actor", ({ actor }) => actor),
+          monoColumn("Action", ({ action }) => action),
+          textColumn("Resource", ({ resource }) => resource),
           {
             title: "Outcome",
             cell: ({ code, message }) => (
@@ -107,16 +100,12 @@ function Log() {
             ),
             sortBy: ({ code }) => code,
           },
-          { title: "From", cell: ({ peer }) => <span className="mono">{peer}</span> },
-          {
-            title: "Actions",
-            isActions: true,
-            cell: ({ sequence, action }) => (
-              <Action kind="quiet" label={`Show ${action} (${sequence})`} onClick={() => setOpenId(String(sequence))}>
-                Show
-              </Action>
-            ),
-          },
+          monoColumn("From", ({ peer }) => peer),
+          actionsColumn(({ sequence, action }) => (
+            <Action kind="quiet" label={`Show ${action} (${sequence})`} onClick={() => setOpenId(String(sequence))}>
+              Show
+            </Action>
+          )),
         ]}
       />
       {open ? <Entry entry={open} onClose={() => setOpenId("")} /> : null}

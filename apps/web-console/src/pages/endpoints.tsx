@@ -5,15 +5,22 @@ import { useState } from "react";
 import { useResources } from "../live/resources.js";
 import { controller } from "../live/session.js";
 import { Action, Cli } from "../ui/action.js";
-import { Time } from "../ui/clock.js";
+import {
+  actionsColumn,
+  labelsColumn,
+  monoColumn,
+  nameColumn,
+  numberColumn,
+  textColumn,
+  timeColumn,
+} from "../ui/columns.js";
 import { labelEndpoint, runEndpoint } from "../ui/commands.js";
 import { Dialog } from "../ui/dialog.js";
-import { Exports } from "../ui/exports.js";
 import { FormDialog } from "../ui/fields.js";
-import { Choice, hasWords, TextFilter } from "../ui/filters.js";
+import { Choice, hasWords } from "../ui/filters.js";
 import { useRefusalIn } from "../ui/identity.js";
 import { labelText, parseLabels } from "../ui/labels.js";
-import { Table } from "../ui/table.js";
+import { Listing } from "../ui/listing.js";
 import { useUrlState } from "../ui/url.js";
 
 function publishedText({ publishedPorts }: Endpoint): string {
@@ -52,88 +59,56 @@ export function EndpointsPage() {
   );
   return (
     <>
-      <div className="row head">
-        <h1 className="grow">Endpoints</h1>
-        <Action kind="primary" onClick={() => setForm("new")}>
-          New endpoint
-        </Action>
-      </div>
-      <section className="panel">
-        <div className="row tools">
-          <TextFilter
-            isMain
-            label="Filter"
-            placeholder="name, address, label   /"
-            size={22}
-            value={text}
-            onChange={setText}
-          />
-          <Choice label="Node" value={node} options={nodes.map(({ name }) => name)} onChange={setNode} />
-          <Choice label="Network" value={network} options={networks.map(({ name }) => name)} onChange={setNetwork} />
-          <span className="grow" />
-          <Exports name="endpoints" items={shown} columns={EXPORTED} toJson={(each) => Codec.toJSON(each)} />
-        </div>
-        <Table
-          label="Endpoints"
-          items={shown}
-          keyOf={(each) => `${each.network}/${each.name}`}
-          empty={
-            isComplete
-              ? endpoints.length === 0
-                ? "No endpoint yet. One is made by: slimfast run -- COMMAND"
-                : "No endpoint fits this filter."
-              : "Loading …"
-          }
-          columns={[
-            {
-              title: "Name",
-              cell: (each) => (
-                <Link to="/connections" search={{ endpoint: each.name, network: each.network } as never}>
-                  {each.name}
-                </Link>
-              ),
-              sortBy: ({ name }) => name,
-            },
-            { title: "Network", cell: (each) => each.network, sortBy: (each) => each.network },
-            { title: "Node", cell: (each) => each.node, sortBy: (each) => each.node },
-            {
-              title: "Address",
-              cell: (each) => <span className="mono">{addressesOf(each)}</span>,
-              sortBy: ({ address }) => address,
-            },
-            { title: "Id", cell: ({ id }) => id, sortBy: ({ id }) => id, isNumber: true },
-            {
-              title: "Published",
-              cell: (each) => <span className="mono">{publishedText(each)}</span>,
-            },
-            {
-              title: "TCP",
-              cell: ({ plain }) =>
-                plain ? <span className="badge dim">plain</span> : <span className="badge ok">accelerated</span>,
-            },
-            { title: "Labels", cell: ({ labels }) => <span className="mono">{labelText(labels)}</span> },
-            {
-              title: "Since",
-              cell: ({ createTime }) => <Time at={createTime} />,
-              sortBy: ({ createTime }) => createTime?.getTime() ?? 0,
-            },
-            {
-              title: "Actions",
-              isActions: true,
-              cell: (each) => (
-                <Action
-                  kind="quiet"
-                  refusal={refusalIn(each.network)}
-                  label={`Labels of ${each.name}`}
-                  onClick={() => setForm(`${each.network}/${each.name}`)}
-                >
-                  Labels
-                </Action>
-              ),
-            },
-          ]}
-        />
-      </section>
+      <Listing<Endpoint>
+        title="Endpoints"
+        noun="endpoint"
+        create={{ verb: "New endpoint", refusal: null, onClick: () => setForm("new") }}
+        filter={{ fields: "name, address, label", value: text, onChange: setText }}
+        filters={
+          <>
+            <Choice label="Node" value={node} options={nodes.map(({ name }) => name)} onChange={setNode} />
+            <Choice label="Network" value={network} options={networks.map(({ name }) => name)} onChange={setNetwork} />
+          </>
+        }
+        shown={shown}
+        total={endpoints.length}
+        isComplete={isComplete}
+        hint="One is made by: slimfast run -- COMMAND"
+        keyOf={(each) => `${each.network}/${each.name}`}
+        file={{ name: "endpoints", columns: EXPORTED, toJson: (each) => Codec.toJSON(each) }}
+        columns={[
+          {
+            ...nameColumn(),
+            cell: (each) => (
+              <Link to="/connections" search={{ endpoint: each.name, network: each.network } as never}>
+                {each.name}
+              </Link>
+            ),
+          },
+          textColumn("Network", (each) => each.network),
+          textColumn("Node", (each) => each.node),
+          monoColumn("Address", addressesOf),
+          numberColumn("Id", ({ id }) => id, String),
+          monoColumn("Published", publishedText),
+          {
+            title: "TCP",
+            cell: ({ plain }) =>
+              plain ? <span className="badge dim">plain</span> : <span className="badge ok">accelerated</span>,
+          },
+          labelsColumn(),
+          timeColumn("Since", ({ createTime }) => createTime),
+          actionsColumn((each) => (
+            <Action
+              kind="quiet"
+              refusal={refusalIn(each.network)}
+              label={`Labels of ${each.name}`}
+              onClick={() => setForm(`${each.network}/${each.name}`)}
+            >
+              Labels
+            </Action>
+          )),
+        ]}
+      />
       {form === "new" ? <NewEndpoint onClose={() => setForm("")} /> : null}
       {edited ? (
         <FormDialog

@@ -1,19 +1,26 @@
 /** Networks: create, edit, delete. */
 import { Network as Codec, type Network, Role } from "@slimfast/proto";
-import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useResources } from "../live/resources.js";
 import { controller } from "../live/session.js";
 import { Action } from "../ui/action.js";
+import {
+  actionsColumn,
+  descriptionColumn,
+  labelsColumn,
+  linkedCountColumn,
+  monoColumn,
+  nameColumn,
+  numberColumn,
+} from "../ui/columns.js";
 import { createNetwork, deleteNetwork, updateNetwork, type WantedNetwork } from "../ui/commands.js";
 import { Confirm } from "../ui/dialog.js";
-import { Exports } from "../ui/exports.js";
 import { type Field, FormDialog, type Values } from "../ui/fields.js";
-import { hasWords, TextFilter } from "../ui/filters.js";
+import { hasWords } from "../ui/filters.js";
 import { count } from "../ui/format.js";
 import { useRefusal, useRefusalIn } from "../ui/identity.js";
 import { labelText, listOf, parseLabels } from "../ui/labels.js";
-import { Table } from "../ui/table.js";
+import { Listing } from "../ui/listing.js";
 import { attempt } from "../ui/toasts.js";
 import { useUrlState } from "../ui/url.js";
 
@@ -99,6 +106,8 @@ function fieldsOf(old: Network | undefined): Field[] {
   ];
 }
 
+const prefixesOf = ({ prefix, prefix6 }: Network): string => [prefix, prefix6].filter((each) => each !== "").join(", ");
+
 export function NetworksPage() {
   const { networks, endpoints, policies, isComplete } = useResources();
   const refusal = useRefusal(Role.ROLE_OPERATOR);
@@ -117,113 +126,75 @@ export function NetworksPage() {
   );
   return (
     <>
-      <div className="row head">
-        <h1 className="grow">Networks</h1>
-        <Action kind="primary" refusal={refusal} onClick={() => setForm("new")}>
-          Create network
-        </Action>
-      </div>
-      <section className="panel">
-        <div className="row tools">
-          <TextFilter
-            isMain
-            label="Filter"
-            placeholder="name, prefix, label   /"
-            size={22}
-            value={text}
-            onChange={setText}
-          />
-          <span className="grow" />
-          <Exports name="networks" items={shown} columns={EXPORTED} toJson={(each) => Codec.toJSON(each)} />
-        </div>
-        <Table
-          label="Networks"
-          items={shown}
-          keyOf={({ name }) => name}
-          empty={
-            isComplete
-              ? networks.length === 0
-                ? "No network yet. Create one above."
-                : "No network fits this filter."
-              : "Loading …"
-          }
-          columns={[
-            { title: "Name", cell: ({ name }) => <strong>{name}</strong>, sortBy: ({ name }) => name },
-            {
-              title: "Prefix",
-              cell: ({ prefix, prefix6 }) => (
-                <span className="mono">{[prefix, prefix6].filter((each) => each !== "").join(", ")}</span>
+      <Listing<Network>
+        title="Networks"
+        noun="network"
+        create={{ verb: "Create network", refusal, onClick: () => setForm("new") }}
+        filter={{ fields: "name, prefix, label", value: text, onChange: setText }}
+        shown={shown}
+        total={networks.length}
+        isComplete={isComplete}
+        hint="Create one above."
+        keyOf={({ name }) => name}
+        file={{ name: "networks", columns: EXPORTED, toJson: (each) => Codec.toJSON(each) }}
+        columns={[
+          nameColumn(),
+          monoColumn("Prefix", prefixesOf),
+          numberColumn("VNI", ({ vni }) => vni, String),
+          linkedCountColumn(
+            "Endpoints",
+            ({ name }) => used(name),
+            "/endpoints",
+            ({ name }) => ({ network: name }),
+          ),
+          linkedCountColumn(
+            "Policies",
+            ({ name }) => policiesOf(name).length,
+            "/policies",
+            ({ name }) => ({ network: name }),
+          ),
+          {
+            title: "Without policy",
+            cell: ({ defaultDeny }) => (
+              <span className={`badge ${defaultDeny ? "warn" : "ok"}`}>{defaultDeny ? "denied" : "allowed"}</span>
+            ),
+          },
+          {
+            title: "Egress",
+            cell: ({ egress }) =>
+              egress.length === 0 ? (
+                <span className="dim">none</span>
+              ) : (
+                <span className="mono">{egress.join(", ")}</span>
               ),
-              sortBy: ({ prefix }) => prefix,
-            },
-            { title: "VNI", cell: ({ vni }) => vni, sortBy: ({ vni }) => vni, isNumber: true },
-            {
-              title: "Endpoints",
-              cell: ({ name }) => (
-                <Link to="/endpoints" search={{ network: name } as never}>
-                  {count(used(name))}
-                </Link>
-              ),
-              sortBy: ({ name }) => used(name),
-              isNumber: true,
-            },
-            {
-              title: "Policies",
-              cell: ({ name }) => (
-                <Link to="/policies" search={{ network: name } as never}>
-                  {count(policiesOf(name).length)}
-                </Link>
-              ),
-              sortBy: ({ name }) => policiesOf(name).length,
-              isNumber: true,
-            },
-            {
-              title: "Without policy",
-              cell: ({ defaultDeny }) => (
-                <span className={`badge ${defaultDeny ? "warn" : "ok"}`}>{defaultDeny ? "denied" : "allowed"}</span>
-              ),
-            },
-            {
-              title: "Egress",
-              cell: ({ egress }) =>
-                egress.length === 0 ? (
-                  <span className="dim">none</span>
-                ) : (
-                  <span className="mono">{egress.join(", ")}</span>
-                ),
-            },
-            { title: "Labels", cell: ({ labels }) => <span className="mono">{labelText(labels)}</span> },
-            { title: "Description", cell: ({ description }) => <span className="clip">{description}</span> },
-            {
-              title: "Actions",
-              isActions: true,
-              cell: (network) => (
-                <>
-                  <Action
-                    kind="quiet"
-                    refusal={refusalIn(network.name)}
-                    label={`Edit ${network.name}`}
-                    onClick={() => setForm(`edit:${network.name}`)}
-                  >
-                    Edit
-                  </Action>
-                  <Action
-                    kind="quiet"
-                    label={`Delete ${network.name}`}
-                    refusal={
-                      refusal ??
-                      (used(network.name) > 0 ? `it has ${count(used(network.name))} endpoints: end them first` : null)
-                    }
-                    onClick={() => setDeleted(network)}
-                  >
-                    Delete
-                  </Action>
-                </>
-              ),
-            },
-          ]}
-        />
-      </section>
+          },
+          labelsColumn(),
+          descriptionColumn(),
+          actionsColumn((network) => (
+            <>
+              <Action
+                kind="quiet"
+                refusal={refusalIn(network.name)}
+                label={`Edit ${network.name}`}
+                onClick={() => setForm(`edit:${network.name}`)}
+              >
+                Edit
+              </Action>
+              <Action
+                kind="quiet"
+                label={`Delete ${network.name}`}
+                refusal={
+                  refusal ??
+                  (used(network.name) > 0 ? `it has ${count(used(network.name))} endpoints: end them first` : null)
+                }
+                onClick={() => setDeleted(network)}
+              >
+                Delete
+              </Action>
+            </>
+          )),
+        ]}
+      />
       {form === "new" || old ? (
         <FormDialog
           title={old ? `Edit ${old.name}` : "Create network"}

@@ -6,15 +6,15 @@ import { useResources } from "../live/resources.js";
 import { controller } from "../live/session.js";
 import { Action, Cli } from "../ui/action.js";
 import { Time } from "../ui/clock.js";
+import { actionsColumn, labelsColumn, linkedCountColumn, monoColumn, nameColumn, timeColumn } from "../ui/columns.js";
 import { deleteNode, drainNode, joinNode, labelNode, shellWord } from "../ui/commands.js";
 import { Confirm, Dialog } from "../ui/dialog.js";
-import { Exports } from "../ui/exports.js";
 import { FormDialog } from "../ui/fields.js";
-import { hasWords, TextFilter } from "../ui/filters.js";
+import { hasWords } from "../ui/filters.js";
 import { count, ports } from "../ui/format.js";
 import { useRefusal } from "../ui/identity.js";
 import { labelText, parseLabels } from "../ui/labels.js";
-import { Table } from "../ui/table.js";
+import { Listing } from "../ui/listing.js";
 import { attempt } from "../ui/toasts.js";
 import { useUrlState } from "../ui/url.js";
 
@@ -52,120 +52,92 @@ export function NodesPage() {
     );
   return (
     <>
-      <div className="row head">
-        <h1 className="grow">Nodes</h1>
-        <Action kind="primary" refusal={adminRefusal} onClick={() => setForm("new")}>
-          Add node
-        </Action>
-      </div>
-      <section className="panel">
-        <div className="row tools">
-          <TextFilter
-            isMain
-            label="Filter"
-            placeholder="name, address, label   /"
-            size={22}
-            value={text}
-            onChange={setText}
-          />
-          <span className="grow" />
-          <Exports name="nodes" items={shown} columns={EXPORTED} toJson={(each) => Codec.toJSON(each)} />
-        </div>
-        <Table
-          label="Nodes"
-          items={shown}
-          keyOf={({ name }) => name}
-          empty={
-            isComplete
-              ? nodes.length === 0
-                ? "No node yet. Add one above, and run the command on its machine."
-                : "No node fits this filter."
-              : "Loading …"
-          }
-          columns={[
-            { title: "Name", cell: ({ name }) => <strong>{name}</strong>, sortBy: ({ name }) => name },
-            {
-              title: "Agent",
-              cell: ({ connected, agentVersion }) => (
-                <span className={`badge ${connected ? "ok" : "bad"}`} title={agentVersion}>
-                  {connected ? "connected" : "lost"}
+      <Listing<Node>
+        title="Nodes"
+        noun="node"
+        create={{ verb: "Add node", refusal: adminRefusal, onClick: () => setForm("new") }}
+        filter={{ fields: "name, address, label", value: text, onChange: setText }}
+        shown={shown}
+        total={nodes.length}
+        isComplete={isComplete}
+        hint="Add one above, and run the command on its machine."
+        keyOf={({ name }) => name}
+        file={{ name: "nodes", columns: EXPORTED, toJson: (each) => Codec.toJSON(each) }}
+        columns={[
+          nameColumn(),
+          {
+            title: "Agent",
+            cell: ({ connected, agentVersion }) => (
+              <span className={`badge ${connected ? "ok" : "bad"}`} title={agentVersion}>
+                {connected ? "connected" : "lost"}
+              </span>
+            ),
+            sortBy: ({ connected }) => Number(connected),
+          },
+          {
+            title: "State",
+            cell: (node) => <span className={`badge ${isDraining(node) ? "warn" : "dim"}`}>{stateOf(node)}</span>,
+            sortBy: stateOf,
+          },
+          monoColumn("Underlay", ({ underlayAddress }) => underlayAddress),
+          {
+            title: "Front ports",
+            cell: (node) => (
+              <Link to="/ports" search={{ node: node.name } as never}>
+                {ports(node.frontPorts)}
+              </Link>
+            ),
+            isNumber: true,
+          },
+          linkedCountColumn(
+            "Endpoints",
+            ({ name }) => on(name).length,
+            "/endpoints",
+            ({ name }) => ({ node: name }),
+          ),
+          labelsColumn(),
+          {
+            title: "Certificate ends",
+            cell: (node) =>
+              node.certificateExpireTime ? (
+                <Time at={node.certificateExpireTime} />
+              ) : (
+                <span className="dim" title="its agent comes by a local socket">
+                  none
                 </span>
               ),
-              sortBy: ({ connected }) => Number(connected),
-            },
-            {
-              title: "State",
-              cell: (node) => <span className={`badge ${isDraining(node) ? "warn" : "dim"}`}>{stateOf(node)}</span>,
-              sortBy: stateOf,
-            },
-            { title: "Underlay", cell: (node) => <span className="mono">{node.underlayAddress}</span> },
-            {
-              title: "Front ports",
-              cell: (node) => (
-                <Link to="/ports" search={{ node: node.name } as never}>
-                  {ports(node.frontPorts)}
-                </Link>
-              ),
-              isNumber: true,
-            },
-            {
-              title: "Endpoints",
-              cell: ({ name }) => (
-                <Link to="/endpoints" search={{ node: name } as never}>
-                  {count(on(name).length)}
-                </Link>
-              ),
-              sortBy: ({ name }) => on(name).length,
-              isNumber: true,
-            },
-            { title: "Labels", cell: ({ labels }) => <span className="mono">{labelText(labels)}</span> },
-            {
-              title: "Certificate ends",
-              cell: (node) =>
-                node.certificateExpireTime ? (
-                  <Time at={node.certificateExpireTime} />
-                ) : (
-                  <span className="dim" title="its agent comes by a local socket">
-                    none
-                  </span>
-                ),
-            },
-            { title: "Joined", cell: ({ createTime }) => <Time at={createTime} /> },
-            {
-              title: "Actions",
-              isActions: true,
-              cell: (node) => (
-                <>
-                  <Action
-                    kind="quiet"
-                    refusal={refusal}
-                    label={`Labels of ${node.name}`}
-                    onClick={() => setForm(`labels:${node.name}`)}
-                  >
-                    Labels
-                  </Action>
-                  <Action
-                    kind="quiet"
-                    refusal={refusal}
-                    label={isDraining(node) ? `Use ${node.name} again` : `Drain ${node.name}`}
-                    onClick={() => setDrained(node)}
-                  >
-                    {isDraining(node) ? "Use again" : "Drain"}
-                  </Action>
-                  <Action
-                    kind="quiet"
-                    refusal={refusal ?? (node.connected ? "its agent is connected: stop it first" : null)}
-                    label={`Forget ${node.name}`}
-                    onClick={() => setForgotten(node)}
-                  >
-                    Forget
-                  </Action>
-                </>
-              ),
-            },
-          ]}
-        />
-      </section>
+          },
+          timeColumn("Joined", ({ createTime }) => createTime),
+          actionsColumn((node) => (
+            <>
+              <Action
+                kind="quiet"
+                refusal={refusal}
+                label={`Labels of ${node.name}`}
+                onClick={() => setForm(`labels:${node.name}`)}
+              >
+                Labels
+              </Action>
+              <Action
+                kind="quiet"
+                refusal={refusal}
+                label={isDraining(node) ? `Use ${node.name} again` : `Drain ${node.name}`}
+                onClick={() => setDrained(node)}
+              >
+                {isDraining(node) ? "Use again" : "Drain"}
+              </Action>
+              <Action
+                kind="quiet"
+                refusal={refusal ?? (node.connected ? "its agent is connected: stop it first" : null)}
+                label={`Forget ${node.name}`}
+                onClick={() => setForgotten(node)}
+              >
+                Forget
+              </Action>
+            </>
+          )),
+        ]}
+      />
       {form === "new" ? <AddNode refusal={adminRefusal} onMade={setJoinCommand} onClose={() => setForm("")} /> : null}
       {joinCommand === "" ? null : (
         <Dialog title="Run this on the new machine" onClose={() => setJoinCommand("")}>

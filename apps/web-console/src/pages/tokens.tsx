@@ -1,24 +1,34 @@
 /** Tokens: make, show once, revoke. The audit log's stream says when the list has changed. */
-import { Role, type Token } from "@slimfast/proto";
+import { Token as Codec, Role, type Token } from "@slimfast/proto";
 import { useState } from "react";
 import { roleName } from "../live/roles.js";
 import { controller } from "../live/session.js";
 import { useStream } from "../live/streams.js";
 import { Action, Cli } from "../ui/action.js";
 import { Time } from "../ui/clock.js";
+import { actionsColumn, descriptionColumn, nameColumn, textColumn, timeColumn } from "../ui/columns.js";
 import { createToken, revokeToken } from "../ui/commands.js";
 import { Confirm, Dialog } from "../ui/dialog.js";
 import { FormDialog, type Values } from "../ui/fields.js";
-import { hasWords, TextFilter } from "../ui/filters.js";
+import { hasWords } from "../ui/filters.js";
 import { parseLease } from "../ui/format.js";
 import { useRefusal } from "../ui/identity.js";
 import { listOf } from "../ui/labels.js";
-import { Table } from "../ui/table.js";
+import { Listing } from "../ui/listing.js";
 import { attempt } from "../ui/toasts.js";
 import { useUrlState } from "../ui/url.js";
 
 const ROLES = ["viewer", "operator", "admin", "join"];
 const LISTED = 1_000;
+
+const EXPORTED = [
+  { name: "name", text: ({ name }: Token) => name },
+  { name: "role", text: ({ role }: Token) => roleName(role) },
+  { name: "networks", text: ({ networks }: Token) => networks.join(" ") },
+  { name: "expire_time", text: ({ expireTime }: Token) => expireTime?.toISOString() ?? "" },
+  { name: "last_use_time", text: ({ lastUseTime }: Token) => lastUseTime?.toISOString() ?? "" },
+  { name: "description", text: ({ description }: Token) => description },
+];
 
 export function TokensPage() {
   const refusal = useRefusal(Role.ROLE_ADMIN);
@@ -72,54 +82,37 @@ function Tokens() {
   );
   return (
     <>
-      <div className="row head">
-        <h1 className="grow">Tokens</h1>
-        <Action kind="primary" onClick={() => setForm("new")}>
-          Create token
-        </Action>
-      </div>
-      <section className="panel">
-        <div className="row tools">
-          <TextFilter isMain label="Filter" placeholder="name, role   /" size={22} value={text} onChange={setText} />
-        </div>
-        <Table
-          label="Tokens"
-          items={shown}
-          keyOf={({ name }) => name}
-          empty={tokens ? "No token fits this filter." : "Loading …"}
-          columns={[
-            { title: "Name", cell: ({ name }) => <strong>{name}</strong>, sortBy: ({ name }) => name },
-            {
-              title: "Role",
-              cell: ({ role }) => (
-                <span className={`badge ${role === Role.ROLE_ADMIN ? "warn" : "dim"}`}>{roleName(role)}</span>
-              ),
-              sortBy: ({ role }) => role,
-            },
-            { title: "Networks", cell: ({ networks }) => networks.join(", ") || "all" },
-            {
-              title: "Ends",
-              cell: ({ expireTime }) => <Time at={expireTime} />,
-              sortBy: ({ expireTime }) => expireTime?.getTime() ?? Number.MAX_VALUE,
-            },
-            {
-              title: "Last used",
-              cell: ({ lastUseTime }) => <Time at={lastUseTime} />,
-              sortBy: ({ lastUseTime }) => lastUseTime?.getTime() ?? 0,
-            },
-            { title: "What for", cell: ({ description }) => <span className="clip">{description}</span> },
-            {
-              title: "Actions",
-              isActions: true,
-              cell: (token) => (
-                <Action kind="quiet" label={`Revoke ${token.name}`} onClick={() => setRevoked(token)}>
-                  Revoke
-                </Action>
-              ),
-            },
-          ]}
-        />
-      </section>
+      <Listing<Token>
+        title="Tokens"
+        noun="token"
+        create={{ verb: "Create token", refusal: null, onClick: () => setForm("new") }}
+        filter={{ fields: "name, role", value: text, onChange: setText }}
+        shown={shown}
+        total={tokens?.length ?? 0}
+        isComplete={tokens !== null}
+        hint="Create one above."
+        keyOf={({ name }) => name}
+        file={{ name: "tokens", columns: EXPORTED, toJson: (each) => Codec.toJSON(each) }}
+        columns={[
+          nameColumn(),
+          {
+            title: "Role",
+            cell: ({ role }) => (
+              <span className={`badge ${role === Role.ROLE_ADMIN ? "warn" : "dim"}`}>{roleName(role)}</span>
+            ),
+            sortBy: ({ role }) => role,
+          },
+          textColumn("Networks", ({ networks }) => networks.join(", ") || "all"),
+          timeColumn("Ends", ({ expireTime }) => expireTime, Number.MAX_VALUE),
+          timeColumn("Last used", ({ lastUseTime }) => lastUseTime),
+          descriptionColumn("What for"),
+          actionsColumn((token) => (
+            <Action kind="quiet" label={`Revoke ${token.name}`} onClick={() => setRevoked(token)}>
+              Revoke
+            </Action>
+          )),
+        ]}
+      />
       {form === "new" ? (
         <FormDialog
           title="Create token"

@@ -46,13 +46,15 @@ export function Action({ children, onClick, refusal = null, kind, type = "button
   );
 }
 
-/** The command that does the same. */
+/** The command that does the same. `mark` tells it from another one in the same place. */
 export function Cli({
   command,
   title = "The same by command line",
+  mark = "cli",
 }: {
   readonly command: string;
   readonly title?: string;
+  readonly mark?: string;
 }) {
   return (
     <div className="cli">
@@ -73,7 +75,7 @@ export function Cli({
           Copy
         </button>
       </div>
-      <code data-testid="cli">{command}</code>
+      <code data-testid={mark}>{command}</code>
     </div>
   );
 }

@@ -1,6 +1,6 @@
 /** Times, relative and exact, and what counts down. */
 import { useSyncExternalStore } from "react";
-import { duration, exactTime } from "./format.js";
+import { duration, exactTime, roughDuration } from "./format.js";
 
 const listeners = new Set<() => void>();
 let nowMs = Date.now();
@@ -22,7 +22,8 @@ export function useNow(): number {
 
 function relative(at: Date, now: number): string {
   const ms = at.getTime() - now;
-  return ms > 0 ? `in ${duration(ms)}` : `${duration(-ms)} ago`;
+  // The clock here goes by whole seconds: what has just happened is not to come.
+  return ms >= 1_000 ? `in ${roughDuration(ms)}` : `${roughDuration(-ms)} ago`;
 }
 
 /** Relative to now; the exact time is shown to the pointer, and beside it if `isExact`. */

@@ -161,6 +161,8 @@ export function writePolicy(verb: "create" | "update" | "try", policy: WantedPol
   );
 }
 
+export const tryDeletion = (network: string, name: string): string =>
+  slimfast("policy try", shellWord(name), "--network", shellWord(network), "--deleted");
 export const deletePolicy = (network: string, name: string): string =>
   slimfast("policy delete", shellWord(name), "--network", shellWord(network));
 

@@ -1,5 +1,15 @@
 import { expect, test } from "vitest";
-import { address, bytes, duration, exactTime, microseconds, parseLease, parsePorts, ports } from "./format.js";
+import {
+  address,
+  bytes,
+  duration,
+  exactTime,
+  microseconds,
+  parseLease,
+  parsePorts,
+  ports,
+  roughDuration,
+} from "./format.js";
 
 test("numbers carry their units", () => {
   expect(bytes(1536n)).toBe("1.5 KiB");
@@ -7,6 +17,7 @@ test("numbers carry their units", () => {
   expect(microseconds(950)).toBe("950 µs");
   expect(microseconds(1500n)).toBe("1.5 ms");
   expect(duration(90_000)).toBe("1 min 30 s");
+  expect(roughDuration(90_000)).toBe("1 min");
   expect(ports({ first: 7000, count: 16 })).toBe("7000–7015");
   expect(address({ address: "fd00::1", port: 80 })).toBe("[fd00::1]:80");
   expect(exactTime(new Date(0))).toBe("1970-01-01 00:00:00 UTC");

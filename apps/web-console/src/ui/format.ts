@@ -34,6 +34,11 @@ export function duration(ms: number): string {
   return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
 }
 
+/** In its largest unit, where the exact time is at hand. */
+export function roughDuration(ms: number): string {
+  return duration(ms).split(" ").slice(0, 2).join(" ");
+}
+
 /** To the second, in UTC. */
 export function exactTime(time: Date): string {
   return `${time.toISOString().slice(0, 19).replace("T", " ")} UTC`;

@@ -25,6 +25,11 @@ export function frameTests(site: () => Site): void {
       await page.keyboard.type("gp?");
       expect(await page.getByLabel("Filter").inputValue()).toBe("gp?");
       await page.keyboard.press("Escape");
+      await page.goto(`${site().url}nodes`);
+      // Times are relative, and exact to the pointer.
+      const joined = page.getByRole("row").filter({ hasText: "node-1" }).locator("time").last();
+      expect(await joined.textContent()).toMatch(/ ago$/);
+      expect(await joined.getAttribute("title")).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/);
       await page.keyboard.press("?");
       await page.getByRole("dialog", { name: "Keyboard" }).getByText("Port reservations").waitFor();
       await page.keyboard.press("Escape");
@@ -126,11 +131,16 @@ export function frameTests(site: () => Site): void {
       try {
         const page = await site().pageOf("viewer", "", { url: path.url });
         await page.getByRole("link", { name: /^Nodes connected/ }).waitFor();
+        await page.getByTestId("stream-state").getByText("live").waitFor();
+        const asked: string[] = [];
+        page.on("request", (request) => asked.push(new URL(request.url()).pathname));
         path.freeze();
         await page
           .getByRole("alert")
           .getByText(/overview is lost.*silent for too long/)
           .waitFor();
+        // Nothing was asked for again and again meanwhile: what is new comes by streams, which are opened anew now.
+        expect(asked.filter((each) => !/\/(Watch|Tail)/.test(each))).toEqual([]);
         path.thaw();
         await page.getByTestId("stream-state").getByText("live").waitFor();
       } finally {
@@ -166,18 +176,17 @@ export function frameTests(site: () => Site): void {
       await page.setViewportSize({ width: 1280, height: 800 });
     };
 
-    it("no page has a violation of WCAG 2.2 AA, in either theme, wide or narrow, and none is wider than the screen", async () => {
-      await site().curl("reader", `http://${site().web.address}/`);
-      const page = await site().pageOf("admin");
-      for (const [path, title] of PAGES) {
-        if (path !== "") await page.goto(`${site().url}${path}`);
+    it.each(PAGES)(
+      "/%s (%s) has no violation of WCAG 2.2 AA, in either theme, wide or narrow, and is not wider than the screen",
+      async (path, title) => {
+        const page = await site().pageOf("admin", path);
         await heading(page, title).waitFor();
         await page.getByTestId("stream-state").getByText("live").waitFor();
         await inEveryForm(page, `/${path}`);
-      }
-    });
+      },
+    );
 
-    it("nor has a form, a drawer, the palette, the list of keys, or the login", async () => {
+    it("no form has one, nor a drawer, the palette, the list of keys, or the login", async () => {
       await site().curl("reader", `http://${site().web.address}/`);
       const page = await site().pageOf("operator", "ports?form=new");
       await page.getByRole("dialog").getByLabel("Ports", { exact: true }).fill("7000");

@@ -75,6 +75,9 @@ export function portsTests(site: () => Site): void {
 
       await row.getByRole("button", { name: "Change lease" }).click();
       await dialogOf(page).getByLabel("Ports", { exact: true }).fill("9100-9109");
+      expect(await dialogOf(page).getByTestId("cli").textContent()).toMatch(
+        /^slimfast port release lease && slimfast port reserve lease --node \S+node-1 --ports 9100-9109$/,
+      );
       await dialogOf(page).getByRole("button", { name: "Change", exact: true }).click();
       await row.getByText("9100–9109").waitFor();
       await site().cluster.cli.json("port", "release", "lease");
@@ -104,6 +107,11 @@ export function portsTests(site: () => Site): void {
       expect(lines).toHaveLength(3);
 
       await page.getByLabel(/^Choose all 2 static ones/).check();
+      await page.getByRole("button", { name: "Extend 2" }).click();
+      await dialogOf(page).getByLabel("Lease from now on").fill("3h");
+      await runShown(site().cluster, (await dialogOf(page).getByTestId("cli").textContent()) ?? "");
+      await expect.poll(() => page.getByText(/^2 h 59 min left$/).count()).toBe(2);
+      await dialogOf(page).getByRole("button", { name: "Cancel" }).click();
       await page.getByRole("button", { name: "Release 2" }).click();
       await dialogOf(page).getByText("Anybody may take these ports").waitFor();
       expect((await dialogOf(page).getByTestId("cli").textContent())?.split("\n")).toHaveLength(2);
@@ -112,12 +120,28 @@ export function portsTests(site: () => Site): void {
     });
 
     it("are drawn as a strip for each node, with front ports, published and static ones", async () => {
+      const published = site().fresh("published");
+      const server = ["python3", "-m", "http.server", "80"];
+      const program = await site().cluster.start({ node: "node-1", name: published, publish: ["9700:80"] }, server);
+      await site().cluster.cli.json(
+        ...["port", "reserve", published, "--node", `${site().cluster.tag}node-1`, "--ports", "9800-9899"],
+      );
       const page = await site().pageOf("viewer", "ports");
       const strips = page.getByRole("img", { name: /of 65535 ports are taken/ });
       await strips.nth(1).waitFor();
       expect(await strips.count()).toBe(2);
       const title = await strips.first().locator("rect.front title").textContent();
       expect(title).toMatch(/^7000–7015: node\//);
+      await expect
+        .poll(() => strips.first().locator("rect.published title").textContent())
+        .toBe(`9700: endpoint/default/${published}`);
+      expect(await strips.first().locator("rect.static title").allTextContents()).toContain(
+        `9800–9899: reservation/${published}`,
+      );
+      await rowOf(page, `endpoint default/${published}`).getByText("with its owner").waitFor();
+      await site().cluster.cli.json("port", "release", published);
+      await program.stop();
+      await rowOf(page, published).first().waitFor({ state: "detached" });
     });
   });
 }

@@ -1,8 +1,11 @@
 /** Policies, networks, endpoints and nodes: created, tried, changed, deleted. */
 import type { Page } from "@playwright/test";
+import { Role } from "@slimfast/proto";
 import { describe, expect, it } from "vitest";
+import { LoneController } from "../../fixture/lone-controller.js";
+import { OtherMachine } from "../../fixture/other-machine.js";
 import type { Site } from "../site.js";
-import { runShown } from "./shown-command.js";
+import { runShown, wordsOf } from "./shown-command.js";
 
 export function resourcesTests(site: () => Site): void {
   const dialogOf = (page: Page) => page.getByRole("dialog");
@@ -37,6 +40,10 @@ export function resourcesTests(site: () => Site): void {
         )
         .toMatch(/[1-9]\d* would be denied/);
       await trial.getByText("guest", { exact: false }).first().waitFor();
+      const tried = await site().cluster.cli.run(
+        wordsOf((await trial.getByTestId("cli-trial").textContent()) ?? "").slice(1),
+      );
+      expect(tried.stdout).toMatch(/denied/);
       // Nothing has happened to it so far.
       await dialogOf(page).getByRole("button", { name: "Apply" }).click();
       await rowOf(page, "no-guests").waitFor();
@@ -52,6 +59,7 @@ export function resourcesTests(site: () => Site): void {
       await dialogOf(page)
         .getByText(/Of \d+ connections/)
         .waitFor();
+      expect(await shown(page)).toBe("slimfast policy delete no-guests --network default");
       await dialogOf(page).getByRole("button", { name: "Delete" }).click();
       await rowOf(page, "no-guests").waitFor({ state: "detached" });
       expect((await site().curl("guest", url)).exitCode).toBe(0);
@@ -96,6 +104,7 @@ export function resourcesTests(site: () => Site): void {
       await row.getByRole("button", { name: "Delete" }).click();
       await dialogOf(page).getByText("Its policies are deleted with it").waitFor();
       await dialogOf(page).getByText("inside").waitFor();
+      expect(await shown(page)).toBe("slimfast network delete blue");
       await dialogOf(page).getByRole("button", { name: "Delete" }).click();
       await row.waitFor({ state: "detached" });
       // One with endpoints cannot be deleted, and says why.
@@ -130,20 +139,71 @@ export function resourcesTests(site: () => Site): void {
       const refused = await site().cluster.run({ node: "node-2" }, ["true"]);
       expect(refused.stderr).toContain("drain");
       await row.getByRole("button", { name: /again$/ }).click();
+      expect(await shown(page)).toMatch(/^slimfast node undrain \S+node-2$/);
       await dialogOf(page).getByRole("button", { name: "Use again" }).click();
       await row.getByText("active").waitFor();
       expect(await row.getByRole("button", { name: /^Forget/ }).getAttribute("title")).toContain(
         "its agent is connected",
       );
-      // Without TLS nobody can join, which is said, and no token is left behind.
-      const admin = await site().pageOf("admin", "nodes?form=new");
-      await dialogOf(admin).getByLabel("Name").fill("node-9");
-      await dialogOf(admin).getByLabel("Underlay address").fill("192.0.2.9");
-      expect(await shown(admin)).toBe("slimfast node join-command node-9 --underlay 192.0.2.9");
-      await dialogOf(admin).getByRole("button", { name: "Make a join token" }).click();
-      await dialogOf(admin)
-        .getByText(/No controller of this cluster listens for agents over TLS/)
-        .waitFor();
+    });
+
+    it("a machine becomes a node by the command that is shown once, and is forgotten when it is gone", async () => {
+      const name = `${site().cluster.tag}node-9`;
+      const machine = new OtherMachine(site().cluster, 9);
+      try {
+        const page = await site().pageOf("admin", "nodes");
+        await page.getByRole("button", { name: "Add node" }).click();
+        await dialogOf(page).getByLabel("Name").fill(name);
+        await dialogOf(page).getByLabel("Underlay address").fill(machine.address);
+        expect(await shown(page)).toBe(`slimfast node join-command ${name} --underlay ${machine.address}`);
+        await dialogOf(page).getByRole("button", { name: "Make a join token" }).click();
+        const once = page.getByRole("dialog", { name: "Run this on the new machine" });
+        await machine.join(wordsOf((await once.getByTestId("cli").textContent()) ?? ""));
+        await once.getByRole("button", { name: "Close" }).click();
+        const row = rowOf(page, name);
+        await row.getByText("connected", { exact: true }).waitFor();
+        // It came over TLS, with a certificate of the cluster's.
+        await row.getByText(/^in \d+ h/).waitFor();
+
+        await row.getByRole("button", { name: /^Labels/ }).click();
+        await dialogOf(page).getByLabel("Labels").fill("rack=9");
+        await runShown(site().cluster, await shown(page));
+        await row.getByText("rack=9").waitFor();
+        await dialogOf(page).getByRole("button", { name: "Cancel" }).click();
+
+        await machine.leave();
+        await row.getByText("lost", { exact: true }).waitFor();
+        await row.getByRole("button", { name: /^Forget/ }).click();
+        await dialogOf(page)
+          .getByText(/Its 0 endpoints and its 1 reservations go with it/)
+          .waitFor();
+        expect(await shown(page)).toBe(`slimfast node delete ${name}`);
+        await dialogOf(page).getByRole("button", { name: "Forget" }).click();
+        await row.waitFor({ state: "detached" });
+      } finally {
+        await machine.close();
+      }
+    });
+
+    it("nobody can join a controller without TLS, which is said, and no token is left behind", async () => {
+      const lone = await LoneController.start();
+      try {
+        const { access } = lone.client;
+        const { secret: token } = await access.createToken({ token: { name: "e2e", role: Role.ROLE_ADMIN } });
+        const page = await site().pageOf("admin", "nodes?form=new", { url: lone.url, token });
+        await dialogOf(page).getByLabel("Name").fill("node-9");
+        await dialogOf(page).getByLabel("Underlay address").fill("192.0.2.9");
+        await dialogOf(page).getByRole("button", { name: "Make a join token" }).click();
+        await dialogOf(page)
+          .getByText(/No controller of this cluster listens for agents over TLS/)
+          .waitFor();
+        expect((await access.listTokens({})).tokens.map(({ name }) => name)).toEqual(["e2e"]);
+        // Empty, it says what to do.
+        await dialogOf(page).getByRole("button", { name: "Cancel" }).click();
+        await page.getByText("No node yet. Add one above, and run the command on its machine.").waitFor();
+      } finally {
+        await lone.stop();
+      }
     });
   });
 }

@@ -115,6 +115,7 @@ export function sessionTests(site: () => Site): void {
 
       await row.getByRole("button", { name: "Revoke" }).click();
       await page.getByRole("dialog").getByText("loses access at once").waitFor();
+      expect(await page.getByRole("dialog").getByTestId("cli").textContent()).toBe("slimfast token revoke made-here");
       await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
       await row.waitFor({ state: "detached" });
       // Its open streams end, and it is asked for a token again.

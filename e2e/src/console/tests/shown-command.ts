@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import type { Cluster } from "../../fixture/cluster.js";
 
 /** The words of a command line as a POSIX shell makes them. */
-function wordsOf(command: string): string[] {
+export function wordsOf(command: string): string[] {
   const printed = execFileSync("sh", ["-c", `printf '%s\\0' ${command}`], { encoding: "utf8" });
   return printed.split("\0").slice(0, -1);
 }

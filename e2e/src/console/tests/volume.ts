@@ -9,6 +9,7 @@ const ROWS = 100_000;
 /** As many as fit the screen, and some beyond. */
 const DRAWN_AT_MOST = 60;
 const ROW_HEIGHT = 30;
+const HOSTILE = "<script>globalThis.stolen = 1</script>";
 
 export function volumeTests(site: () => Site): void {
   const list = (page: Page) => page.getByRole("region", { name: "Connections" });
@@ -57,6 +58,11 @@ export function volumeTests(site: () => Site): void {
         await page.getByText(`${(known + 7).toLocaleString("en")} dropped`, { exact: true }).waitFor();
         await page.getByTestId("stream-state").getByText("behind").waitFor();
         await page.getByText("7 events were dropped, since they came too fast").waitFor();
+
+        // Whatever an endpoint is called stays text.
+        reporter.report(1, { endpoint: HOSTILE });
+        await rows(page).first().filter({ hasText: HOSTILE }).waitFor();
+        expect(await page.evaluate("globalThis.stolen")).toBeUndefined();
 
         await page.getByLabel("endpoint").fill("newcomer");
         await page.getByText(/^500 of 100,000/).waitFor();

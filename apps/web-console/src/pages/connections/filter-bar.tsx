@@ -47,8 +47,8 @@ export function FilterBar(props: {
           key={key}
           label={key}
           isMain={key === "endpoint"}
-          placeholder={key === "endpoint" ? "endpoint, address   /" : key}
-          size={{ port: 4, endpoint: 15, node: 8, network: 8 }[key]}
+          placeholder={key === "endpoint" ? "endpoint, IP   /" : key}
+          size={{ port: 4, endpoint: 15, node: 6, network: 8 }[key]}
           isNumber={key === "port"}
           suggestions={values[key]}
           value={filter[key]}

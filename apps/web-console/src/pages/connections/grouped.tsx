@@ -3,6 +3,7 @@ import type { ConnectionRecord } from "@slimfast/proto";
 import { memo, useRef } from "react";
 import type { ConnectionFilter } from "../../live/filter.js";
 import { Action } from "../../ui/action.js";
+import { actionsColumn, numberColumn, textColumn } from "../../ui/columns.js";
 import { bytes, count } from "../../ui/format.js";
 import { Table } from "../../ui/table.js";
 import type { Group } from "./groups.js";
@@ -24,38 +25,33 @@ const GroupTable = memo(function GroupTable(props: {
   readonly narrow: { readonly current: Narrow };
 }) {
   return (
-    <Table
+    <Table<Group>
       label="Groups of connections"
       items={props.groups}
       keyOf={({ key }) => key}
       empty="No connection fits this filter."
       columns={[
-        { title: "From", cell: ({ from }) => from, sortBy: ({ from }) => from },
-        { title: "To", cell: ({ to }) => to, sortBy: ({ to }) => to },
-        { title: "Port", cell: ({ port }) => port, sortBy: ({ port }) => port, isNumber: true },
-        { title: "Network", cell: ({ network }) => network, sortBy: ({ network }) => network },
-        { title: "Live", cell: ({ live }) => count(live), sortBy: ({ live }) => live, isNumber: true },
-        { title: "Closed", cell: ({ ended }) => count(ended), sortBy: ({ ended }) => ended, isNumber: true },
-        {
-          title: "Refused",
-          cell: ({ refused }) => <span className={refused > 0 ? "bad" : undefined}>{count(refused)}</span>,
-          sortBy: ({ refused }) => refused,
-          isNumber: true,
-        },
-        { title: "Volume", cell: (group) => bytes(group.bytes), sortBy: (group) => group.bytes, isNumber: true },
-        {
-          title: "Actions",
-          isActions: true,
-          cell: ({ to, port, network }) => (
-            <Action
-              kind="quiet"
-              label={`Show connections to ${to} port ${port}`}
-              onClick={() => props.narrow.current({ endpoint: to, port: String(port), network })}
-            >
-              Show
-            </Action>
-          ),
-        },
+        textColumn("From", ({ from }) => from),
+        textColumn("To", ({ to }) => to),
+        numberColumn("Port", ({ port }) => port, String),
+        textColumn("Network", ({ network }) => network),
+        numberColumn("Live", ({ live }) => live),
+        numberColumn("Closed", ({ ended }) => ended),
+        numberColumn(
+          "Refused",
+          ({ refused }) => refused,
+          (value) => <span className={value > 0 ? "bad" : undefined}>{count(value)}</span>,
+        ),
+        numberColumn("Volume", (group) => group.bytes, bytes),
+        actionsColumn(({ to, port, network }) => (
+          <Action
+            kind="quiet"
+            label={`Show connections to ${to} port ${port}`}
+            onClick={() => props.narrow.current({ endpoint: to, port: String(port), network })}
+          >
+            Show
+          </Action>
+        )),
       ]}
     />
   );

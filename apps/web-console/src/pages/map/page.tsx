@@ -16,6 +16,7 @@ import { serverFilter } from "../../live/filter.js";
 import { useResources } from "../../live/resources.js";
 import { controller } from "../../live/session.js";
 import { useStream } from "../../live/streams.js";
+import { numberColumn, RATE_COLUMNS, textColumn } from "../../ui/columns.js";
 import { bytes, count, rate } from "../../ui/format.js";
 import { Table } from "../../ui/table.js";
 import { useShownTheme } from "../../ui/theme.js";
@@ -23,10 +24,18 @@ import { useUrlState } from "../../ui/url.js";
 import { FilterBar, useConnectionFilter } from "../connections/filter-bar.js";
 import { layered } from "./layout.js";
 
+const NO_LABEL = "(no such label)";
 const WIDTH = 170;
-const SPACING = { column: 430, row: 84 };
+const SPACING = { column: 420, row: 68 };
 /** As large for busy edges as for quiet ones. */
-const ARROW = { type: MarkerType.ArrowClosed, width: 18, height: 18, markerUnits: "userSpaceOnUse" };
+const ARROW = {
+  type: MarkerType.ArrowClosed,
+  width: 18,
+  height: 18,
+  markerUnits: "userSpaceOnUse",
+  color: "var(--c1)",
+};
+const ARROW_OF_REFUSED = { ...ARROW, color: "var(--c4)" };
 const GROUPINGS: Readonly<Record<string, TrafficGrouping>> = {
   endpoint: TrafficGrouping.TRAFFIC_GROUPING_ENDPOINT,
   node: TrafficGrouping.TRAFFIC_GROUPING_NODE,
@@ -158,7 +167,7 @@ function Graph({ edges }: { readonly edges: readonly TrafficEdge[] }) {
           label: rateText(edge),
           className: isMostlyRefused(edge) ? "refused" : "",
           style: { strokeWidth: strokeOf(edge) },
-          markerEnd: ARROW,
+          markerEnd: isMostlyRefused(edge) ? ARROW_OF_REFUSED : ARROW,
         }))}
       fitView
       fitViewOptions={{ maxZoom: 1.1, padding: 0.15 }}
@@ -177,7 +186,7 @@ function Graph({ edges }: { readonly edges: readonly TrafficEdge[] }) {
 }
 
 function boxText(id: string, loop: TrafficEdge | undefined): string {
-  const name = id === "" ? "(no such label)" : id;
+  const name = id || NO_LABEL;
   return loop ? `${name}  ↺ ${rateText(loop)}` : name;
 }
 
@@ -194,38 +203,21 @@ function FitAgain({ shape }: { readonly shape: string }) {
 
 function EdgeTable({ edges }: { readonly edges: readonly TrafficEdge[] }) {
   return (
-    <Table
+    <Table<TrafficEdge>
       label="Who talks to whom"
       items={edges}
       keyOf={({ from, to }) => `${from}>${to}`}
       empty="Nobody talks to anybody that fits this filter."
       columns={[
-        { title: "From", cell: ({ from }) => from || "(no such label)", sortBy: ({ from }) => from },
-        { title: "To", cell: ({ to }) => to || "(no such label)", sortBy: ({ to }) => to },
-        {
-          title: "Live",
-          cell: (each) => count(each.liveConnections),
-          sortBy: (each) => each.liveConnections,
-          isNumber: true,
-        },
-        {
-          title: "Opened",
-          cell: (each) => rate(each.openedPerSecond),
-          sortBy: (each) => each.openedPerSecond,
-          isNumber: true,
-        },
-        {
-          title: "Refused",
-          cell: (each) => rate(each.refusedPerSecond),
-          sortBy: (each) => each.refusedPerSecond,
-          isNumber: true,
-        },
-        {
-          title: "Volume",
-          cell: (each) => `${bytes(Math.round(each.bytesPerSecond))}/s`,
-          sortBy: (each) => each.bytesPerSecond,
-          isNumber: true,
-        },
+        textColumn("From", ({ from }) => from || NO_LABEL),
+        textColumn("To", ({ to }) => to || NO_LABEL),
+        ...RATE_COLUMNS,
+        numberColumn("Refused", (each) => each.refusedPerSecond, rate),
+        numberColumn(
+          "Volume",
+          (each) => each.bytesPerSecond,
+          (value) => `${bytes(Math.round(value))}/s`,
+        ),
       ]}
     />
   );

@@ -1,5 +1,11 @@
 /** The cluster at a glance. */
-import { type ConnectionRecord, Tier, type WatchOverviewResponse } from "@slimfast/proto";
+import {
+  type ConnectionRecord,
+  type NodeOverview,
+  type SetupTimes,
+  Tier,
+  type WatchOverviewResponse,
+} from "@slimfast/proto";
 import { Link } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
 import { TIERS } from "../../live/filter.js";
@@ -7,6 +13,7 @@ import { useResources } from "../../live/resources.js";
 import { controller } from "../../live/session.js";
 import { useStream } from "../../live/streams.js";
 import { Time } from "../../ui/clock.js";
+import { numberColumn, RATE_COLUMNS } from "../../ui/columns.js";
 import { count, microseconds, rate } from "../../ui/format.js";
 import { Table } from "../../ui/table.js";
 import { type ClusterEvent, connectionChanges, recentEvents } from "./events.js";
@@ -67,7 +74,7 @@ export function OverviewPage() {
               { title: "preload p99", color: "--c2", values: percentile(Tier.TIER_PRELOAD, "p99Us") },
             ]}
           />
-          <Table
+          <Table<SetupTimes>
             label="Setup times"
             orderKey="setup"
             items={now.setupTimes.filter((each) => each.count > 0)}
@@ -75,10 +82,10 @@ export function OverviewPage() {
             empty="No connection was made from a container in the last 10 s."
             columns={[
               { title: "Tier, last 10 s", cell: ({ tier }) => TIERS[tier] },
-              { title: "Count", cell: (each) => count(each.count), isNumber: true },
-              { title: "p50", cell: ({ p50Us }) => microseconds(p50Us), isNumber: true },
-              { title: "p90", cell: ({ p90Us }) => microseconds(p90Us), isNumber: true },
-              { title: "p99", cell: ({ p99Us }) => microseconds(p99Us), isNumber: true },
+              numberColumn("Count", (each) => each.count),
+              numberColumn("p50", ({ p50Us }) => p50Us, microseconds),
+              numberColumn("p90", ({ p90Us }) => p90Us, microseconds),
+              numberColumn("p99", ({ p99Us }) => p99Us, microseconds),
             ]}
           />
         </section>
@@ -153,7 +160,7 @@ function NodesPanel({ now }: { readonly now: WatchOverviewResponse }) {
   return (
     <section className="panel">
       <h2>Nodes</h2>
-      <Table
+      <Table<NodeOverview>
         label="Nodes"
         orderKey="nodes"
         items={now.nodeOverviews}
@@ -175,24 +182,8 @@ function NodesPanel({ now }: { readonly now: WatchOverviewResponse }) {
               <span className={`badge ${connected ? "ok" : "bad"}`}>{connected ? "connected" : "lost"}</span>
             ),
           },
-          {
-            title: "Endpoints",
-            cell: ({ endpoints }) => count(endpoints),
-            sortBy: ({ endpoints }) => endpoints,
-            isNumber: true,
-          },
-          {
-            title: "Live",
-            cell: (each) => count(each.liveConnections),
-            sortBy: (each) => each.liveConnections,
-            isNumber: true,
-          },
-          {
-            title: "Opened",
-            cell: (each) => rate(each.openedPerSecond),
-            sortBy: (each) => each.openedPerSecond,
-            isNumber: true,
-          },
+          numberColumn("Endpoints", ({ endpoints }) => endpoints),
+          ...RATE_COLUMNS,
           {
             title: "Front ports",
             cell: ({ node, frontPortConnections }) => <FrontPorts node={node} counts={frontPortConnections} />,

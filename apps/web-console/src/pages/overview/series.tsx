@@ -50,7 +50,7 @@ export function Series(props: {
             space: 90,
             size: 26,
           },
-          { ...axis, values: (_, splits) => splits.map(format), size: 62 },
+          { ...axis, values: (_, splits) => splits.map((each) => (each === 0 ? "0" : format(each))), size: 62 },
         ],
         series: [{}, ...lines.map((line) => ({ stroke: color(line.color), width: 1.5, points: { show: false } }))],
       },

@@ -5,15 +5,15 @@ import { useState } from "react";
 import { useResources } from "../../live/resources.js";
 import { controller } from "../../live/session.js";
 import { Action } from "../../ui/action.js";
+import { actionsColumn, descriptionColumn, monoColumn, nameColumn, textColumn } from "../../ui/columns.js";
 import { deletePolicy, type WantedPolicy, writePolicy } from "../../ui/commands.js";
 import { Confirm } from "../../ui/dialog.js";
-import { Exports } from "../../ui/exports.js";
 import { type Field, FormDialog, type Values } from "../../ui/fields.js";
-import { Choice, hasWords, TextFilter } from "../../ui/filters.js";
+import { Choice, hasWords } from "../../ui/filters.js";
 import { parsePorts, ports } from "../../ui/format.js";
 import { useRefusal, useRefusalIn } from "../../ui/identity.js";
 import { listOf, parseSelectors, selectorsText } from "../../ui/labels.js";
-import { Table } from "../../ui/table.js";
+import { Listing } from "../../ui/listing.js";
 import { attempt } from "../../ui/toasts.js";
 import { useUrlState } from "../../ui/url.js";
 import { Trial, TrialOfDeletion } from "./trial.js";
@@ -91,98 +91,78 @@ export function PoliciesPage() {
   );
   return (
     <>
-      <div className="row head">
-        <h1 className="grow">Policies</h1>
-        <Action kind="primary" refusal={refusal} onClick={() => setForm("new")}>
-          Create policy
-        </Action>
-      </div>
-      <section className="panel">
-        <div className="row tools">
-          <TextFilter
-            isMain
-            label="Filter"
-            placeholder="name, label, port   /"
-            size={22}
-            value={text}
-            onChange={setText}
-          />
+      <Listing<Policy>
+        title="Policies"
+        noun="policy"
+        create={{ verb: "Create policy", refusal, onClick: () => setForm("new") }}
+        filter={{ fields: "name, label, port", value: text, onChange: setText }}
+        filters={
           <Choice label="Network" value={network} options={networks.map(({ name }) => name)} onChange={setNetwork} />
-          <span className="grow" />
-          <Exports name="policies" items={shown} columns={EXPORTED} toJson={(each) => Codec.toJSON(each)} />
-        </div>
-        <p className="dim">
-          A policy that denies wins over those that allow. Where none matches, the network decides:{" "}
-          {networks.map(({ name, defaultDeny }, index) => (
-            <span key={name}>
-              {index > 0 ? ", " : ""}
-              <Link to="/networks" search={{ q: name } as never}>
-                {name}
-              </Link>{" "}
-              {defaultDeny ? "denies" : "allows"}
-            </span>
-          ))}
-          .
-        </p>
-        <Table
-          label="Policies"
-          items={shown}
-          keyOf={(each) => `${each.network}/${each.name}`}
-          empty={
-            isComplete
-              ? policies.length === 0
-                ? "No policy yet: each network's own default decides. Create one above."
-                : "No policy fits this filter."
-              : "Loading …"
-          }
-          columns={[
-            { title: "Name", cell: ({ name }) => <strong>{name}</strong>, sortBy: ({ name }) => name },
-            { title: "Network", cell: (each) => each.network, sortBy: (each) => each.network },
-            {
-              title: "Action",
-              cell: (each) => (
-                <span className={`badge ${actionOf(each) === "deny" ? "bad" : "ok"}`}>{actionOf(each)}</span>
-              ),
-              sortBy: actionOf,
-            },
-            { title: "From", cell: ({ from }) => <span className="mono">{selectorsText(from)}</span> },
-            { title: "To", cell: ({ to }) => <span className="mono">{selectorsText(to)}</span> },
-            { title: "Ports", cell: portsOf },
-            { title: "Description", cell: ({ description }) => <span className="clip">{description}</span> },
-            {
-              title: "Actions",
-              isActions: true,
-              cell: (each) => (
-                <>
-                  <Link
-                    className="button quiet"
-                    to="/connections"
-                    search={{ network: each.network, port: String(each.ports[0]?.first ?? "") } as never}
-                  >
-                    Connections
-                  </Link>
-                  <Action
-                    kind="quiet"
-                    refusal={refusalIn(each.network)}
-                    label={`Edit ${each.name}`}
-                    onClick={() => setForm(`${each.network}/${each.name}`)}
-                  >
-                    Edit
-                  </Action>
-                  <Action
-                    kind="quiet"
-                    refusal={refusalIn(each.network)}
-                    label={`Delete ${each.name}`}
-                    onClick={() => setDeleted(each)}
-                  >
-                    Delete
-                  </Action>
-                </>
-              ),
-            },
-          ]}
-        />
-      </section>
+        }
+        note={
+          <p className="dim">
+            A policy that denies wins over those that allow. Where none matches, the network decides:{" "}
+            {networks.map(({ name, defaultDeny }, index) => (
+              <span key={name}>
+                {index > 0 ? ", " : ""}
+                <Link to="/networks" search={{ q: name } as never}>
+                  {name}
+                </Link>{" "}
+                {defaultDeny ? "denies" : "allows"}
+              </span>
+            ))}
+            .
+          </p>
+        }
+        shown={shown}
+        total={policies.length}
+        isComplete={isComplete}
+        hint="Each network's own default decides. Create one above."
+        keyOf={(each) => `${each.network}/${each.name}`}
+        file={{ name: "policies", columns: EXPORTED, toJson: (each) => Codec.toJSON(each) }}
+        columns={[
+          nameColumn(),
+          textColumn("Network", (each) => each.network),
+          {
+            title: "Action",
+            cell: (each) => (
+              <span className={`badge ${actionOf(each) === "deny" ? "bad" : "ok"}`}>{actionOf(each)}</span>
+            ),
+            sortBy: actionOf,
+          },
+          monoColumn("From", ({ from }) => selectorsText(from)),
+          monoColumn("To", ({ to }) => selectorsText(to)),
+          textColumn("Ports", portsOf),
+          descriptionColumn(),
+          actionsColumn((each) => (
+            <>
+              <Link
+                className="button quiet"
+                to="/connections"
+                search={{ network: each.network, port: String(each.ports[0]?.first ?? "") } as never}
+              >
+                Connections
+              </Link>
+              <Action
+                kind="quiet"
+                refusal={refusalIn(each.network)}
+                label={`Edit ${each.name}`}
+                onClick={() => setForm(`${each.network}/${each.name}`)}
+              >
+                Edit
+              </Action>
+              <Action
+                kind="quiet"
+                refusal={refusalIn(each.network)}
+                label={`Delete ${each.name}`}
+                onClick={() => setDeleted(each)}
+              >
+                Delete
+              </Action>
+            </>
+          )),
+        ]}
+      />
       {(form === "new" && networks.length > 0) || old ? (
         <FormDialog
           title={old ? `Edit ${old.name}` : "Create policy"}

@@ -2,8 +2,8 @@
 import { type TryPolicyRequest, type TryPolicyResponse, Verdict } from "@slimfast/proto";
 import { useEffect, useState } from "react";
 import { controller, messageOf } from "../../live/session.js";
-import { Action } from "../../ui/action.js";
-import type { WantedPolicy } from "../../ui/commands.js";
+import { Action, Cli } from "../../ui/action.js";
+import { tryDeletion, type WantedPolicy, writePolicy } from "../../ui/commands.js";
 import { address, count, duration } from "../../ui/format.js";
 
 type Outcome = TryPolicyResponse | string | null;
@@ -21,11 +21,20 @@ async function outcomeOf(ask: () => Partial<TryPolicyRequest>): Promise<Outcome>
 /** @param policyOf May throw what is wrong with it. */
 export function Trial({ policyOf }: { readonly policyOf: () => WantedPolicy }) {
   const [outcome, setOutcome] = useState<Outcome>(null);
-  const run = async (): Promise<void> => setOutcome(await outcomeOf(() => ({ policy: policyOf() as never })));
+  const [command, setCommand] = useState("");
+  const run = async (): Promise<void> => {
+    setOutcome(
+      await outcomeOf(() => {
+        const policy = policyOf();
+        setCommand(writePolicy("try", policy));
+        return { policy: policy as never };
+      }),
+    );
+  };
   return (
     <div className="trial">
       <Action onClick={() => void run()}>Try against the last connections</Action>
-      <Effects outcome={outcome} />
+      <Effects outcome={outcome} command={command} />
     </div>
   );
 }
@@ -36,10 +45,14 @@ export function TrialOfDeletion({ network, name }: { readonly network: string; r
   useEffect(() => {
     void outcomeOf(() => ({ policy: { network, name } as never, deleted: true })).then(setOutcome);
   }, [network, name]);
-  return outcome === null ? <p className="dim">Trying …</p> : <Effects outcome={outcome} />;
+  return outcome === null ? (
+    <p className="dim">Trying …</p>
+  ) : (
+    <Effects outcome={outcome} command={tryDeletion(network, name)} />
+  );
 }
 
-function Effects({ outcome }: { readonly outcome: Outcome }) {
+function Effects({ outcome, command }: { readonly outcome: Outcome; readonly command: string }) {
   if (outcome === null) return null;
   if (typeof outcome === "string") {
     return (
@@ -70,6 +83,7 @@ function Effects({ outcome }: { readonly outcome: Outcome }) {
         ))}
       </ul>
       {effects.length > SHOWN ? <p className="dim">… and {count(newlyDenied + newlyAllowed - SHOWN)} more</p> : null}
+      <Cli command={command} title="The trial by command line" mark="cli-trial" />
     </section>
   );
 }

@@ -6,6 +6,7 @@ import { useResources } from "../../live/resources.js";
 import { controller } from "../../live/session.js";
 import { Action, Cli } from "../../ui/action.js";
 import { Lease } from "../../ui/clock.js";
+import { actionsColumn, descriptionColumn, textColumn } from "../../ui/columns.js";
 import { extendPorts, releasePorts } from "../../ui/commands.js";
 import { Confirm, Dialog } from "../../ui/dialog.js";
 import { Exports } from "../../ui/exports.js";
@@ -114,7 +115,7 @@ export function PortsPage() {
             Choose all {shownStatic.length} static ones that are shown
           </label>
         ) : null}
-        <Table
+        <Table<PortReservation>
           label="Reservations"
           items={shown}
           keyOf={keyOf}
@@ -143,7 +144,7 @@ export function PortsPage() {
               ),
               sortBy: (each) => each.owner,
             },
-            { title: "Node", cell: (each) => each.node, sortBy: (each) => each.node },
+            textColumn("Node", (each) => each.node),
             {
               title: "Ports",
               cell: (each) => ports(each.ports),
@@ -165,44 +166,36 @@ export function PortsPage() {
                 isStatic(each) ? (
                   <Lease from={each.createTime} until={each.expireTime} />
                 ) : (
-                  <span className="dim">as long as its owner</span>
+                  <span className="dim">with its owner</span>
                 ),
               sortBy: (each) => each.expireTime?.getTime() ?? Number.MAX_VALUE,
             },
-            { title: "What for", cell: (each) => <span className="clip">{each.description}</span> },
-            {
-              title: "Actions",
-              isActions: true,
-              cell: (each) =>
-                isStatic(each) ? (
-                  <>
-                    <Action
-                      kind="quiet"
-                      refusal={refusal}
-                      label={`Extend ${each.name}`}
-                      onClick={ask("extend", [each])}
-                    >
-                      Extend
-                    </Action>
-                    <Action
-                      kind="quiet"
-                      refusal={refusal}
-                      label={`Change ${each.name}`}
-                      onClick={() => setForm(`edit:${each.name}`)}
-                    >
-                      Change
-                    </Action>
-                    <Action
-                      kind="quiet"
-                      refusal={refusal}
-                      label={`Release ${each.name}`}
-                      onClick={ask("release", [each])}
-                    >
-                      Release
-                    </Action>
-                  </>
-                ) : null,
-            },
+            descriptionColumn("What for"),
+            actionsColumn((each) =>
+              isStatic(each) ? (
+                <>
+                  <Action kind="quiet" refusal={refusal} label={`Extend ${each.name}`} onClick={ask("extend", [each])}>
+                    Extend
+                  </Action>
+                  <Action
+                    kind="quiet"
+                    refusal={refusal}
+                    label={`Change ${each.name}`}
+                    onClick={() => setForm(`edit:${each.name}`)}
+                  >
+                    Change
+                  </Action>
+                  <Action
+                    kind="quiet"
+                    refusal={refusal}
+                    label={`Release ${each.name}`}
+                    onClick={ask("release", [each])}
+                  >
+                    Release
+                  </Action>
+                </>
+              ) : null,
+            ),
           ]}
         />
       </section>

@@ -4,7 +4,8 @@ import { count, ports } from "../../ui/format.js";
 import { MAX_PORT, purposeOf } from "./conflicts.js";
 
 const WIDTH = 1_000;
-const TICKS = [1, 8_192, 16_384, 32_768, 49_152, MAX_PORT];
+/** As far from each other as they are written: evenly. */
+const TICKS = [1, 16_384, 32_768, 49_152, MAX_PORT];
 const LEAST = 4;
 
 const place = (port: number): number => (port / MAX_PORT) * WIDTH;
