@@ -5,10 +5,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AgentClient, connectAgent } from "@slimfast/client";
 import { agentAddress } from "../../../../cluster/plan.js";
+import { CliError } from "../../../../exit-codes.js";
 import type { Launched } from "../../../../run/launch.js";
 import type { Side } from "../../networks/network.js";
 import type { Growth, Site } from "../scenario.js";
-import { atATime, launchIn, remove } from "./in-endpoint.js";
+import { atATime, launchIn } from "./in-endpoint.js";
 import { kernelBytes, residentBytes } from "./memory.js";
 
 /** Of one node; what each takes is mostly the kernel's work of making a namespace. */
@@ -22,6 +23,11 @@ const SETTLE_MS = 3_000;
 const TIER = "notify";
 /** With fewer, what else the machine does is the larger part of the difference. */
 const FEWEST_FOR_MEMORY = 100;
+
+const PREFIX = "bench-scale-";
+/** Taking a namespace away waits for the kernel, longer on a busy machine than on a quiet one. */
+const REMOVAL_TIMEOUT_MS = 900_000;
+const REMOVAL_POLL_MS = 250;
 
 interface Place {
   readonly side: Side;
@@ -49,9 +55,7 @@ export async function growEndpoints({ nodes, agents, signal }: Site): Promise<Gr
         const first = own.length;
         await atATime(size - first, CONCURRENCY, async (number) => {
           signal.throwIfAborted();
-          own.push(
-            await launchIn(agent, TIER, `bench-scale-${side}-${first + number}`, ["sleep", "infinity"], "ignore"),
-          );
+          own.push(await launchIn(agent, TIER, `${PREFIX}${side}-${first + number}`, ["sleep", "infinity"], "ignore"));
         });
       };
       await atATime(places.length, places.length, async (index) => {
@@ -69,14 +73,25 @@ export async function growEndpoints({ nodes, agents, signal }: Site): Promise<Gr
       return { "slimfast-notify": { agentMib, agentKibPerEndpoint, kernelKibPerEndpoint } };
     },
     close: async () => {
-      await atATime(places.length, places.length, async (index) => {
-        const gone = places[index]?.launched.splice(0) ?? [];
-        await atATime(gone.length, CONCURRENCY, async (at) => {
-          const one = gone[at];
-          if (one) await remove(one);
-        });
-      });
+      const gone = places.flatMap(({ launched }) => launched.splice(0));
+      for (const { child } of gone) child.kill("SIGKILL");
+      await Promise.all(gone.map(({ ended }) => ended));
+      // The agents take away what no process is in any more, at their own pace: a call for each could wait too long.
+      for (const { agent } of places) await untilGone(agent);
       for (const { agent } of places) agent.close();
     },
   };
+}
+
+/** @throws CliError if the agent still has some of them after a long time */
+async function untilGone({ local }: AgentClient): Promise<void> {
+  const deadline = Date.now() + REMOVAL_TIMEOUT_MS;
+  for (;;) {
+    const { endpoints } = await local.listAttachedEndpoints({});
+    const left = endpoints.filter(({ endpoint }) => endpoint?.name.startsWith(PREFIX)).length;
+    if (left === 0) return;
+    if (Date.now() > deadline)
+      throw new CliError("failed", `the agent still has ${left} endpoints whose processes have ended`);
+    await sleep(REMOVAL_POLL_MS);
+  }
 }
