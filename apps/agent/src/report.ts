@@ -176,26 +176,26 @@ export class Reporter {
 
   async #snapshot(told: Map<bigint, Told>): Promise<Pick<ReportRequest, "snapshot">> {
     const { core, convert, limits, log } = this.#options;
-    const all = await core.connections();
-    const connections = all.slice(0, limits.reportSnapshotConnections);
-    if (all.length > connections.length) {
-      log.warn({ live: all.length, reported: connections.length }, "more connections than a report can tell of");
+    // One more, to know that there are more: of a node with very many, all would cost the agent more than everything else.
+    const some = await core.connections(limits.reportSnapshotConnections + 1);
+    const connections = some.slice(0, limits.reportSnapshotConnections);
+    if (some.length > connections.length) {
+      log.warn({ reported: connections.length }, "more connections than a report can tell of");
     }
     told.clear();
     for (const connection of connections) told.set(connection.cookie, connection);
     return { snapshot: { connections: connections.map((connection) => convert.connection(connection)) } };
   }
 
-  /** Connections whose values are not those that were told. What is too much for one message comes with the next. */
+  /** Of the connections that a report can tell of, those whose values are not the ones that were told. */
   async #updates(told: Map<bigint, Told>): Promise<ReportRequest["updates"]> {
     const { core, convert, limits } = this.#options;
-    const live = await core.connections();
+    const live = await core.connections(limits.reportSnapshotConnections);
     const present = new Set(live.map(({ cookie }) => cookie));
     for (const cookie of told.keys()) if (!present.has(cookie)) told.delete(cookie);
     const changed = live.filter((connection) => isChanged(told.get(connection.cookie), connection));
-    const taken = changed.slice(0, limits.reportSnapshotConnections);
-    for (const connection of taken) told.set(connection.cookie, connection);
-    return taken.map((connection) => convert.connection(connection));
+    for (const connection of changed) told.set(connection.cookie, connection);
+    return changed.map((connection) => convert.connection(connection));
   }
 }
 

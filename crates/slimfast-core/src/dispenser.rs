@@ -151,7 +151,10 @@ fn dispense(
     let mut has_waited = false;
     let mut back_off = FIRST_BACK_OFF;
     while control.is_serving() {
-        let outcome = match make(&mut made, source) {
+        // No more than there is room for: what is made and cannot be sent holds descriptors of ours while the thread sleeps.
+        let room = room_in(queue, depth);
+        let outcome = match make(&mut made, room, source) {
+            Ok(()) if made.is_empty() => Sent::QueueFull,
             Ok(()) => {
                 // Before any batch of this refill, not only the first: that one was made before the wait.
                 if has_waited && matches!(unread_bytes(queue.as_fd()), Ok(0)) {
@@ -193,9 +196,15 @@ fn dispense(
     }
 }
 
-/// Fills `made` up. An error only if nothing could be made.
-fn make(made: &mut Vec<OwnedFd>, source: &dyn SocketSource) -> Result<()> {
-    while made.len() < BATCH {
+/// How many sockets a queue of this depth can take now, as far as can be told.
+fn room_in(queue: &OwnedFd, depth: i32) -> usize {
+    let queued = unread_bytes(queue.as_fd()).map_or(0, |bytes| bytes / MESSAGE_BYTES);
+    usize::try_from(depth - queued).unwrap_or(0)
+}
+
+/// Fills `made` up to a batch, or to what there is room for. An error only if nothing could be made.
+fn make(made: &mut Vec<OwnedFd>, room: usize, source: &dyn SocketSource) -> Result<()> {
+    while made.len() < room.min(BATCH) {
         match source.create(Family::Inet) {
             Ok(socket) => made.push(socket),
             Err(error @ (Error::NotFound { .. } | Error::Closed)) => return Err(error),

@@ -208,8 +208,10 @@ impl Node {
         self.with(|inner| Ok(inner.parts.tables.accounts().limits()))
     }
 
-    pub fn connections(&self) -> Result<Vec<Connection>> {
-        self.with(|inner| inner.namespace.run(|| inner.parts.listing.connections()))
+    /// All of them, or that many.
+    pub fn connections(&self, at_most: Option<usize>) -> Result<Vec<Connection>> {
+        let at_most = at_most.unwrap_or(usize::MAX);
+        self.with(|inner| inner.namespace.run(|| inner.parts.listing.connections(at_most)))
     }
 
     pub fn listeners(&self) -> Result<Vec<Listener>> {

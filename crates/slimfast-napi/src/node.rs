@@ -126,9 +126,10 @@ impl NativeNode {
     }
 
     #[napi]
-    pub fn connections(&self) -> AsyncTask<Job<Vec<dto::ConnectionState>>> {
+    pub fn connections(&self, at_most: Option<u32>) -> AsyncTask<Job<Vec<dto::ConnectionState>>> {
         let node = Arc::clone(&self.node);
-        job(move || Ok(node.connections()?.iter().map(dto::ConnectionState::from).collect()))
+        let at_most = at_most.map(|most| most as usize);
+        job(move || Ok(node.connections(at_most)?.iter().map(dto::ConnectionState::from).collect()))
     }
 
     #[napi]

@@ -101,8 +101,8 @@ class CoreHandle implements Core {
     return now(() => this.#node.attached());
   }
 
-  connections(): Promise<ConnectionState[]> {
-    return later(() => this.#node.connections());
+  connections(atMost?: number): Promise<ConnectionState[]> {
+    return later(() => this.#node.connections(atMost));
   }
 
   listeners(): Promise<ListenerState[]> {

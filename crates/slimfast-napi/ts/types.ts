@@ -292,7 +292,8 @@ export interface Core {
   /** Resets one connection; false if there is none with this cookie. */
   cutConnection(cookie: bigint): Promise<boolean>;
   attached(): AttachedState[];
-  connections(): Promise<ConnectionState[]>;
+  /** Those that are open, opening or closing: all, or the first so many in the order of the kernel's table. */
+  connections(atMost?: number): Promise<ConnectionState[]>;
   listeners(): Promise<ListenerState[]>;
   counters(): Record<string, bigint>;
   /** Of each endpoint of the node. */

@@ -160,9 +160,9 @@ export class FakeCore implements Core {
     return [...this.held.values()];
   }
 
-  async connections(): Promise<ConnectionState[]> {
+  async connections(atMost = Number.POSITIVE_INFINITY): Promise<ConnectionState[]> {
     await this.faults.pass("connections");
-    return this.currentConnections;
+    return this.currentConnections.slice(0, atMost);
   }
 
   async listeners(): Promise<ListenerState[]> {

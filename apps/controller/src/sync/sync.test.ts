@@ -226,7 +226,9 @@ describe("while a response is not acknowledged", () => {
       networks: ["blue"],
       endpoints: ["blue/a", "blue/b", "blue/c"],
     });
-    expect([second.nonce, second.revision]).toEqual([first.nonce + 1n, last.revision]);
+    expect(second.nonce).toBe(first.nonce + 1n);
+    // What the controller itself does meanwhile may come after it.
+    expect(second.revision >= last.revision).toBe(true);
   });
 
   it("a refusal is logged, and the stream goes on", async () => {

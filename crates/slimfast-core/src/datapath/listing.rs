@@ -180,24 +180,27 @@ impl Listing {
         })
     }
 
-    fn records(&self) -> Result<Vec<sf_connection>> {
+    /// The connections that are open, opening or closing: all, or the first so many in the order of the kernel's table. Sockets
+    /// that only wait (TIME_WAIT) are the kernel's own.
+    pub fn connections(&self, at_most: usize) -> Result<Vec<Connection>> {
         let bytes = run(&self.list, "list the sockets")?;
-        Ok(bytes.chunks_exact(size_of::<sf_connection>()).filter_map(read_record).collect())
-    }
-
-    /// Every connection that is open, opening or closing. Sockets that only wait (TIME_WAIT) are the kernel's own.
-    pub fn connections(&self) -> Result<Vec<Connection>> {
-        let records = self.records()?;
-        Ok(records
-            .iter()
+        Ok(bytes
+            .chunks_exact(size_of::<sf_connection>())
+            .filter_map(read_record::<sf_connection>)
             .filter(|record| !matches!(record.state, TCP_LISTEN | TCP_CLOSE))
-            .map(Connection::from_record)
+            .take(at_most)
+            .map(|record| Connection::from_record(&record))
             .collect())
     }
 
     pub fn listeners(&self) -> Result<Vec<Listener>> {
-        let records = self.records()?;
-        Ok(records.iter().filter(|record| record.state == TCP_LISTEN).map(Listener::from_record).collect())
+        let bytes = run(&self.list, "list the sockets")?;
+        Ok(bytes
+            .chunks_exact(size_of::<sf_connection>())
+            .filter_map(read_record::<sf_connection>)
+            .filter(|record| record.state == TCP_LISTEN)
+            .map(|record| Listener::from_record(&record))
+            .collect())
     }
 
     /// Resets sockets and says how many. Calls must not overlap.

@@ -69,7 +69,7 @@ fn connects_by_ipv6_in_a_dual_stack_network_and_in_one_of_ipv6_alone() {
     for (here, there) in [(D, E), (F, G)] {
         let listener = node.listener(there, any6(80));
         let (client, accepted) = meet(&node, &listener, here, v6(E6, 80), D6.into());
-        let connections = node.listing.connections().expect("list");
+        let connections = node.listing.connections(usize::MAX).expect("list");
         let of = |direction| connections.iter().find(|one| one.direction == direction).expect("an end");
         let (outbound, inbound) = (of(Direction::Outbound), of(Direction::Inbound));
         assert_eq!((outbound.owner, outbound.local, outbound.peer), (here, local(&client), v6(E6, 80)));
@@ -281,7 +281,7 @@ fn policies_and_egress_ranges_hold_for_ipv6() {
     node.tables.allow_egress(D.vni, (Ipv6Addr::UNSPECIFIED, 0)).expect("allow everything");
     let mut client = node.connect(D, v6(outside, port)).expect("an allowed range");
     assert_eq!((peer(&client), local(&client).ip()), (v6(outside, port), IpAddr::V6(D6)));
-    let connections = node.listing.connections().expect("list");
+    let connections = node.listing.connections(usize::MAX).expect("list");
     assert_eq!(connections[0].underlay_peer, v6(outside, port));
     assert_eq!(node.connect_error(F, v6(outside, port)), Some(libc::ENETUNREACH), "another network's ranges");
     assert_eq!(node.connect_error(A, v6(outside, port)), Some(libc::ENETUNREACH), "it has no IPv6 address");
