@@ -1,5 +1,7 @@
-/** Tables of at most some hundred rows: sorted by a press on a column, the order kept in the URL. */
-import type { ReactNode } from "react";
+/** Tables of at most some thousand rows: sorted by a press on a column, the order kept in the URL. */
+import { type ReactNode, useState } from "react";
+import { Action } from "./action.js";
+import { count } from "./format.js";
 import { useUrlState } from "./url.js";
 
 export interface Column<Item> {
@@ -12,7 +14,8 @@ export interface Column<Item> {
   readonly isActions?: boolean;
 }
 
-const ROWS_SHOWN = 500;
+/** Rows that are drawn at first, and with each press on the button below them. A browser lays out all of a table anew when its order changes. */
+const ROWS_AT_A_TIME = 200;
 
 export function Table<Item>(props: {
   readonly label: string;
@@ -25,6 +28,7 @@ export function Table<Item>(props: {
 }) {
   const { items, columns } = props;
   const [order, setOrder] = useUrlState(props.orderKey ?? "order");
+  const [shown, setShown] = useState(ROWS_AT_A_TIME);
   const isDown = order.startsWith("-");
   const sorted = columns.find(({ title, sortBy }) => sortBy && title === order.replace(/^-/, ""));
   const by = sorted?.sortBy;
@@ -62,7 +66,7 @@ export function Table<Item>(props: {
           </tr>
         </thead>
         <tbody>
-          {rows.slice(0, ROWS_SHOWN).map((item) => (
+          {rows.slice(0, shown).map((item) => (
             <tr key={props.keyOf(item)}>
               {columns.map(({ title, cell, isNumber, isActions }) => (
                 <td key={title} className={isNumber ? "num" : isActions ? "actions" : undefined}>
@@ -73,8 +77,13 @@ export function Table<Item>(props: {
           ))}
         </tbody>
       </table>
-      {items.length > ROWS_SHOWN ? (
-        <p className="dim">{items.length - ROWS_SHOWN} more: narrow the filter to see them.</p>
+      {items.length > shown ? (
+        <p className="dim">
+          {count(items.length - shown)} more: narrow the filter, or{" "}
+          <Action kind="quiet" label="Show more rows" onClick={() => setShown(shown + ROWS_AT_A_TIME)}>
+            show more
+          </Action>
+        </p>
       ) : null}
     </section>
   );
