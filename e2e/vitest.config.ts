@@ -8,8 +8,8 @@ export default defineConfig({
     include: ["src/**/*.test.ts"],
     globalSetup: [fileURLToPath(new URL("src/fixture/programs.ts", import.meta.url))],
     fileParallelism: false,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     // Long, because it is reached only when a test fails.
     expect: { poll: { timeout: 30_000, interval: 50 } },
   },

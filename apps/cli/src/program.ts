@@ -228,7 +228,7 @@ function addDevelopmentCommands(program: Command): void {
     .argument("[suites...]", "suites to run (default: all)")
     .option("--list", "name the suites")
     .option("--full", "also what takes too long for every day: more modules of python")
-    .option("--jobs <N>", "how many parts of suites run at a time (default: one more than CPUs, at most 4)")
+    .option("--jobs <N>", "how many parts of suites run at a time (default: as many as CPUs, at most 4)")
     .option("--json", "print JSON: one object with the results")
     .addHelpText(
       "after",

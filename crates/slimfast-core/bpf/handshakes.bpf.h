@@ -110,11 +110,11 @@ static __always_inline int place_of(const struct sf_handshakes *set, const struc
     return -1;
 }
 
-/* What the SYN of `key` said; false if there is nothing of it. */
-static __noinline int get_handshake(const struct sf_flow_key *key, struct sf_flow *flow) {
+/* What the SYN of `key` said, and frees its place if it is to be taken; false if there is nothing of it. */
+static __noinline int read_handshake(const struct sf_flow_key *key, struct sf_flow *flow, bool is_taken) {
     __u32 hash = hash_of(key);
     struct sf_handshakes *set = set_of(hash);
-    __u64 stamp;
+    __u64 stamp, now;
     int place;
 
     if (!set)
@@ -124,24 +124,20 @@ static __noinline int get_handshake(const struct sf_flow_key *key, struct sf_flo
         return false;
     place = bounded(place);
     *flow = set->places[place].flow;
-    return __sync_fetch_and_add(&set->stamps[place], 0) == stamp;
+    /* Both are a barrier between reading the place and its stamp once more. */
+    if (is_taken)
+        now = __sync_val_compare_and_swap(&set->stamps[place], stamp, 0);
+    else
+        now = __sync_fetch_and_add(&set->stamps[place], 0);
+    return now == stamp;
 }
 
-/* The same, and frees the place. */
-static __noinline int take_handshake(const struct sf_flow_key *key, struct sf_flow *flow) {
-    __u32 hash = hash_of(key);
-    struct sf_handshakes *set = set_of(hash);
-    __u64 stamp;
-    int place;
+static __always_inline bool get_handshake(const struct sf_flow_key *key, struct sf_flow *flow) {
+    return read_handshake(key, flow, false);
+}
 
-    if (!set)
-        return false;
-    place = place_of(set, key, hash, &stamp);
-    if (place < 0)
-        return false;
-    place = bounded(place);
-    *flow = set->places[place].flow;
-    return __sync_val_compare_and_swap(&set->stamps[place], stamp, 0) == stamp;
+static __always_inline bool take_handshake(const struct sf_flow_key *key, struct sf_flow *flow) {
+    return read_handshake(key, flow, true);
 }
 
 /* Leaves nothing of an earlier SYN behind. */

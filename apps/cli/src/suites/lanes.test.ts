@@ -69,6 +69,21 @@ describe("lanes", () => {
     ]);
   });
 
+  it("run heavy parts when all others have ended, one at a time", async () => {
+    const stage = new Stage();
+    const heavy = { privileged: true, isHeavy: true };
+    const running = stage.run([
+      suite("a", stage.part("a1", heavy), stage.part("a2", heavy)),
+      suite("b", stage.part("b1")),
+    ]);
+    expect(stage.events).toEqual(["b:", "+b1"]);
+    await stage.end("b1");
+    await stage.end("a1");
+    await stage.end("a2");
+    await running;
+    expect(stage.events).toEqual(["b:", "+b1", "-b1", ":b", "a:", "+a1", "-a1", "+a2", "-a2", ":a"]);
+  });
+
   it("run one part at a time on the machine itself, and others past it", async () => {
     const stage = new Stage();
     const onMachine = { privileged: true, onMachine: true };

@@ -1,6 +1,6 @@
 /**
  * Runs the parts of suites side by side, in lanes: most of them wait for other processes most of the time. A lane takes the
- * next part when it has done one, so that parts start in the order of the suites.
+ * next part when it has done one, so that parts start in the order of the suites; heavy ones come last, one after the other.
  */
 import { availableParallelism } from "node:os";
 import { messageOf } from "../exit-codes.js";
@@ -8,11 +8,11 @@ import { failedReport, mergeReports, type Report, type SuiteResult } from "./res
 import type { Part, Suite } from "./suites.js";
 import type { Surroundings } from "./tool.js";
 
-/** More than CPUs, because a part alone leaves more than half of one idle; few, because each part is processes by the dozen. */
+/** Each part is processes by the dozen: with more lanes than CPUs, agents wait for CPUs longer than those that ask them do. */
 const LANES_MAX = 4;
 
 export function defaultLanes(): number {
-  return Math.min(availableParallelism() + 1, LANES_MAX);
+  return Math.min(availableParallelism(), LANES_MAX);
 }
 
 export interface LaneOptions {
@@ -42,7 +42,7 @@ interface QueuedPart {
 /** Results in the order of the suites; of those that were interrupted, what there is. */
 export async function runSuites(suites: readonly Suite[], options: LaneOptions): Promise<SuiteResult[]> {
   const results = new Map<Suite, SuiteResult>();
-  const queue: QueuedPart[] = [];
+  let queue: QueuedPart[] = [];
   let onMachine = false;
   const end = (progress: Progress) => {
     const { suite, reports, startedAt } = progress;
@@ -84,7 +84,11 @@ export async function runSuites(suites: readonly Suite[], options: LaneOptions):
     if (parts.length === 0) end(progress);
     queue.push(...parts.map((part) => ({ part, progress })));
   }
+  const heavy = queue.filter(({ part }) => part.isHeavy);
+  queue = queue.filter(({ part }) => !part.isHeavy);
   await Promise.all(Array.from({ length: options.lanes }, lane));
+  queue = heavy;
+  await lane();
   for (const progress of started) if (progress.open > 0 && progress.startedAt !== null) end(progress);
   return suites.flatMap((suite) => results.get(suite) ?? []);
 }

@@ -15,6 +15,8 @@ export interface Part {
   readonly privileged: boolean;
   /** Runs on the machine as it is: no sandbox, and no other such part beside it. */
   readonly onMachine?: boolean;
+  /** Takes all CPUs for seconds, by floods and storms above all: it waits for the others, and runs alone. */
+  readonly isHeavy?: boolean;
   run(surroundings: Surroundings): Promise<Report>;
 }
 
@@ -53,6 +55,9 @@ const OWN_FOLDERS = {
     "agents killed, restarted and upgraded under load: connections, listeners, socket(2), what is left behind",
   fidelity: "what the system calls of TCP sockets do: in endpoints as in an ordinary network namespace",
 } as const;
+
+/** Suites whose neighbours would wait for CPUs until they time out. */
+const HEAVY: readonly string[] = ["abuse", "bench"];
 
 const ALL: readonly Suite[] = [
   {
@@ -110,7 +115,10 @@ const ALL: readonly Suite[] = [
     description,
     needsRoot: true,
     parts: () => [
-      ...testFiles(`e2e/src/${name}`, TESTS).map((file) => systemPart(name, file)),
+      ...testFiles(`e2e/src/${name}`, TESTS).map((file) => ({
+        ...systemPart(name, file),
+        isHeavy: HEAVY.includes(name),
+      })),
       ...(name === "console" ? [plainVitest("test-console-parts", ["--dir", WEB_CONSOLE])] : []),
     ],
   })),

@@ -53,6 +53,14 @@ export function resourcesTests(site: () => Site): void {
       expect((await site().curl("guest", url)).exitCode).toBe(7);
       await page.goto(`${site().url}connections?verdict=denied&endpoint=guest`);
       await page.getByRole("region", { name: "Connections" }).getByText("denied").first().waitFor();
+      await page.goto(site().url);
+      let isShown = false;
+      const denied = page.getByRole("link", { name: /^Denied by policy (0\.[1-9]|[1-9][\d.]*)\/s$/ }).waitFor();
+      const seen = denied.finally(() => {
+        isShown = true;
+      });
+      while (!isShown) await site().curl("guest", url);
+      await seen;
 
       await page.goto(`${site().url}policies`);
       await rowOf(page, "no-guests").getByRole("button", { name: "Delete" }).click();
