@@ -2,7 +2,7 @@
  * The console of a cluster's own, in Debian's chromium: real controller, real agents on two nodes, nginx and curl. One
  * cluster and one browser serve all tests of a file; each test has a page and cookies of its own.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "@playwright/test";
@@ -10,6 +10,9 @@ import { expect } from "vitest";
 import { nginx } from "../apps/nginx.js";
 import type { Background } from "../fixture/background.js";
 import { Cluster } from "../fixture/cluster.js";
+
+/** Of what takes as long to download as a test wants. */
+const LARGE_BYTES = 32 * 1_024 * 1_024;
 
 export type RoleName = "viewer" | "operator" | "admin";
 
@@ -63,6 +66,7 @@ export class Site {
     // With TLS, so that machines can join it.
     const cluster = await Cluster.start({ nodes, tls: true });
     const directory = mkdtempSync(join(tmpdir(), "slimfast-e2e-console-"));
+    writeFileSync(join(directory, "large"), Buffer.alloc(LARGE_BYTES));
     const http = `server { listen 80; root ${directory}; location = / { return 200 "hello\\n"; }
       location = /slow { limit_rate 1k; alias ${directory}/large; } }`;
     const [browser, { url, token: admin }, viewer, operator, web] = await Promise.all([
@@ -139,11 +143,6 @@ export class Site {
     } finally {
       rmSync(this.#directory, { recursive: true, force: true });
     }
-  }
-
-  /** Where nginx has its files. */
-  get directory(): string {
-    return this.#directory;
   }
 }
 

@@ -1,12 +1,10 @@
 /** Live connections, as nginx and curl make them: seen, filtered, opened, cut, exported, held; and the map of them. */
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import type { Page } from "@playwright/test";
 import { describe, expect, it } from "vitest";
 import type { Site } from "../site.js";
 
 /** More than socket buffers take at once, so that a limited download lasts as long as a test lets it. */
-const LARGE_BYTES = 32 * 1_024 * 1_024;
 
 export function connectionsTests(site: () => Site): void {
   const rows = (page: Page) => page.getByRole("region", { name: "Connections" }).getByRole("button");
@@ -55,7 +53,6 @@ export function connectionsTests(site: () => Site): void {
     });
 
     it("are narrowed by each filter, and values that are there are suggested", async () => {
-      writeFileSync(join(site().directory, "large"), Buffer.alloc(LARGE_BYTES));
       const slow = site().fresh("slow");
       const { tag } = site().cluster;
       const command = ["curl", "-s", "-o", "/dev/null", urlOf("slow")];
@@ -102,7 +99,6 @@ export function connectionsTests(site: () => Site): void {
     });
 
     it("show their life, and one that is cut fails for curl", async () => {
-      writeFileSync(join(site().directory, "large"), Buffer.alloc(LARGE_BYTES));
       const loader = site().fresh("loader");
       const page = await site().pageOf("operator", `connections?state=live&endpoint=${loader}`);
       await seen(page);
