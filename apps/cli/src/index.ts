@@ -1,4 +1,6 @@
 /** What whole-system tests use of the command line: starting and stopping clusters, and running commands in endpoints. */
+export { cgroupMounts } from "./cluster/cgroup.js";
+export { keeperPids } from "./cluster/keepers.js";
 export {
   agentAddress,
   type ClusterPlan,

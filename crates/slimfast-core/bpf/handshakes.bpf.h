@@ -47,12 +47,6 @@ static __always_inline bool is_of(const struct sf_handshakes *set, int place, co
            other->destination_port == key->destination_port && other->destination == key->destination;
 }
 
-/* An index that the verifier knows the bounds of. */
-static __always_inline int bounded(int place) {
-    asm volatile("" : "+r"(place));
-    return place & (SF_HANDSHAKE_WAYS - 1);
-}
-
 /* Records what the SYN of `key` says, in the place of what an earlier one said. */
 static __noinline int put_handshake(const struct sf_flow_key *key, const struct sf_flow *flow) {
     __u32 hash = hash_of(key);
@@ -85,7 +79,7 @@ static __noinline int put_handshake(const struct sf_flow_key *key, const struct 
         }
         if (before == ~0ull)
             continue;
-        place = bounded(place);
+        place = index_of(place, SF_HANDSHAKE_WAYS);
         after = now | ((before + 2) & STAMP_COUNT_MASK);
         if (__sync_val_compare_and_swap(&set->stamps[place], before, after | STAMP_IS_WRITTEN) != before)
             continue;
@@ -122,7 +116,7 @@ static __noinline int read_handshake(const struct sf_flow_key *key, struct sf_fl
     place = place_of(set, key, hash, &stamp);
     if (place < 0)
         return false;
-    place = bounded(place);
+    place = index_of(place, SF_HANDSHAKE_WAYS);
     *flow = set->places[place].flow;
     /* Both are a barrier between reading the place and its stamp once more. */
     if (is_taken)

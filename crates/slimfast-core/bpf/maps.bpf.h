@@ -344,10 +344,16 @@ static __always_inline void count(enum sf_counter counter) {
         *value += 1; /* per CPU, and BPF programs of one CPU do not interrupt each other here */
 }
 
-/* The class as an index into the arrays of sf_port; the empty asm keeps the compiler from knowing better. */
+/* An index into an array of `count` elements, a power of two: the empty asm keeps the compiler from hiding its bounds
+ * from the verifier. */
+static __always_inline __u32 index_of(__u32 value, __u32 count) {
+    asm volatile("" : "+r"(value));
+    return value & (count - 1);
+}
+
+/* The class as an index into the arrays of sf_port. */
 static __always_inline __u32 class_index(__u32 class) {
-    asm volatile("" : "+r"(class));
-    return class & CLASS_MASK;
+    return index_of(class, CLASS_MASK + 1);
 }
 
 /* Every bit of the result depends on every bit of the word (the finalizer of MurmurHash3). */

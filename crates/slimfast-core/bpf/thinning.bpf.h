@@ -40,12 +40,9 @@ static __always_inline bool may_tell(__u64 now_ns, __u32 event_count) {
     return false;
 }
 
-/* The index of a connection's class; the empty asm keeps the compiler from hiding its bounds from the verifier. */
+/* The index of a connection's class. */
 static __always_inline __u32 class_of(__u32 flags) {
-    __u32 class = (flags & SF_ACCEPTED ? 2 : 0) + (flags & SF_PRELOAD ? 1 : 0);
-
-    asm volatile("" : "+r"(class));
-    return class & (SF_CLASSES - 1);
+    return index_of((flags & SF_ACCEPTED ? 2 : 0) + (flags & SF_PRELOAD ? 1 : 0), SF_CLASSES);
 }
 
 static __always_inline struct sf_passed_over *counts_of_passed_over(void) {

@@ -189,13 +189,14 @@ impl Node {
             let held: HashMap<_, _> =
                 inner.parts.keeper.endpoints()?.into_iter().map(|held| (held.endpoint, held)).collect();
             let state = |(&key, attached): (&EndpointKey, &Attached)| {
+                let held = held.get(&key);
                 Ok(AttachedState {
                     key,
                     netns_name: attached.netns_name.clone(),
                     note: attached.note.clone(),
-                    seccomp_listeners: held.get(&key).map_or(0, |held| held.seccomp_listeners),
-                    dispensers: held.get(&key).map_or(0, |held| held.dispensers),
-                    unguarded: held.get(&key).map_or(0, |held| held.unguarded),
+                    seccomp_listeners: held.map_or(0, |held| held.seccomp_listeners),
+                    dispensers: held.map_or(0, |held| held.dispensers),
+                    unguarded: held.map_or(0, |held| held.unguarded),
                     usage: inner.parts.tables.accounts().usage(key)?.unwrap_or_default(),
                 })
             };

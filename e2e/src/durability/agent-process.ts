@@ -1,6 +1,7 @@
 /** A node's agent and keeper as processes: found, killed, started again, and what they leave. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
+import { keeperPids } from "@slimfast/cli";
 import type { Cluster } from "../fixture/cluster.js";
 import { until } from "../fixture/until.js";
 
@@ -18,20 +19,10 @@ export async function pidsOf(cluster: Cluster, node: string): Promise<NodePids> 
 }
 
 function keeperOf(cluster: Cluster, node: string): number {
-  const runDir = join(cluster.runDir, `${cluster.tag}${node}`);
-  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && isKeeperOf(Number(name), runDir));
-  const [pid, ...more] = pids;
-  if (pid === undefined || more.length > 0) throw new Error(`${node} has ${pids.length} keepers`);
-  return Number(pid);
-}
-
-function isKeeperOf(pid: number, runDir: string): boolean {
-  try {
-    const [program, , directory] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-    return program?.endsWith("/slimfast-keeper") === true && directory === runDir;
-  } catch {
-    return false;
-  }
+  const [pid, ...more] = keeperPids(join(cluster.runDir, `${cluster.tag}${node}`));
+  if (pid === undefined || more.length > 0)
+    throw new Error(`${node} has ${pid === undefined ? 0 : 1 + more.length} keepers`);
+  return pid;
 }
 
 /** Kills the agent and waits until it has ended. */

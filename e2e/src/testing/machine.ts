@@ -1,6 +1,7 @@
 /** What a cluster could leave on the machine, as text that can be compared before and after. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { cgroupMounts } from "@slimfast/cli";
 
 export interface MachineState {
   readonly namespaces: readonly string[];
@@ -28,14 +29,6 @@ export function machineState(runDir: string, tag: string): MachineState {
 
 function namesIn(directory: string): string[] {
   return existsSync(directory) ? readdirSync(directory).sort() : [];
-}
-
-function cgroupMounts(): string[] {
-  return readFileSync("/proc/self/mounts", "utf8")
-    .split("\n")
-    .map((line) => line.split(" "))
-    .filter(([, , type]) => type === "cgroup" || type === "cgroup2")
-    .map(([, target = ""]) => target);
 }
 
 function commandLines(): string[] {

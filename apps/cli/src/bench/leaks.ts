@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { keeperPids } from "../cluster/keepers.js";
 import { readState } from "../cluster/state-file.js";
 import { CliError } from "../exit-codes.js";
 import { rustProduct } from "../paths.js";
@@ -45,21 +46,10 @@ export function agentPids(runDir: string, { client, server }: TwoNodes): AgentPi
   };
 }
 
-/** Keepers have no parent; which node one is of stands in its command line. */
 function keeperPid({ name, runDir }: TwoNodes["client"]): number {
-  const pid = readdirSync("/proc").find((entry) => /^\d+$/.test(entry) && isKeeperOf(entry, runDir));
+  const [pid] = keeperPids(runDir);
   if (pid === undefined) throw new CliError("failed", `the keeper of ${name} is not known`);
-  return Number(pid);
-}
-
-function isKeeperOf(pid: string, runDir: string): boolean {
-  try {
-    const [program = "", ...args] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-    return program.endsWith("/slimfast-keeper") && args.includes(runDir);
-  } catch {
-    // It has ended meanwhile.
-    return false;
-  }
+  return pid;
 }
 
 export async function measureLeaks(

@@ -1,12 +1,21 @@
-/** Where cgroup v2 is mounted. On machines with both versions it is not /sys/fs/cgroup itself. */
+/** Where hierarchies of control groups are mounted. On machines with both versions v2 is not /sys/fs/cgroup itself. */
 import { readFileSync } from "node:fs";
 
-/** Null if it is mounted nowhere. */
-export function cgroup2Mount(mounts: string = readFileSync("/proc/self/mounts", "utf8")): string | null {
-  for (const line of mounts.split("\n")) {
-    const [, target, type] = line.split(" ");
+const BOTH = ["cgroup", "cgroup2"] as const;
+
+/** Of version 2 and, on machines with both, of version 1. */
+export function cgroupMounts(
+  types: readonly string[] = BOTH,
+  mounts: string = readFileSync("/proc/self/mounts", "utf8"),
+): string[] {
+  return mounts.split("\n").flatMap((line) => {
+    const [, target, type = ""] = line.split(" ");
     // The kernel writes blanks in paths as \040.
-    if (type === "cgroup2" && target !== undefined) return target.replaceAll("\\040", " ");
-  }
-  return null;
+    return target !== undefined && types.includes(type) ? [target.replaceAll("\\040", " ")] : [];
+  });
+}
+
+/** Null if it is mounted nowhere. */
+export function cgroup2Mount(mounts?: string): string | null {
+  return cgroupMounts(["cgroup2"], mounts)[0] ?? null;
 }

@@ -28,9 +28,8 @@ export function mergeGiven(text: string | undefined, source: string, { path, met
 
 function merge(given: Given, source: string, { path, metadata }: Listener): SeccompProfile {
   if ("archMap" in given) {
-    throw wrong(source, "this is an engine's own file, whose conditions only the engine can resolve", [
-      "give the config.json that the engine makes for the runtime",
-    ]);
+    const what = "this is an engine's own file, whose conditions only the engine can resolve";
+    throw wrong(source, what, "give the config.json that the engine makes for the runtime");
   }
   const { defaultAction, syscalls = [], listenerPath } = given;
   if (typeof defaultAction !== "string") throw wrong(source, "it has no defaultAction");
@@ -67,7 +66,8 @@ function parse(text: string, source: string): Given {
   return value;
 }
 
-function wrong(source: string, what: string, remedy: readonly string[] = []): CliError {
-  const [first = "give linux.seccomp of the OCI runtime specification, or a bundle's config.json"] = remedy;
-  return new CliError("failed", `${source} is no seccomp profile: ${what}`, { remedy: first });
+const REMEDY = "give linux.seccomp of the OCI runtime specification, or a bundle's config.json";
+
+function wrong(source: string, what: string, remedy: string = REMEDY): CliError {
+  return new CliError("failed", `${source} is no seccomp profile: ${what}`, { remedy });
 }

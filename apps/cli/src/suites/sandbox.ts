@@ -3,9 +3,10 @@
  * side, and beside a cluster that is up on this machine. tools/test/sandbox.sh makes them.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { existsSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { cgroupMounts } from "../cluster/cgroup.js";
 import { ROOT } from "../paths.js";
 
 const SCRIPT = join(ROOT, "tools/test/sandbox.sh");
@@ -30,15 +31,6 @@ export function openSandbox(): Sandbox {
       }
     },
   };
-}
-
-/** Of version 2 and, on machines with both, of version 1. */
-function cgroupMounts(): string[] {
-  return readFileSync("/proc/self/mounts", "utf8")
-    .split("\n")
-    .map((line) => line.split(" "))
-    .filter(([, , type]) => type === "cgroup" || type === "cgroup2")
-    .map(([, target = ""]) => target);
 }
 
 async function removeCgroup(path: string): Promise<void> {

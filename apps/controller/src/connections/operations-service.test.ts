@@ -2,7 +2,7 @@
 import * as proto from "@slimfast/proto";
 import { Status } from "nice-grpc";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { accepted, closed, connection, opened, ReportingAgent, refused } from "../testing/connections.js";
+import { accepted, closed, connection, NO_DB, opened, ReportingAgent, refused } from "../testing/connections.js";
 import { refusal } from "../testing/controller.js";
 import { eventually, introduce, OperationsController } from "../testing/operations.js";
 import type { ClusterView, NodeView } from "./cluster-view.js";
@@ -422,14 +422,7 @@ describe("WatchTraffic", () => {
 });
 
 describe("TryPolicy", () => {
-  const policy = {
-    name: "no-db",
-    network: "blue",
-    action: proto.PolicyAction.POLICY_ACTION_DENY,
-    from: [{ labels: { app: "web" } }],
-    to: [{ endpoint: "db" }],
-    ports: [{ first: 80, count: 1 }],
-  };
+  const policy = NO_DB;
 
   it("says what would change, over all controllers, and changes nothing", async () => {
     agentOf(one, "node-1", [connection(1), connection(2, { peer: { address: "10.32.0.2", port: 81 } })]);

@@ -2,22 +2,13 @@
 import * as proto from "@slimfast/proto";
 import { createClient } from "nice-grpc";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { connection, ReportingAgent } from "../testing/connections.js";
+import { connection, NO_DB, ReportingAgent } from "../testing/connections.js";
 import { registerNode, TestController } from "../testing/controller.js";
 import { TestEtcd } from "../testing/etcd.js";
 import { eventually } from "../testing/operations.js";
 
 // Only a test that hangs takes this long.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
-
-const NO_DB = {
-  name: "no-db",
-  network: "blue",
-  action: proto.PolicyAction.POLICY_ACTION_DENY,
-  from: [{ labels: { app: "web" } }],
-  to: [{ endpoint: "db" }],
-  ports: [{ first: 80, count: 1 }],
-};
 
 describe.each([
   { store: "SQLite", controllerCount: 1 },

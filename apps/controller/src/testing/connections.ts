@@ -4,6 +4,16 @@ import type { AgentServiceClient } from "@slimfast/proto";
 import * as proto from "@slimfast/proto";
 import { Mailbox } from "./agent.js";
 
+/** Denies what {@link connection} is about. */
+export const NO_DB = {
+  name: "no-db",
+  network: "blue",
+  action: proto.PolicyAction.POLICY_ACTION_DENY,
+  from: [{ labels: { app: "web" } }],
+  to: [{ endpoint: "db" }],
+  ports: [{ first: 80, count: 1 }],
+};
+
 export function connection(cookie: number, values: Partial<proto.Connection> = {}): proto.Connection {
   return {
     ...proto.Connection.fromPartial({}),

@@ -184,9 +184,7 @@ impl Listing {
     /// that only wait (TIME_WAIT) are the kernel's own.
     pub fn connections(&self, at_most: usize) -> Result<Vec<Connection>> {
         let bytes = run(&self.list, "list the sockets")?;
-        Ok(bytes
-            .chunks_exact(size_of::<sf_connection>())
-            .filter_map(read_record::<sf_connection>)
+        Ok(records(&bytes)
             .filter(|record| !matches!(record.state, TCP_LISTEN | TCP_CLOSE))
             .take(at_most)
             .map(|record| Connection::from_record(&record))
@@ -195,9 +193,7 @@ impl Listing {
 
     pub fn listeners(&self) -> Result<Vec<Listener>> {
         let bytes = run(&self.list, "list the sockets")?;
-        Ok(bytes
-            .chunks_exact(size_of::<sf_connection>())
-            .filter_map(read_record::<sf_connection>)
+        Ok(records(&bytes)
             .filter(|record| record.state == TCP_LISTEN)
             .map(|record| Listener::from_record(&record))
             .collect())
@@ -222,6 +218,10 @@ impl Listing {
             .map_err(|error| bpf_error("read how many sockets were cut", &error))?;
         Ok(done.as_deref().and_then(read_record::<sf_cut_order>).map_or(0, |order| order.done))
     }
+}
+
+fn records(bytes: &[u8]) -> impl Iterator<Item = sf_connection> {
+    bytes.chunks_exact(size_of::<sf_connection>()).filter_map(read_record)
 }
 
 fn run(link: &Link, context: &'static str) -> Result<Vec<u8>> {

@@ -21,7 +21,7 @@ use crate::host::netns::NetNs;
 use crate::host::overlay::{LocalEndpoint, Router, router_name};
 use crate::host::ports::{PortHold, PortRange, Purpose, Reservation};
 use crate::host::uplink::{Aliases, Uplink};
-use crate::keeper::{Keeper, KeeperStart};
+use crate::keeper::Keeper;
 
 /// The keeper of a node that can be taken over. `None` when there is none, and what is left is to be undone.
 ///
@@ -172,13 +172,28 @@ impl Inner {
         Ok(true)
     }
 
-    /// See [`super::Node::replace_keeper`]. The journal has it already.
+    /// See [`super::Node::replace_keeper`]. If it fails, no keeper is left.
     pub(super) fn replace_keeper(&mut self, queue: &Arc<EventQueue>) -> Result<usize> {
-        let NodeConfig { keeper: program, run_dir, .. } = &self.config;
-        let cgroup = self.host.cgroup.as_ref().ok_or(Error::Closed)?.directory();
-        let fronts = PortHold::acquire(self.config.front_ports()?)?;
-        let keeper = Keeper::start(&KeeperStart { program, run_dir, cgroup })?;
-        keeper.hold(FRONT_HOLD, fronts.sockets())?;
+        let hold = PortHold::acquire(self.config.front_ports()?)?;
+        // The one that has ended is undone.
+        self.host.journal.forget(&Change::Keeper { run_dir: self.config.run_dir.clone() })?;
+        let keeper = self.host.start_keeper(&self.config, &hold)?;
+        match self.tell_keeper(&keeper).and_then(|affected| Ok((affected, super::watch(&keeper, queue)?))) {
+            Ok((affected, watch)) => {
+                self.parts.keeper_watch = watch;
+                self.parts.keeper = keeper;
+                Ok(affected)
+            }
+            Err(error) => {
+                // The error that led here is the one to report.
+                let _ = self.host.stop_keeper(&self.config, keeper);
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells a new keeper of the node's endpoints. Says how many may have programs whose sockets it makes.
+    fn tell_keeper(&self, keeper: &Keeper) -> Result<usize> {
         let mut affected = 0;
         for EndpointRecord { endpoint, published, is_plain, .. } in self.host.journal.node().endpoints {
             for (host_port, _) in published {
@@ -192,8 +207,6 @@ impl Inner {
                 affected += 1;
             }
         }
-        self.parts.keeper_watch = super::watch(&keeper, queue)?;
-        self.parts.keeper = keeper;
         Ok(affected)
     }
 

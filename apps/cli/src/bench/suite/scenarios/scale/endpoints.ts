@@ -16,10 +16,7 @@ import { kernelBytes, residentBytes } from "./memory.js";
 const CONCURRENCY = 4;
 /** Queues fill, garbage is collected. */
 const SETTLE_MS = 3_000;
-/**
- * The keeper holds some 40 descriptors for a preload endpoint, most of them sockets that are ready for its queue: 1,000 of
- * them are more than a process may have on many machines.
- */
+/** A preload endpoint has 64 sockets ready in its queue as well, whose memory is not what is asked about. */
 const TIER = "notify";
 /** With fewer, what else the machine does is the larger part of the difference. */
 const FEWEST_FOR_MEMORY = 100;

@@ -27,7 +27,6 @@ export async function growTable({ nodes, controllerAddress, signal }: Site): Pro
   const channel = openChannel(controllerAddress);
   const controller = createClientFactory().create(AgentServiceDefinition, channel);
   let made = 0;
-  let areNodesKnown = false;
   const register = () =>
     atATime(NODES, CONCURRENCY, async (index) => {
       const node = { name: nodeName(index), underlayAddress: `10.201.0.${index + 1}`, frontPorts: FRONT_PORTS };
@@ -35,8 +34,7 @@ export async function growTable({ nodes, controllerAddress, signal }: Site): Pro
     });
   return {
     reach: async (size) => {
-      if (!areNodesKnown) await register();
-      areNodesKnown = true;
+      if (made === 0) await register();
       let revision = 0n;
       const first = made;
       await atATime(size - first, CONCURRENCY, async (index) => {
