@@ -1,7 +1,7 @@
 //! Compiles the BPF programs and generates the Rust types of their records from the object's BTF.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libbpf_cargo::SkeletonBuilder;
 
@@ -25,12 +25,18 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
     println!("cargo::rerun-if-changed=bpf");
-    SkeletonBuilder::new()
-        .source("bpf/slimfast.bpf.c")
-        .obj(out.join("slimfast.bpf.o"))
-        .clang(clang())
-        // linux/types.h needs asm/types.h, which Debian keeps in the multiarch directory.
-        .clang_args([format!("-I/usr/include/{arch}-linux-gnu"), "-mcpu=v3".into(), "-Wall".into(), "-Werror".into()])
-        .build_and_generate(out.join("slimfast.skel.rs"))
-        .unwrap_or_else(|error| panic!("cannot compile the BPF programs: {error:#}"));
+    let older = ["-DSF_LAYOUT=1".into()];
+    let compiled = compiler(&arch, &out.join("slimfast.bpf.o"), &[]).build_and_generate(out.join("slimfast.skel.rs"));
+    // For the tests of the upgrade.
+    let compiled = compiled.and_then(|()| compiler(&arch, &out.join("older.bpf.o"), &older).build());
+    compiled.unwrap_or_else(|error| panic!("cannot compile the BPF programs: {error:#}"));
+}
+
+fn compiler(arch: &str, object: &Path, more: &[String]) -> SkeletonBuilder {
+    let mut builder = SkeletonBuilder::new();
+    // linux/types.h needs asm/types.h, which Debian keeps in the multiarch directory.
+    let include = format!("-I/usr/include/{arch}-linux-gnu");
+    let arguments = [include, "-mcpu=v3".into(), "-Wall".into(), "-Werror".into()].into_iter().chain(more.to_vec());
+    builder.source("bpf/slimfast.bpf.c").obj(object).clang(clang()).clang_args(arguments);
+    builder
 }

@@ -1,11 +1,11 @@
 /** A cluster comes up, goes down, crashes and is cleaned up: after each, the machine is as it was. */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { until } from "./fixture/until.js";
 import { Cli, ending, type StatusReport } from "./testing/cli.js";
-import { type MachineState, machineState } from "./testing/machine.js";
+import { differences, type MachineState, machineState } from "./testing/machine.js";
 
 const RUN_DIR = `/run/slimfast-e2e-${process.pid}`;
 /** As the command line derives it; also checked by the names that `up` reports. */
@@ -20,8 +20,12 @@ beforeEach(() => {
 
 afterEach(async () => {
   await cli.run(["down"]);
-  expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
+  expectAsBefore();
 });
+
+function expectAsBefore(): void {
+  expect(differences(before, machineState(RUN_DIR, `${TAG}-`))).toEqual([]);
+}
 
 async function agentPids(): Promise<number[]> {
   const { nodes } = await cli.json<StatusReport>("status");
@@ -57,7 +61,7 @@ describe("up and down", () => {
     const { exitCode, stdout } = await ended;
     expect(exitCode).toBe(0);
     expect(stdout).toContain("Ctrl-C ends it");
-    expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
+    expectAsBefore();
   });
 
   it("in the foreground starts an agent again that dies, and ends when the controller does", async () => {
@@ -75,14 +79,14 @@ describe("up and down", () => {
     const { exitCode, stderr } = await ended;
     expect(exitCode).toBe(1);
     expect(stderr).toContain("the controller has ended");
-    expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
+    expectAsBefore();
   });
 
   it("refuses wrong options without touching anything", async () => {
     for (const args of [["--nodes", "0"], ["--front-ports", "7000"], ["--front-ports", "65535:16"], ["--no-such"]]) {
       expect((await cli.run(["up", ...args])).exitCode, args.join(" ")).toBe(2);
     }
-    expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
+    expectAsBefore();
   });
 });
 
@@ -106,6 +110,22 @@ describe("after a crash", () => {
     expect((await cli.run(["up", "--detach"])).exitCode).toBe(0);
   });
 
+  it("down removes what an up has left that was killed before it had recorded anything", async () => {
+    mkdirSync(`${RUN_DIR}/logs`, { recursive: true });
+    writeFileSync(`${RUN_DIR}/cluster.lock`, JSON.stringify({ pid: process.pid, startTime: "0" }));
+    writeFileSync(`${STATE}.new`, "{");
+    expect(await cli.json("down")).toEqual({ ok: true, removed: false });
+    expectAsBefore();
+  });
+
+  it("down ends processes that an up had started, but not recorded, when it was killed", async () => {
+    await cli.json("up", "--detach");
+    const state = JSON.parse(readFileSync(STATE, "utf8")) as Record<string, unknown>;
+    writeFileSync(STATE, JSON.stringify({ ...state, phase: "starting", processes: [] }));
+    await cli.json("down");
+    expectAsBefore();
+  });
+
   it.each([150, 300, 450, 700, 1_000])(
     "down removes what an up has left that was killed after %i ms",
     async (delayMs) => {
@@ -115,14 +135,17 @@ describe("after a crash", () => {
       child.kill("SIGKILL");
       await ended;
       expect((await cli.run(["down"])).exitCode).toBe(0);
-      expect(machineState(RUN_DIR, `${TAG}-`)).toEqual(before);
+      expectAsBefore();
     },
   );
 });
 
+/** The file that says what the cluster consists of. */
+const STATE = `${RUN_DIR}/cluster.json`;
+
 /** Processes of the cluster, as its state file names them. */
 function recorded(): readonly { role: string; pid: number }[] {
-  const { processes } = JSON.parse(readFileSync(`${RUN_DIR}/cluster.json`, "utf8")) as {
+  const { processes } = JSON.parse(readFileSync(STATE, "utf8")) as {
     processes: { role: string; pid: number }[];
   };
   return processes;

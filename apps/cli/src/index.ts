@@ -1,6 +1,5 @@
 /** What whole-system tests use of the command line: starting and stopping clusters, and running commands in endpoints. */
 export { cgroupMounts } from "./cluster/cgroup.js";
-export { keeperPids } from "./cluster/keepers.js";
 export {
   agentAddress,
   type ClusterPlan,
@@ -9,6 +8,7 @@ export {
   type NodePlan,
   planCluster,
 } from "./cluster/plan.js";
+export { keeperPids } from "./cluster/processes.js";
 export { startCluster } from "./cluster/start.js";
 export { stopCluster } from "./cluster/stop.js";
 export { EXIT } from "./exit-codes.js";

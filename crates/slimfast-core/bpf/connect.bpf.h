@@ -157,7 +157,7 @@ static __always_inline int route(struct sf_socket *record, struct target *target
     }
     if (!ports) {
         network = bpf_map_lookup_elem(&networks, &key.vni);
-        if (!network || !network->aliases)
+        if (!network || !aliases_of(network))
             return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
         record->flags |= SF_PLAIN;
         target->address = alias_of(network, key.address);

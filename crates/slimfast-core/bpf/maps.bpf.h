@@ -291,7 +291,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, SF_COUNTERS_MAX);
+    __uint(max_entries, SF_LAYOUT > 1 ? SF_COUNTERS_MAX : SF_COUNTERS_MAX - 1);
     __type(key, __u32);
     __type(value, __u64);
 } counters SEC(".maps");
@@ -391,6 +391,14 @@ static __always_inline bool is_loopback6(const struct sf_address6 *address) {
 static __always_inline bool is_equal6(const struct sf_address6 *one, const struct sf_address6 *other) {
     return ((one->words[0] ^ other->words[0]) | (one->words[1] ^ other->words[1]) | (one->words[2] ^ other->words[2]) |
             (one->words[3] ^ other->words[3])) == 0;
+}
+
+static __always_inline __be32 aliases_of(const struct sf_network *network) {
+#if SF_LAYOUT > 1
+    return network->aliases;
+#else
+    return 0;
+#endif
 }
 
 static __always_inline bool is_inside6(const struct sf_address6 *address, const struct sf_network *network) {

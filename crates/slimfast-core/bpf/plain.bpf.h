@@ -37,7 +37,7 @@ static __always_inline bool is_own_alias(__be32 address) {
 }
 
 static __always_inline __be32 alias_of(const struct sf_network *network, __be32 address) {
-    return network->aliases | (address & ~network->mask);
+    return aliases_of(network) | (address & ~network->mask);
 }
 
 /* The address for which an alias of either kind stands. */
@@ -138,7 +138,7 @@ int sf_from_node(struct __sk_buff *ctx) {
         return record ? drop_plain() : TC_ACT_OK;
     vni = bpf_map_lookup_elem(&uplinks, &device);
     network = vni ? bpf_map_lookup_elem(&networks, vni) : 0;
-    if (!network || !network->aliases || !is_own_alias(packet.ip.source))
+    if (!network || !aliases_of(network) || !is_own_alias(packet.ip.source))
         return drop_plain();
     port = packet.tcp.source;
     if (packet.ip.source & ~network->mask) {
@@ -196,16 +196,16 @@ int sf_to_endpoint(struct __sk_buff *ctx) {
     cookie = skb->dev->nd_net.net->net_cookie;
     router = bpf_map_lookup_elem(&routers, &cookie);
     network = router ? bpf_map_lookup_elem(&networks, &router->vni) : 0;
-    if (!network || !network->aliases)
+    if (!network || !aliases_of(network))
         return TC_ACT_OK;
     if ((packet.ip.source & network->mask) == network->prefix)
         peer = alias_of(network, packet.ip.source);
     else if (packet.ip.source == bpf_htonl(SF_NODE_ALIAS))
-        peer = network->aliases;
+        peer = aliases_of(network);
     else
         return TC_ACT_OK;
     port = packet.tcp.destination;
-    local = network->aliases | bpf_htonl(SF_ALIAS_OWN);
+    local = aliases_of(network) | bpf_htonl(SF_ALIAS_OWN);
     crossing.vni = router->vni;
     crossing.local = packet.ip.destination;
     crossing.peer = packet.ip.source;

@@ -215,6 +215,11 @@ struct sf_source6 {
     __be32 node;
 };
 
+/* Raised when the layout of a map that is pinned changes (src/datapath/layouts.rs). Tests compile the one before, too. */
+#ifndef SF_LAYOUT
+#define SF_LAYOUT 2
+#endif
+
 struct sf_network {
     /* Both 0: it has no IPv4 addresses. */
     __be32 prefix;
@@ -224,7 +229,9 @@ struct sf_network {
     struct sf_address6 mask6;
     /* First address of the block that stands for the network in the node's namespace (plain.bpf.h); 0: it has none
      * here. */
+#if SF_LAYOUT > 1
     __be32 aliases;
+#endif
 };
 
 /*
@@ -594,7 +601,7 @@ struct sf_passed_over {
 /* ---- counters -------------------------------------------------------------------------------------------------------
  */
 
-/* name, meaning: SF_COUNTER_name in C, "name" in the status of a node. */
+/* SF_COUNTER_name in C, "name" in the status of a node. New ones come last: an upgrade goes by their numbers. */
 #define SF_COUNTERS(X)                                                                                                 \
     X(connects_overlay)                                                                                                \
     X(connects_loopback)                                                                                               \

@@ -26,6 +26,8 @@ use socket2::{SockRef, Socket};
 mod ipv6;
 #[path = "datapath/limits.rs"]
 mod limits;
+#[path = "datapath/upgrade.rs"]
+mod upgrade;
 
 const NODE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const FRONT: u16 = 7000;

@@ -13,6 +13,13 @@ export interface MachineState {
   readonly processes: readonly string[];
 }
 
+/** What is not as it was, for a test that expects nothing: a failure then says all of it in one line. */
+export function differences(before: MachineState, now: MachineState): string[] {
+  const keys = Object.keys(before) as (keyof MachineState)[];
+  const texts = keys.map((key) => [key, JSON.stringify(before[key]), JSON.stringify(now[key])] as const);
+  return texts.filter(([, then, later]) => then !== later).map(([key, then, later]) => `${key}: ${then} -> ${later}`);
+}
+
 /** @param tag what the names of the cluster under test contain; others may come and go meanwhile */
 export function machineState(runDir: string, tag: string): MachineState {
   return {

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { keeperPids } from "../cluster/keepers.js";
+import { keeperPids } from "../cluster/processes.js";
 import { readState } from "../cluster/state-file.js";
 import { CliError } from "../exit-codes.js";
 import { rustProduct } from "../paths.js";

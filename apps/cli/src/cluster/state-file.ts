@@ -5,9 +5,11 @@
  */
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmdirSync,
@@ -44,16 +46,23 @@ export interface ClusterState {
   processes: ProcessRecord[];
 }
 
+const STATE = "cluster.json";
+const NEW_STATE = `${STATE}.new`;
+const LOCK = "cluster.lock";
+const LOGS = "logs";
+/** What a run directory has before there is a state file in it. */
+const BEFORE_STATE: readonly string[] = [LOCK, LOGS, NEW_STATE];
+
 function statePath(runDir: string): string {
-  return join(runDir, "cluster.json");
+  return join(runDir, STATE);
 }
 
 function lockPath(runDir: string): string {
-  return join(runDir, "cluster.lock");
+  return join(runDir, LOCK);
 }
 
 export function logDirectory(runDir: string): string {
-  return join(runDir, "logs");
+  return join(runDir, LOGS);
 }
 
 /** Null if there is none. A file that cannot be read is an error: it names things that have to be removed. */
@@ -87,19 +96,26 @@ export function readState(runDir: string): ClusterState | null {
 
 /** Atomic: a reader sees the old state or the new one. */
 export function writeState(state: ClusterState): void {
-  const path = statePath(state.plan.runDir);
-  const descriptor = openSync(`${path}.new`, "w", 0o600);
+  const { runDir } = state.plan;
+  const beside = join(runDir, NEW_STATE);
+  const descriptor = openSync(beside, "w", 0o600);
   try {
     writeFileSync(descriptor, JSON.stringify(state, null, 2));
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
   }
-  renameSync(`${path}.new`, path);
+  renameSync(beside, statePath(runDir));
 }
 
+/** Whether an `up` was killed before it had written down anything to take down: all that can be there is its own files. */
+export function isBarelyBegun(runDir: string): boolean {
+  return existsSync(runDir) && readdirSync(runDir).every((name) => BEFORE_STATE.includes(name));
+}
+
+/** With the logs. The lock stays: the caller has it. */
 export function removeState(runDir: string): void {
-  rmSync(statePath(runDir), { force: true });
+  for (const name of [LOGS, NEW_STATE, STATE]) rmSync(join(runDir, name), { recursive: true, force: true });
 }
 
 /** Whether it is up as it should be: every process runs, and whoever was to take it down has not been killed. */

@@ -9,11 +9,12 @@ import { removeContainers } from "../demo/oci-container.js";
 import { CliError, messageOf } from "../exit-codes.js";
 import { CLI_MAIN } from "../paths.js";
 import { tryExec } from "../process/exec.js";
-import { isAlive, processesInNetns, terminate } from "../process/identity.js";
+import { isAlive, type ProcessIdentity, processesInNetns, terminate } from "../process/identity.js";
 import { runSteps, type Step, type Verbosity } from "../progress.js";
 import { cgroup2Mount } from "./cgroup.js";
 import { controllerSocket, type NodePlan } from "./plan.js";
-import { type ClusterState, logDirectory, readState, removeState, withLock, writeState } from "./state-file.js";
+import { agentsOf, controllersOf } from "./processes.js";
+import { type ClusterState, isBarelyBegun, readState, removeState, withLock, writeState } from "./state-file.js";
 import { deleteNetns, netnsPath } from "./wire.js";
 
 /** The core's record of what it has changed on the host; absent after a clean exit. */
@@ -26,10 +27,13 @@ const WORKLOAD_GRACE_MS = 2_000;
 
 /** @returns Whether there was anything to take down. */
 export async function stopCluster(runDir: string, verbosity: Verbosity): Promise<boolean> {
-  if (!readState(runDir)) return false;
+  if (!readState(runDir) && !isBarelyBegun(runDir)) return false;
   return withLock(runDir, async () => {
     const state = readState(runDir);
-    if (!state) return false;
+    if (!state) {
+      removeState(runDir);
+      return false;
+    }
     await stopLocked(state, verbosity);
     return true;
   });
@@ -59,13 +63,13 @@ export async function stopLocked(state: ClusterState, verbosity: Verbosity): Pro
         await stopWorkloads(plan.nodes);
       }),
       attempt("stopping the agents", async () => {
-        const stubborn = await terminate(processesOf(state, "agent"), AGENT_GRACE_MS);
+        const stubborn = await terminate(running(state, "agent", agentsOf(plan)), AGENT_GRACE_MS);
         if (stubborn.length > 0 && verbosity === "normal") {
           process.stderr.write(`slimfast: agents that did not end by themselves: ${stubborn.length}\n`);
         }
       }),
       attempt("stopping the controller", async () => {
-        await terminate(processesOf(state, "controller"), CONTROLLER_GRACE_MS);
+        await terminate(running(state, "controller", controllersOf(plan)), CONTROLLER_GRACE_MS);
       }),
       ...plan.nodes.map((node) => attempt(`removing ${node.name}`, () => removeNode(node))),
       attempt("removing the wire", () => deleteNetns(plan.wireNetns)),
@@ -80,8 +84,14 @@ export async function stopLocked(state: ClusterState, verbosity: Verbosity): Pro
   removeFiles(state);
 }
 
-function processesOf(state: ClusterState, role: "agent" | "controller") {
-  return state.processes.filter((record) => record.role === role && isAlive(record));
+/** Those that are recorded, and those that were started by an `up` that was killed before it could record them. */
+function running(
+  state: ClusterState,
+  role: "agent" | "controller",
+  found: readonly ProcessIdentity[],
+): ProcessIdentity[] {
+  const recorded = state.processes.filter((record) => record.role === role && isAlive(record));
+  return [...recorded, ...found.filter(({ pid }) => !recorded.some((record) => record.pid === pid))];
 }
 
 /** Names of the node's endpoint namespaces (`sf-NODE-…`) and router namespaces (`sfr-NODE-…`). */
@@ -102,8 +112,7 @@ async function stopWorkloads(nodes: readonly NodePlan[]): Promise<void> {
 
 async function removeNode(node: NodePlan): Promise<void> {
   await recoverNode(node);
-  // What still runs in the node's namespace was started for this cluster: an agent that was killed before its pid
-  // could be recorded, a benchmark.
+  // What still runs in the node's namespace was started for this cluster: a benchmark, for example.
   if (existsSync(netnsPath(node.netns))) await terminate(processesInNetns(netnsPath(node.netns)), WORKLOAD_GRACE_MS);
   const { endpoints, routers } = derivedNetns(node);
   for (const name of [...endpoints, ...routers, node.netns]) await deleteNetns(name);
@@ -150,6 +159,5 @@ function removeFiles(state: ClusterState): void {
   const { runDir } = state.plan;
   rmSync(controllerSocket(runDir), { force: true });
   rmSync(join(runDir, "state"), { recursive: true, force: true });
-  rmSync(logDirectory(runDir), { recursive: true, force: true });
   removeState(runDir);
 }

@@ -14,8 +14,9 @@ use libbpf_rs::{
     PrintLevel,
 };
 
+use super::layouts::Build;
 use super::pins::Pins;
-use super::records::{OBJECT, rodata};
+use super::records::rodata;
 use super::{be32, bpf_error};
 use crate::error::{Error, Result};
 use crate::host::netns::NetNs;
@@ -71,7 +72,7 @@ impl Loaded {
     /// # Errors
     /// [`Error::System`] with the verifier's or kernel's message; nothing stays attached.
     pub fn load(constants: NodeConstants, cgroup: &Path) -> Result<Self> {
-        let object = load(open(constants)?)?;
+        let object = load(open(&Build::CURRENT, constants)?)?;
         let links = Hooks::open(cgroup)?.attach_all(&object)?;
         Ok(Self { object, _links: links })
     }
@@ -79,31 +80,34 @@ impl Loaded {
     /// As [`Loaded::load`], but for good; or takes over what is pinned.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when what is pinned has another layout. What was attached before stays attached.
+    /// [`Error::Conflict`] when what is pinned has a layout that this build cannot take over. What was attached before stays
+    /// attached.
     pub fn load_pinned(constants: NodeConstants, cgroup: &Path, pins: &Pins) -> Result<Self> {
-        let mut open = open(constants)?;
+        Self::load_build(&Build::CURRENT, constants, cgroup, pins)
+    }
+
+    /// As [`Loaded::load_pinned`], with the programs of another version.
+    pub fn load_build(build: &Build, constants: NodeConstants, cgroup: &Path, pins: &Pins) -> Result<Self> {
+        let mut open = open(build, constants)?;
         let hooks = Hooks::open(cgroup)?;
         if !pins.are_live() {
             let object = load(open)?;
             let mut links = hooks.attach_all(&object)?;
-            pins.make_live(&object, &mut links)?;
+            pins.make_live(&object, &mut links, build)?;
             return Ok(Self { object, _links: links });
         }
-        pins.reuse(&mut open)?;
+        let formers = pins.reuse(&mut open, build)?;
         let object = load(open)?;
+        Pins::convert(&object, &formers)?;
         pins.add_maps(&object)?;
         let links = hooks.take_over(&object, pins)?;
+        pins.replace(&object, &formers, build)?;
         Ok(Self { object, _links: links })
     }
 
     /// A handle of its own on a map.
     pub fn map(&self, name: &str) -> Result<MapHandle> {
-        let map = self
-            .object
-            .maps()
-            .find(|map| map.name() == name)
-            .ok_or_else(|| Error::NotFound { what: format!("BPF map {name}") })?;
-        MapHandle::try_from(&map).map_err(|error| bpf_error(format!("duplicate BPF map {name}"), &error))
+        map_of(&self.object, name)
     }
 
     /// Attaches one of the iterator programs.
@@ -161,6 +165,15 @@ impl Loaded {
     }
 }
 
+/// A handle of its own on one of the object's maps.
+pub(super) fn map_of(object: &Object, name: &str) -> Result<MapHandle> {
+    let map = object
+        .maps()
+        .find(|map| map.name() == name)
+        .ok_or_else(|| Error::NotFound { what: format!("BPF map {name}") })?;
+    MapHandle::try_from(&map).map_err(|error| bpf_error(format!("duplicate BPF map {name}"), &error))
+}
+
 fn program<'a>(object: &'a Object, name: &str) -> Result<libbpf_rs::ProgramMut<'a>> {
     object
         .progs_mut()
@@ -181,11 +194,11 @@ fn set_constants(open: &mut OpenObject, constants: NodeConstants) -> Result<()> 
     Ok(())
 }
 
-fn open(constants: NodeConstants) -> Result<OpenObject> {
+fn open(build: &Build, constants: NodeConstants) -> Result<OpenObject> {
     silence_libbpf();
     let mut open = ObjectBuilder::default()
         .name("slimfast")
-        .and_then(|builder| builder.open_memory(OBJECT))
+        .and_then(|builder| builder.open_memory(build.object))
         .map_err(|error| bpf_error("open the BPF object", &error))?;
     set_constants(&mut open, constants)?;
     Ok(open)

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! loader    object -> loaded, attached programs
+//! layouts   what becomes of the maps of the version before
 //! pins      where maps and links are kept beyond the process
 //! tables    the cluster's state into the maps; table: one of them, and what a former agent has left in it
 //! accounts  what each endpoint may have of the node, and has
@@ -15,6 +16,7 @@
 
 pub mod accounts;
 pub mod events;
+pub mod layouts;
 pub mod listing;
 pub mod loader;
 pub mod passed_over;

@@ -3,23 +3,41 @@
 //! ```text
 //! DIRECTORY/live/maps/NAME    from the moment that everything is attached
 //! DIRECTORY/live/links/NAME   named after their programs
+//! DIRECTORY/live/layout       a symbolic link to the number of the maps' layout
 //! DIRECTORY/new/…             while that is prepared; renamed as a whole
 //! ```
 //!
-//! A map is taken over as it is if its layout is what the new programs were compiled with.
+//! What becomes of maps of another layout is in [`super::layouts`].
 
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use libbpf_rs::{Link, MapCore as _, MapHandle, MapInfo, Object, OpenObject};
+use libbpf_rs::{Link, MapCore as _, MapHandle, Object, OpenObject};
 
 use super::bpf_error;
+use super::layouts::{self, Build, Convert, FIRST, Fate, Layout};
+use super::loader::map_of;
 use crate::error::{Error, Result};
 
 /// Begin with their object's name; their contents belong to the programs of one object, and go with it.
 const OWN_SECTIONS: [&str; 3] = [".rodata", ".bss", ".kconfig"];
+
+/// Name of the link that says which layout the maps have.
+const LAYOUT: &str = "layout";
+
+/// What always works.
+const AFRESH: &str = "end the containers of this node, and start the agent once with --fresh";
+
+/// A pinned map that the programs about to be loaded have in another layout.
+#[derive(Debug)]
+pub(super) struct Former {
+    name: String,
+    map: MapHandle,
+    convert: Convert,
+}
 
 /// The pins of one node.
 #[derive(Debug, Clone)]
@@ -51,11 +69,14 @@ impl Pins {
         self.live().join("links").join(program)
     }
 
-    /// Lets the object that is about to be loaded use the maps that are pinned.
+    /// Lets the object that is about to be loaded use the maps that are pinned, and says which of them it cannot use as they
+    /// are.
     ///
     /// # Errors
-    /// [`Error::Conflict`] for a map of another layout, with what to do.
-    pub(super) fn reuse(&self, open: &mut OpenObject) -> Result<()> {
+    /// [`Error::Conflict`] for maps of a layout that `build` knows nothing of, with what to do.
+    pub(super) fn reuse(&self, open: &mut OpenObject, build: &Build) -> Result<Vec<Former>> {
+        self.check_layout(build)?;
+        let mut converted = Vec::new();
         for mut map in open.maps_mut() {
             let name = map.name().to_string_lossy().into_owned();
             let path = self.map(&name);
@@ -64,29 +85,84 @@ impl Pins {
             }
             let pinned = MapHandle::from_pinned_path(&path)
                 .map_err(|error| bpf_error(format!("open the pinned map {name}"), &error))?;
-            let Layout { kind, key_size, value_size, max_entries } = Layout::of(&pinned)?;
-            let wanted = Layout {
-                kind: map.map_type() as u32,
-                key_size: map.key_size(),
-                value_size: map.value_size(),
-                max_entries: map.max_entries(),
-            };
-            if wanted != (Layout { kind, key_size, value_size, max_entries }) {
-                return Err(Error::Conflict {
-                    what: format!("the BPF map {name}, pinned at {}", path.display()),
-                    holder:
-                        "programs of another version, whose records are laid out differently: end the containers of \
-                             this node, and start the agent once with --fresh"
-                            .into(),
-                });
+            match build.fate(&name, Layout::of(&pinned)?, Layout::wanted(&map)) {
+                Some(Fate::Reused) => map
+                    .reuse_fd(pinned.as_fd())
+                    .map_err(|error| bpf_error(format!("take over the map {name}"), &error))?,
+                Some(Fate::Converted(convert)) => converted.push(Former { name, map: pinned, convert }),
+                None => {
+                    return Err(Error::Conflict {
+                        what: format!("the BPF map {name}, pinned at {}", path.display()),
+                        holder: format!(
+                            "programs of another version, whose records are laid out differently; all goes on as it is: {AFRESH}"
+                        ),
+                    });
+                }
             }
-            map.reuse_fd(pinned.as_fd()).map_err(|error| bpf_error(format!("take over the map {name}"), &error))?;
+        }
+        Ok(converted)
+    }
+
+    fn check_layout(&self, build: &Build) -> Result<()> {
+        let (pinned, known) = (self.layout()?, build.layout);
+        if pinned == known || pinned + 1 == known {
+            return Ok(());
+        }
+        let other = if pinned < known {
+            "older than the one before this agent's: start agents of the versions in between, one after the other"
+        } else {
+            "newer than this agent: start one of that version"
+        };
+        Err(Error::Conflict {
+            what: format!(
+                "the BPF maps pinned at {}, of layout {pinned} (this agent's is {known}),",
+                self.live().display()
+            ),
+            holder: format!("programs of a version that is {other}; all goes on as it is. Or {AFRESH}"),
+        })
+    }
+
+    fn layout(&self) -> Result<u32> {
+        let path = self.live().join(LAYOUT);
+        match fs::read_link(&path) {
+            Ok(number) => number
+                .to_str()
+                .and_then(|number| number.parse().ok())
+                .ok_or_else(|| failed("readlink", &path, io::ErrorKind::InvalidData.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FIRST),
+            Err(error) => Err(failed("readlink", &path, error)),
+        }
+    }
+
+    /// Fills the maps of an object that is loaded and not attached yet from their predecessors.
+    pub(super) fn convert(object: &Object, formers: &[Former]) -> Result<()> {
+        for Former { name, map, convert } in formers {
+            layouts::convert(map, &map_of(object, name)?, *convert)?;
+        }
+        Ok(())
+    }
+
+    /// The last step of an upgrade, when the programs run already: if it is not reached, the next agent finds the former maps,
+    /// in which all is as it was, and takes this path once more.
+    pub(super) fn replace(&self, object: &Object, formers: &[Former], build: &Build) -> Result<()> {
+        for Former { name, .. } in formers {
+            let path = self.map(name);
+            let beside = path.with_file_name(format!("{}-new", file_name(name)));
+            remove_file(&beside)?;
+            pin_map(&mut map_of(object, name)?, &beside)?;
+            fs::rename(&beside, &path).map_err(|error| failed("rename", &path, error))?;
+        }
+        if self.layout()? != build.layout {
+            let (path, beside) = (self.live().join(LAYOUT), self.live().join("layout-new"));
+            remove_file(&beside)?;
+            say_layout(build, &beside)?;
+            fs::rename(&beside, &path).map_err(|error| failed("rename", &path, error))?;
         }
         Ok(())
     }
 
     /// Pins all of an object that is attached for the first time, at once.
-    pub(super) fn make_live(&self, object: &Object, links: &mut [(&'static str, Link)]) -> Result<()> {
+    pub(super) fn make_live(&self, object: &Object, links: &mut [(&'static str, Link)], build: &Build) -> Result<()> {
         let new = self.directory.join("new");
         // Of a run that was cut short.
         remove_tree(&new)?;
@@ -94,6 +170,7 @@ impl Pins {
             let path = new.join(directory);
             fs::create_dir_all(&path).map_err(|error| failed("mkdir", &path, error))?;
         }
+        say_layout(build, &new.join(LAYOUT))?;
         self.pin_maps(object, &new.join("maps"))?;
         for (name, link) in links {
             pin_link(link, &new.join("links").join(name))?;
@@ -112,9 +189,9 @@ impl Pins {
             let name = map.name().to_string_lossy().into_owned();
             let path = directory.join(file_name(&name));
             if is_pinned(&name) && !path.exists() {
-                MapHandle::try_from(&map)
-                    .and_then(|mut map| map.pin(&path))
-                    .map_err(|error| bpf_error(format!("pin the map {name}"), &error))?;
+                let mut map = MapHandle::try_from(&map)
+                    .map_err(|error| bpf_error(format!("duplicate BPF map {name}"), &error))?;
+                pin_map(&mut map, &path)?;
             }
         }
         Ok(())
@@ -162,28 +239,6 @@ impl Pins {
     }
 }
 
-/// What two maps must have in common.
-#[derive(Debug, PartialEq, Eq)]
-struct Layout {
-    kind: u32,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-}
-
-impl Layout {
-    fn of(map: &MapHandle) -> Result<Self> {
-        let info =
-            MapInfo::new(map.as_fd()).map_err(|error| bpf_error("ask for the layout of a pinned map", &error))?.info;
-        Ok(Self {
-            kind: info.type_,
-            key_size: info.key_size,
-            value_size: info.value_size,
-            max_entries: info.max_entries,
-        })
-    }
-}
-
 fn is_pinned(map: &str) -> bool {
     !OWN_SECTIONS.iter().any(|section| map.ends_with(section))
 }
@@ -191,6 +246,14 @@ fn is_pinned(map: &str) -> bool {
 /// The BPF file system keeps names with dots for itself.
 fn file_name(map: &str) -> String {
     map.replace('.', "_")
+}
+
+fn pin_map(map: &mut MapHandle, path: &Path) -> Result<()> {
+    map.pin(path).map_err(|error| bpf_error(format!("pin a map at {}", path.display()), &error))
+}
+
+fn say_layout(build: &Build, path: &Path) -> Result<()> {
+    symlink(build.layout.to_string(), path).map_err(|error| failed("symlink", path, error))
 }
 
 fn pin_link(link: &mut Link, path: &Path) -> Result<()> {
