@@ -3,11 +3,10 @@
  * every `runc exec` into it, which brings a listener of its own.
  */
 
-import type { SeccompProfile } from "@slimfast/cli";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Background } from "./fixture/background.js";
 import { Cluster } from "./fixture/cluster.js";
-import { Container, listedProfile } from "./fixture/container.js";
+import { Container, listedProfile, openedToIoUring } from "./fixture/container.js";
 import { built } from "./fixture/programs.js";
 import { until } from "./fixture/until.js";
 import type { CliResult } from "./testing/cli.js";
@@ -167,14 +166,19 @@ describe("io_uring", () => {
 
   it("is reported where a profile lacks the rule, for as long as the container runs", async () => {
     const name = "unguarded";
-    const change = (merged: SeccompProfile) => ({
-      ...merged,
-      syscalls: merged.syscalls.filter(({ names }) => !names.includes("io_uring_setup")),
-    });
     const command = ["/bin/echo-static", "serve", String(PORT)];
-    const box = await Container.start(cluster, { name, node: "node-1", command, change });
+    const box = await Container.start(cluster, { name, node: "node-1", command, change: openedToIoUring });
+    /** To whoever asks the controller. */
+    const reported = async (): Promise<[string, number][]> => {
+      const list = ["endpoint", "list", "--filter", "unguarded_listeners > 0"];
+      const endpoints = await cluster.cli.json<{ name: string; unguardedListeners: number }[]>(...list);
+      return endpoints.map((endpoint) => [endpoint.name, endpoint.unguardedListeners]);
+    };
     try {
       await until(async () => (await box.attached())?.unguardedListeners === 1, "it is reported");
+      await until(async () => (await reported())[0]?.[1] === 1, "the controller tells of it");
+      expect(await reported()).toEqual([[name, 1]]);
+      expect((await cluster.cli.run(["endpoint", "list"])).stdout).toMatch(/^unguarded .* 1 may use it$/m);
       expect(await hasIoUring(box)).toBe(true);
       // It works all the same.
       const target = `${box.address}:${PORT}`;

@@ -127,7 +127,7 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   const events = new EventFanout(limits);
   const onRefused = () => identity?.noteRefusal();
   const { link, endpoints } = connectParts({ controller, core, state, node, limits, log, onRefused });
-  const reporter = new Reporter({ controller, core, convert, node: node.name, limits, log });
+  const reporter = new Reporter({ controller, core, convert, endpoints, node: node.name, limits, log });
   const { metricsAddress, version } = options;
   // Counts every event: only for somebody who reads it.
   const metrics = metricsAddress === undefined ? undefined : new AgentMetrics({ core, link, endpoints, version });
@@ -241,6 +241,7 @@ function deliver(
     else if (event.kind === "unguarded") {
       const { vni, endpointId, reason } = event;
       to.log.warn({ vni, endpointId, reason }, "a container was let in that may use io_uring");
+      to.reporter.noteUnguarded();
     } else about.push(event);
   }
   const isWanted = to.events.isWatched || to.reporter.isReporting;

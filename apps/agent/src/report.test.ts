@@ -77,6 +77,30 @@ describe("a report", () => {
     await eventually(() => expect(requests().reduce((sum, { dropped }) => sum + dropped, 0n)).toBe(9n));
   });
 
+  it("names the endpoints that have processes which may use io_uring, when that changes", async () => {
+    await bed.startAgent();
+    const { endpoint: attached } = await bed.connect().local.attachEndpoint(attachment("web"));
+    await isReported();
+    const said = () => requests().flatMap(({ unguarded }) => (unguarded ? [unguarded.endpoints] : []));
+    expect(said()).toEqual([[]]);
+    const [[key, held] = ["", undefined]] = [...bed.core.held];
+    if (!held) throw new Error("nothing is attached");
+    const has = (unguardedListeners: number) => bed.core.held.set(key, { ...held, unguardedListeners });
+    has(2);
+    const { vni, id: endpointId } = held;
+    bed.core.emit([{ kind: "unguarded", vni, endpointId, reason: "no such rule" }]);
+    const { network = "", name = "", id = 0 } = attached?.endpoint ?? {};
+    const endpoint = { network, name, id };
+    await eventually(() => expect(said().slice(1)).toEqual([[{ endpoint, listeners: 2 }]]));
+    // That one has ended is seen without an event.
+    has(1);
+    await eventually(() => expect(said().slice(2)).toEqual([[{ endpoint, listeners: 1 }]]));
+    bed.controller.commands?.end();
+    await eventually(() => expect(requests(1)[0]?.unguarded).toEqual({ endpoints: [{ endpoint, listeners: 1 }] }));
+    has(0);
+    await eventually(() => expect(requests(1).at(-1)?.unguarded ?? { endpoints: [{}] }).toEqual({ endpoints: [] }));
+  });
+
   it("begins anew after its stream was lost, whatever the reason, and Sync goes on", async () => {
     bed.controller.faults.failNext("report", new ServerError(Status.UNIMPLEMENTED, "of an older version"));
     await bed.startAgent();

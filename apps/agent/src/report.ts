@@ -13,13 +13,16 @@ import type { Logger } from "pino";
 import { Backoff } from "./backoff.js";
 import type { Controller } from "./controllers.js";
 import type { Converter } from "./convert.js";
+import type { Endpoints } from "./endpoints.js";
 import { messageOf } from "./errors.js";
 import type { Limits } from "./limits.js";
+import { UnguardedNews } from "./unguarded.js";
 
 export interface ReporterOptions {
   controller: Pick<Controller, "agent">;
   core: Pick<Core, "connections" | "counters" | "cutConnection">;
   convert: Pick<Converter, "connection">;
+  endpoints: Pick<Endpoints, "list">;
   /** Name of this node. */
   node: string;
   limits: Limits;
@@ -67,6 +70,7 @@ export class Reporter {
   /** Of the stream that is open, if one is. */
   #outbox: Outbox | undefined;
   #droppedBefore = 0n;
+  #hasUnguardedNews = false;
   #running: Promise<void> | undefined;
 
   constructor(options: ReporterOptions) {
@@ -85,6 +89,11 @@ export class Reporter {
       this.#droppedBefore = droppedBefore;
     }
     this.#outbox?.push(events);
+  }
+
+  /** A process was let in that may use io_uring. */
+  noteUnguarded(): void {
+    this.#hasUnguardedNews = true;
   }
 
   /** To be called when the node is registered. */
@@ -148,9 +157,11 @@ export class Reporter {
 
   /** Pulled as fast as the controller reads, and no faster. */
   async *#requests(outbox: Outbox, signal: AbortSignal): AsyncGenerator<ReportRequest, void, undefined> {
-    const { core, node, limits } = this.#options;
+    const { core, endpoints, node, limits } = this.#options;
     const told = new Map<bigint, Told>();
-    yield { ...ReportRequest.create(), node, ...(await this.#snapshot(told)), counters: core.counters() };
+    const unguarded = new UnguardedNews(() => endpoints.list());
+    const begin = { ...ReportRequest.create(), node, ...(await this.#snapshot(told)) };
+    yield { ...begin, counters: core.counters(), unguarded: unguarded.next() };
     let nextCountersMs = performance.now() + limits.reportCountersMs;
     let nextValuesMs = performance.now() + limits.reportValuesMs;
     let isLossy = false;
@@ -162,6 +173,10 @@ export class Reporter {
       if (request.dropped > 0n) isLossy = true;
       if (nowMs >= nextCountersMs) {
         request.counters = core.counters();
+        if (this.#hasUnguardedNews || unguarded.isAnyKnown) {
+          this.#hasUnguardedNews = false;
+          request.unguarded = unguarded.next();
+        }
         nextCountersMs = nowMs + limits.reportCountersMs;
       }
       if (nowMs >= nextValuesMs) {
@@ -209,7 +224,7 @@ function isChanged(told: Told | undefined, now: Told): boolean {
   );
 }
 
-function isEmpty({ snapshot, events, dropped, counters, updates }: ReportRequest): boolean {
+function isEmpty({ snapshot, events, dropped, counters, updates, unguarded }: ReportRequest): boolean {
   const isQuiet = events.length === 0 && updates.length === 0 && Object.keys(counters).length === 0;
-  return isQuiet && snapshot === undefined && dropped === 0n;
+  return isQuiet && snapshot === undefined && unguarded === undefined && dropped === 0n;
 }

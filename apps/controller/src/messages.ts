@@ -92,6 +92,7 @@ export function endpointMessage(endpoint: Endpoint): proto.Endpoint {
     etag: etagOf(revision),
     plain: endpoint.plain ?? false,
     address6: endpoint.address6 ?? "",
+    unguardedListeners: endpoint.unguardedListeners ?? 0,
   };
 }
 

@@ -50,8 +50,9 @@ pub type Lookup = dyn Fn(&str) -> Option<EndpointKey> + Send + Sync;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdmissionEvent {
     /// A process tree is served from now on.
-    /// `unguarded`: why it may use io_uring, or why that is not known; for a log.
-    Admitted { endpoint: EndpointKey, pid: i64, dispenser: bool, unguarded: Option<String> },
+    Admitted { endpoint: EndpointKey, pid: i64, dispenser: bool },
+    /// It may use io_uring, or that is not known. `reason` is for a log.
+    Unguarded { endpoint: EndpointKey, reason: String },
     /// A hand-over was refused. Its TCP sockets will fail with ENOSYS. `reason` is for a log.
     Refused { reason: String },
     /// The last process under the endpoint's last listener has ended.
@@ -122,7 +123,6 @@ struct HandOver {
     pid: i64,
     listener: SeccompListener,
     dispenser: Option<OwnedFd>,
-    unguarded: Option<String>,
 }
 
 impl Admission {
@@ -301,7 +301,7 @@ impl Shared {
 
     /// Starts to serve. On an error nothing is left of the hand-over.
     fn admit(self: &Arc<Self>, hand_over: HandOver) -> Result<()> {
-        let HandOver { endpoint, pid, listener, dispenser, unguarded } = hand_over;
+        let HandOver { endpoint, pid, listener, dispenser } = hand_over;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         // Kept until both threads are entered: they report their end through the same lock.
         let mut held = lock(&self.held);
@@ -323,18 +323,33 @@ impl Shared {
         let entry = held.endpoints.entry(endpoint).or_default();
         entry.listeners.insert(number, supervisor);
         entry.dispensers.extend(dispenser.map(|d| (number, d)));
-        entry.unguarded.extend(unguarded.as_ref().map(|_| number));
         drop(held);
         if let Some(filled) = &filled {
             // So that the first sockets of a short command come from the dispenser already.
             filled.wait(FILL_TIMEOUT);
         }
         self.counters.admission_admitted.add_one();
-        if unguarded.is_some() {
-            self.counters.admission_unguarded.add_one();
+        self.report(AdmissionEvent::Admitted { endpoint, pid, dispenser: filled.is_some() });
+        // Served already: a process that does not stop to be looked at is not kept waiting, nor what it has started.
+        if let Some(reason) = guard::complaint(pid, || self.is_held(endpoint, number)) {
+            self.note_unguarded(endpoint, number, reason);
         }
-        self.report(AdmissionEvent::Admitted { endpoint, pid, dispenser: filled.is_some(), unguarded });
         Ok(())
+    }
+
+    fn is_held(&self, endpoint: EndpointKey, number: u64) -> bool {
+        lock(&self.held).endpoints.get(&endpoint).is_some_and(|entry| entry.listeners.contains_key(&number))
+    }
+
+    fn note_unguarded(&self, endpoint: EndpointKey, number: u64, reason: String) {
+        // It may have ended meanwhile. It is told all the same: what it did is not known.
+        let mut held = lock(&self.held);
+        if let Some(entry) = held.endpoints.get_mut(&endpoint).filter(|entry| entry.listeners.contains_key(&number)) {
+            entry.unguarded.insert(number);
+        }
+        drop(held);
+        self.counters.admission_unguarded.add_one();
+        self.report(AdmissionEvent::Unguarded { endpoint, reason });
     }
 
     fn start_dispenser(
@@ -387,9 +402,7 @@ fn check_fds(
     if dispenser.as_ref().is_some_and(|queue| !is_unix_seqpacket(queue.as_fd())) {
         return Err("slimfastDispenserFd is not a SOCK_SEQPACKET unix socket".into());
     }
-    // Before it is served: whoever is told of a container can look at it.
-    let unguarded = guard::complaint(pid);
-    Ok(HandOver { endpoint, pid, listener, dispenser, unguarded })
+    Ok(HandOver { endpoint, pid, listener, dispenser })
 }
 
 /// A panic in another thread can not leave the maps half changed: nothing that may panic runs under the locks.

@@ -76,7 +76,7 @@ export const NETWORKS: View<Network> = {
 export const ENDPOINTS: View<Endpoint> = {
   kind: ResourceKind.RESOURCE_KIND_ENDPOINT,
   plural: "endpoints",
-  header: ["ENDPOINT", "NETWORK", "NODE", "ADDRESS", "ID", "PUBLISHED", "LABELS"],
+  header: ["ENDPOINT", "NETWORK", "NODE", "ADDRESS", "ID", "PUBLISHED", "LABELS", "IO_URING"],
   list: (controller, { filter = "", network = "", node = "" }) =>
     controller.listAllEndpoints({ filter, network, node }),
   key: ({ network, name }) => `${network}/${name}`,
@@ -89,6 +89,7 @@ export const ENDPOINTS: View<Endpoint> = {
     endpoint.id,
     endpoint.publishedPorts.map((port) => `${port.hostPort}:${port.endpointPort}`).join(",") || "-",
     formatLabels(endpoint.labels),
+    endpoint.unguardedListeners === 0 ? "-" : `${endpoint.unguardedListeners} may use it`,
   ],
   json: (endpoint) => endpoint,
 };

@@ -101,16 +101,21 @@ export class ReportHub {
   /** To be called once the stream is over, whatever ended it. */
   closed(stream: ReportStream): void {
     stream.end();
-    if (this.#streams.get(stream.node) !== stream) return;
+    if (!this.isPresent(stream)) return;
     this.#streams.delete(stream.node);
     this.#registry.forget(stream.node);
     this.#log.debug({ node: stream.node }, "node reports no longer");
   }
 
+  /** Whether it is not a former stream, of an agent that has opened another one. */
+  isPresent(stream: ReportStream): boolean {
+    return this.#streams.get(stream.node) === stream;
+  }
+
   /** @throws ClusterError `invalid_argument` if the report is malformed. */
   take(stream: ReportStream, request: proto.ReportRequest): void {
     // Of a former stream that still had something on the way: the present one has begun with a snapshot.
-    if (this.#streams.get(stream.node) !== stream) return;
+    if (!this.isPresent(stream)) return;
     this.#registry.report(stream.node, request, Date.now());
     const { dropped } = request;
     if (dropped > 0n) this.#log.warn({ node: stream.node, dropped: String(dropped) }, "connection events were lost");

@@ -5,16 +5,28 @@ import { validName } from "../domain/validation.js";
 import { invalidField, notFound } from "../errors.js";
 import type { ReportHub, ReportStream } from "./report-hub.js";
 
-/** @param isNode Whether a node of this name is registered. */
-export function reportMethod(hub: ReportHub, isNode: (name: string) => boolean) {
+export interface NodesOfReports {
+  /** Whether a node of this name is registered. */
+  isNode(name: string): boolean;
+  /** Which of the node's endpoints have processes that may use io_uring: all of them. */
+  noteUnguarded(node: string, endpoints: readonly proto.UnguardedEndpoint[]): Promise<void>;
+}
+
+export function reportMethod(hub: ReportHub, { isNode, noteUnguarded }: NodesOfReports) {
+  async function take(stream: ReportStream, request: proto.ReportRequest): Promise<void> {
+    hub.take(stream, request);
+    // Waited for: they are in order, and one that cannot be kept ends the stream, so that it is said again.
+    if (request.unguarded && hub.isPresent(stream)) await noteUnguarded(stream.node, request.unguarded.endpoints);
+  }
+
   async function takeAll(
     stream: ReportStream,
     first: proto.ReportRequest,
     rest: AsyncIterator<proto.ReportRequest>,
   ): Promise<void> {
     try {
-      hub.take(stream, first);
-      for (let item = await rest.next(); !item.done; item = await rest.next()) hub.take(stream, item.value);
+      await take(stream, first);
+      for (let item = await rest.next(); !item.done; item = await rest.next()) await take(stream, item.value);
       stream.end();
     } catch (error) {
       stream.end(error instanceof Error ? error : new Error(String(error)));

@@ -75,6 +75,8 @@ export interface Endpoint {
   readonly labels: Labels;
   /** Not accelerated; false if left out. */
   readonly plain?: boolean;
+  /** Of its processes, those that may use io_uring, as its node said; none if left out. */
+  readonly unguardedListeners?: number;
   readonly createTimeMs: number;
   readonly revision: bigint;
 }

@@ -297,6 +297,23 @@ describe("the audit log", () => {
     expect((updated?.sequence ?? 0n) > (created?.sequence ?? 0n)).toBe(true);
   });
 
+  it("has what a node reports of its endpoints' containers as the node's deed", async () => {
+    const { agent } = cluster.tls({ ca, identity: nodeA });
+    await agent.registerNode({ node: nodeMessage("node-a", 1) });
+    const { endpoint } = await agent.createEndpoint({ endpoint: { name: "open", network: "blue", node: "node-a" } });
+    const [node, endpoints] = [
+      "node-a",
+      [{ endpoint: { network: "blue", name: "open", id: endpoint?.id ?? 0 }, listeners: 2 }],
+    ];
+    const requests = (async function* () {
+      yield { node, snapshot: { connections: [] }, unguarded: { endpoints } };
+    })();
+    expect(await statusOf(agent.report(requests))).toBe("OK");
+    const [entry] = await cluster.audit('resource = "endpoint/blue/open"');
+    expect(entry).toMatchObject({ actor: "node/node-a", action: "AgentService/Report", code: "OK" });
+    expect(JSON.parse(entry?.after ?? "")).toMatchObject({ name: "open", unguardedListeners: 2 });
+  });
+
   it("has failed changes", async () => {
     expect(await statusOf(cluster.local().cluster.deleteNetwork({ name: "nowhere" }))).toBe("NOT_FOUND");
     await until(async () => (await cluster.audit('resource = "network/nowhere"'))[0]?.code === "NOT_FOUND");

@@ -97,7 +97,10 @@ export function agentService({
       return {};
     },
 
-    report: reportMethod(reports, (name) => store.getNode(name) !== undefined),
+    report: reportMethod(reports, {
+      isNode: (name) => store.getNode(name) !== undefined,
+      noteUnguarded: (node, endpoints) => cluster.noteUnguarded(node, endpoints),
+    }),
 
     async *sync(request: AsyncIterable<proto.SyncRequest>, context: CallContext) {
       const requests = request[Symbol.asyncIterator]();

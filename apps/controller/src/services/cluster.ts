@@ -14,7 +14,14 @@ import type { Endpoint, Labels, Network, Node, Policy, PortReservation } from ".
 import { type DurationMessage, validName, validRequestId } from "../domain/validation.js";
 import { invalidField } from "../errors.js";
 import type { Store } from "../store/store.js";
-import { createEndpoint, endpointMask, requireEndpoint, updateEndpoint } from "./endpoints.js";
+import {
+  changedUnguarded,
+  createEndpoint,
+  endpointMask,
+  requireEndpoint,
+  type Unguarded,
+  updateEndpoint,
+} from "./endpoints.js";
 import { createNetwork, deleteNetwork, networkMask, requireNetwork, updateNetwork } from "./networks.js";
 import { deleteNode, nodeMask, type Presence, registerNode, requireNode, updateNode } from "./nodes.js";
 import { createPolicy, deletePolicy, policyMask, requirePolicy, updatePolicy } from "./policies.js";
@@ -103,6 +110,14 @@ export class Cluster {
   async createEndpoint(wanted: WantedEndpoint | undefined): Promise<Endpoint> {
     const endpoint = validEndpoint(wanted);
     return await this.#store.transaction((tx) => createEndpoint(tx, endpoint));
+  }
+
+  /** A node says which of its endpoints have processes that may use io_uring. Idempotent. */
+  async noteUnguarded(node: string, reported: readonly Unguarded[]): Promise<void> {
+    if (changedUnguarded(this.#store, node, reported).length === 0) return;
+    await this.#store.transaction((tx) => {
+      for (const endpoint of changedUnguarded(tx, node, reported)) tx.updateEndpoint(endpoint);
+    });
   }
 
   getEndpoint(network: string, name: string): Endpoint {

@@ -68,3 +68,24 @@ export function updateEndpoint(
   const next = { ...present, ...validEndpointChange({ labels: mask.labels(wanted.labels, present.labels) }) };
   return isDeepStrictEqual(next, present) ? present : tx.updateEndpoint(next);
 }
+
+/** What a node says of one of its endpoints. */
+export interface Unguarded {
+  readonly endpoint?: { readonly network: string; readonly name: string; readonly id: number } | undefined;
+  readonly listeners: number;
+}
+
+/** The node's endpoints of which it now says something else; all that it does not name have none. */
+export function changedUnguarded(reader: StoreReader, node: string, reported: readonly Unguarded[]): Endpoint[] {
+  const listeners = new Map<string, number>();
+  for (const { endpoint, listeners: count } of reported) if (endpoint) listeners.set(keyOf(endpoint), count);
+  return reader.listEndpoints({ node, limit: -1 }).flatMap((endpoint) => {
+    const unguardedListeners = listeners.get(keyOf(endpoint)) ?? 0;
+    return unguardedListeners === (endpoint.unguardedListeners ?? 0) ? [] : [{ ...endpoint, unguardedListeners }];
+  });
+}
+
+/** With its id, since another endpoint of the name is not meant. */
+function keyOf({ network, name, id }: Pick<Endpoint, "network" | "name" | "id">): string {
+  return `${network}/${name}/${id}`;
+}

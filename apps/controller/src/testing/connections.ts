@@ -66,7 +66,7 @@ export function refused(error: string, atMs = 0, values: Partial<proto.Connectio
 }
 
 export function reportOf(parts: Partial<proto.ReportRequest>): proto.ReportRequest {
-  return { node: "", snapshot: undefined, events: [], dropped: 0n, counters: {}, updates: [], ...parts };
+  return { ...proto.ReportRequest.create(), ...parts };
 }
 
 /** An agent that reports what the test tells it to, and collects commands. */

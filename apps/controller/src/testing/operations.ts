@@ -37,7 +37,7 @@ export class OperationsController {
     const isNode = (name: string) => view.nodes().some((node) => node.name === name);
     this.#server = createServer().use(errorDetailsServerMiddleware).use(errorMiddleware(log));
     const agent = withUnimplemented<proto.AgentServiceImplementation>(proto.AgentServiceDefinition, {
-      report: reportMethod(reports, isNode),
+      report: reportMethod(reports, { isNode, noteUnguarded: () => Promise.resolve() }),
     });
     this.#server.add(proto.AgentServiceDefinition, agent);
     const peers = { list: () => this.peers };

@@ -31,6 +31,10 @@ function addressesOf({ address, address6 }: Endpoint): string {
   return [address, address6].filter((each) => each !== "").join(", ");
 }
 
+function unguardedText(count: number): string {
+  return `${count} of its containers and execs may use io_uring, or it is not known: their seccomp profiles lack SlimFast's rules, which "slimfast oci-profile" adds. The log of the node's agent says why.`;
+}
+
 const EXPORTED = [
   { name: "network", text: ({ network }: Endpoint) => network },
   { name: "name", text: ({ name }: Endpoint) => name },
@@ -40,6 +44,7 @@ const EXPORTED = [
   { name: "id", text: ({ id }: Endpoint) => String(id) },
   { name: "published", text: publishedText },
   { name: "labels", text: ({ labels }: Endpoint) => labelText(labels) },
+  { name: "unguarded_listeners", text: ({ unguardedListeners }: Endpoint) => String(unguardedListeners) },
   { name: "create_time", text: ({ createTime }: Endpoint) => createTime?.toISOString() ?? "" },
 ];
 
@@ -92,8 +97,16 @@ export function EndpointsPage() {
           monoColumn("Published", publishedText),
           {
             title: "TCP",
-            cell: ({ plain }) =>
-              plain ? <span className="badge dim">plain</span> : <span className="badge ok">accelerated</span>,
+            cell: ({ plain, unguardedListeners }) => (
+              <>
+                {plain ? <span className="badge dim">plain</span> : <span className="badge ok">accelerated</span>}
+                {unguardedListeners > 0 ? (
+                  <span className="badge warn" title={unguardedText(unguardedListeners)}>
+                    io_uring
+                  </span>
+                ) : null}
+              </>
+            ),
           },
           labelsColumn(),
           timeColumn("Since", ({ createTime }) => createTime),

@@ -103,7 +103,7 @@ impl Server {
                 match event {
                     AdmissionEvent::Idle(endpoint) => lock(&told.outbox).put(KeeperEvent::Idle { endpoint }),
                     AdmissionEvent::Refused { reason } => lock(&told.outbox).put(KeeperEvent::Refused { reason }),
-                    AdmissionEvent::Admitted { endpoint, unguarded: Some(reason), .. } => {
+                    AdmissionEvent::Unguarded { endpoint, reason } => {
                         lock(&told.outbox).put(KeeperEvent::Unguarded { endpoint, reason });
                     }
                     AdmissionEvent::Admitted { .. } => {}

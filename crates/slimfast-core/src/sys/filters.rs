@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use slimfast_seccomp::filter::Instruction;
 
-/// Until the process has stopped. One that sleeps uninterruptibly does not.
-const STOP_TIMEOUT: Duration = Duration::from_millis(500);
-const STOP_POLL: Duration = Duration::from_micros(50);
+/// Until the process has stopped: on a loaded node it waits for a CPU before. One that sleeps uninterruptibly does not.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Doubled each time, since the process needs a CPU to stop.
+const FIRST_STOP_POLL: Duration = Duration::from_micros(50);
+const LONGEST_STOP_POLL: Duration = Duration::from_millis(20);
 /// A process may have more, but no runtime starts it with as many.
 const MAX_FILTERS: usize = 64;
 /// BPF_MAXINSNS
@@ -20,7 +22,8 @@ const MAX_INSTRUCTIONS: usize = 4096;
 const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
 const PTRACE_EVENT_STOP: i32 = 128;
 
-/// Latest first. `pid`: of a thread; a process is its first thread.
+/// Latest first. `pid`: of a thread; a process is its first thread. ESRCH if it has ended, or ends meanwhile. Takes some
+/// microseconds, and up to [`STOP_TIMEOUT`]: after a time-out the process is let go only as the calling thread ends.
 pub fn of(pid: libc::pid_t) -> io::Result<Vec<Vec<Instruction>>> {
     let traced = Traced::seize(pid)?;
     let signal = traced.stop()?;
@@ -43,13 +46,17 @@ impl Traced {
         // SAFETY: no pointers are passed.
         done(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, self.0, 0usize, 0usize) })?;
         let started = Instant::now();
+        let mut pause = FIRST_STOP_POLL;
         loop {
             let mut status = 0;
             // SAFETY: the kernel writes one int.
             let waited = unsafe { libc::waitpid(self.0, &raw mut status, libc::WNOHANG | libc::__WALL) };
             match waited {
                 0 if started.elapsed() > STOP_TIMEOUT => return Err(io::ErrorKind::TimedOut.into()),
-                0 => std::thread::sleep(STOP_POLL),
+                0 => {
+                    std::thread::sleep(pause);
+                    pause = LONGEST_STOP_POLL.min(pause * 2);
+                }
                 -1 => return Err(io::Error::last_os_error()),
                 _ if !libc::WIFSTOPPED(status) => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
                 _ if status >> 16 == PTRACE_EVENT_STOP => return Ok(0),

@@ -54,8 +54,9 @@ impl Target {
     pub fn wait(mut self) -> i32 {
         self.go();
         let mut status = 0;
+        // Of this thread: another one may look at its filters, and waits for it to stop.
         // SAFETY: our child, which nobody else waits for.
-        assert_eq!(unsafe { libc::waitpid(self.pid, &raw mut status, 0) }, self.pid);
+        assert_eq!(unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WNOTHREAD) }, self.pid);
         self.pid = 0;
         if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
     }

@@ -2,6 +2,7 @@
 import type { Page } from "@playwright/test";
 import { Role } from "@slimfast/proto";
 import { describe, expect, it } from "vitest";
+import { Container, openedToIoUring } from "../../fixture/container.js";
 import { LoneController } from "../../fixture/lone-controller.js";
 import { OtherMachine } from "../../fixture/other-machine.js";
 import type { Site } from "../site.js";
@@ -118,6 +119,22 @@ export function resourcesTests(site: () => Site): void {
       // One with endpoints cannot be deleted, and says why.
       const refused = rowOf(page, "default").getByRole("button", { name: "Delete" });
       expect(await refused.getAttribute("title")).toMatch(/^it has \d+ endpoints: end them first$/);
+    });
+
+    it("an endpoint whose container may use io_uring is marked", async () => {
+      const name = site().fresh("open");
+      const command = ["/bin/busybox", "sleep", "600"];
+      const options = { name, node: "node-1", command, change: openedToIoUring };
+      const box = await Container.start(site().cluster, options);
+      try {
+        const page = await site().pageOf("viewer", "endpoints");
+        const mark = rowOf(page, name).getByText("io_uring", { exact: true });
+        await mark.waitFor();
+        expect(await mark.getAttribute("title")).toMatch(/^1 of its containers .* "slimfast oci-profile" adds/);
+        expect(await page.getByText("io_uring", { exact: true }).count()).toBe(1);
+      } finally {
+        await box.stop();
+      }
     });
 
     it("an endpoint's labels are changed, and a new one is started by the command that is written", async () => {

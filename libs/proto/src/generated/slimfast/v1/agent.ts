@@ -62,11 +62,23 @@ export interface ReportRequest {
   counters: { [key: string]: bigint };
   /** New values of live connections (bytes, RTT), some at a time. Sent about once in 5 s for all that changed. */
   updates: Connection[];
+  /** On the first request of the stream, and when it has changed. Not set: as before. */
+  unguarded: UnguardedEndpoints | undefined;
 }
 
 export interface ReportRequest_CountersEntry {
   key: string;
   value: bigint;
+}
+
+/** The node's endpoints that have unguarded listeners: all of them, with how many (Endpoint.unguarded_listeners). */
+export interface UnguardedEndpoints {
+  endpoints: UnguardedEndpoint[];
+}
+
+export interface UnguardedEndpoint {
+  endpoint: EndpointRef | undefined;
+  listeners: number;
 }
 
 export interface ConnectionSnapshot {
@@ -541,7 +553,7 @@ export const RenewCertificateResponse: MessageFns<RenewCertificateResponse> = {
 };
 
 function createBaseReportRequest(): ReportRequest {
-  return { node: "", snapshot: undefined, events: [], dropped: 0n, counters: {}, updates: [] };
+  return { node: "", snapshot: undefined, events: [], dropped: 0n, counters: {}, updates: [], unguarded: undefined };
 }
 
 export const ReportRequest: MessageFns<ReportRequest> = {
@@ -566,6 +578,9 @@ export const ReportRequest: MessageFns<ReportRequest> = {
     });
     for (const v of message.updates) {
       Connection.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.unguarded !== undefined) {
+      UnguardedEndpoints.encode(message.unguarded, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -634,6 +649,14 @@ export const ReportRequest: MessageFns<ReportRequest> = {
             message.updates.push(Connection.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.unguarded = UnguardedEndpoints.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -669,6 +692,7 @@ export const ReportRequest: MessageFns<ReportRequest> = {
         )
         : {},
       updates: globalThis.Array.isArray(object?.updates) ? object.updates.map((e: any) => Connection.fromJSON(e)) : [],
+      unguarded: isSet(object.unguarded) ? UnguardedEndpoints.fromJSON(object.unguarded) : undefined,
     };
   },
 
@@ -698,6 +722,9 @@ export const ReportRequest: MessageFns<ReportRequest> = {
     if (message.updates?.length) {
       obj.updates = message.updates.map((e) => Connection.toJSON(e));
     }
+    if (message.unguarded !== undefined) {
+      obj.unguarded = UnguardedEndpoints.toJSON(message.unguarded);
+    }
     return obj;
   },
 
@@ -722,6 +749,9 @@ export const ReportRequest: MessageFns<ReportRequest> = {
       {},
     );
     message.updates = object.updates?.map((e) => Connection.fromPartial(e)) || [];
+    message.unguarded = (object.unguarded !== undefined && object.unguarded !== null)
+      ? UnguardedEndpoints.fromPartial(object.unguarded)
+      : undefined;
     return message;
   },
 };
@@ -810,6 +840,164 @@ export const ReportRequest_CountersEntry: MessageFns<ReportRequest_CountersEntry
     const message = createBaseReportRequest_CountersEntry();
     message.key = object.key ?? "";
     message.value = (object.value !== undefined && object.value !== null) ? BigInt(object.value) : 0n;
+    return message;
+  },
+};
+
+function createBaseUnguardedEndpoints(): UnguardedEndpoints {
+  return { endpoints: [] };
+}
+
+export const UnguardedEndpoints: MessageFns<UnguardedEndpoints> = {
+  encode(message: UnguardedEndpoints, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.endpoints) {
+      UnguardedEndpoint.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnguardedEndpoints {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnguardedEndpoints();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.endpoints.push(UnguardedEndpoint.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnguardedEndpoints {
+    return {
+      endpoints: globalThis.Array.isArray(object?.endpoints)
+        ? object.endpoints.map((e: any) => UnguardedEndpoint.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: UnguardedEndpoints): unknown {
+    const obj: any = {};
+    if (message.endpoints?.length) {
+      obj.endpoints = message.endpoints.map((e) => UnguardedEndpoint.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UnguardedEndpoints>): UnguardedEndpoints {
+    return UnguardedEndpoints.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnguardedEndpoints>): UnguardedEndpoints {
+    const message = createBaseUnguardedEndpoints();
+    message.endpoints = object.endpoints?.map((e) => UnguardedEndpoint.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUnguardedEndpoint(): UnguardedEndpoint {
+  return { endpoint: undefined, listeners: 0 };
+}
+
+export const UnguardedEndpoint: MessageFns<UnguardedEndpoint> = {
+  encode(message: UnguardedEndpoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.endpoint !== undefined) {
+      EndpointRef.encode(message.endpoint, writer.uint32(10).fork()).join();
+    }
+    if (message.listeners !== 0) {
+      writer.uint32(16).uint32(message.listeners);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnguardedEndpoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnguardedEndpoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.endpoint = EndpointRef.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.listeners = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnguardedEndpoint {
+    return {
+      endpoint: isSet(object.endpoint) ? EndpointRef.fromJSON(object.endpoint) : undefined,
+      listeners: isSet(object.listeners) ? globalThis.Number(object.listeners) : 0,
+    };
+  },
+
+  toJSON(message: UnguardedEndpoint): unknown {
+    const obj: any = {};
+    if (message.endpoint !== undefined) {
+      obj.endpoint = EndpointRef.toJSON(message.endpoint);
+    }
+    if (message.listeners !== 0) {
+      obj.listeners = Math.round(message.listeners);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<UnguardedEndpoint>): UnguardedEndpoint {
+    return UnguardedEndpoint.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnguardedEndpoint>): UnguardedEndpoint {
+    const message = createBaseUnguardedEndpoint();
+    message.endpoint = (object.endpoint !== undefined && object.endpoint !== null)
+      ? EndpointRef.fromPartial(object.endpoint)
+      : undefined;
+    message.listeners = object.listeners ?? 0;
     return message;
   },
 };

@@ -485,6 +485,11 @@ export interface Endpoint {
   plain: boolean;
   /** Overlay IPv6 address in text form (RFC 5952); empty in a network without prefix6. */
   address6: string;
+  /**
+   * Of its containers and of the programs that were started in them later, those that may use io_uring, or of which that is
+   * not known: their seccomp profiles lack SlimFast's rules. As its node said last. Output only.
+   */
+  unguardedListeners: number;
 }
 
 export interface Endpoint_LabelsEntry {
@@ -1540,6 +1545,7 @@ function createBaseEndpoint(): Endpoint {
     etag: "",
     plain: false,
     address6: "",
+    unguardedListeners: 0,
   };
 }
 
@@ -1586,6 +1592,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     }
     if (message.address6 !== "") {
       writer.uint32(106).string(message.address6);
+    }
+    if (message.unguardedListeners !== 0) {
+      writer.uint32(112).uint32(message.unguardedListeners);
     }
     return writer;
   },
@@ -1710,6 +1719,14 @@ export const Endpoint: MessageFns<Endpoint> = {
             message.address6 = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.unguardedListeners = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1758,6 +1775,11 @@ export const Endpoint: MessageFns<Endpoint> = {
       etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
       plain: isSet(object.plain) ? globalThis.Boolean(object.plain) : false,
       address6: isSet(object.address6) ? globalThis.String(object.address6) : "",
+      unguardedListeners: isSet(object.unguardedListeners)
+        ? globalThis.Number(object.unguardedListeners)
+        : isSet(object.unguarded_listeners)
+        ? globalThis.Number(object.unguarded_listeners)
+        : 0,
     };
   },
 
@@ -1808,6 +1830,9 @@ export const Endpoint: MessageFns<Endpoint> = {
     if (message.address6 !== "") {
       obj.address6 = message.address6;
     }
+    if (message.unguardedListeners !== 0) {
+      obj.unguardedListeners = Math.round(message.unguardedListeners);
+    }
     return obj;
   },
 
@@ -1837,6 +1862,7 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.etag = object.etag ?? "";
     message.plain = object.plain ?? false;
     message.address6 = object.address6 ?? "";
+    message.unguardedListeners = object.unguardedListeners ?? 0;
     return message;
   },
 };
