@@ -24,6 +24,7 @@ compile names names.c gcc -O2 -Wall -Wextra -Werror
 compile names-static names.c gcc -O2 -static
 compile names-musl names.c musl-gcc -O2
 compile abuse abuse.c gcc -O2 -Wall -Wextra -Werror
+compile interrupted interrupted.c gcc -O2 -pthread -Wall -Wextra -Werror
 compile doors doors.c gcc -O2 -static -Wall -Wextra -Werror
 compile echo-static echo.c gcc -O2 -static -Wall -Wextra -Werror
 

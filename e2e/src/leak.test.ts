@@ -1,13 +1,13 @@
 /** A hundred thousand connections leave nothing behind: no descriptor, no socket, no entry of a BPF map, no memory. */
-import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { rustProduct } from "@slimfast/cli";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { pidsOf } from "./durability/agent-process.js";
 import type { Background } from "./fixture/background.js";
 import { Cluster, type TierChoice } from "./fixture/cluster.js";
-import { until } from "./fixture/until.js";
-import { ROOT } from "./testing/surroundings.js";
+import { holdingsLike, type NodeProcesses, steadyHoldings } from "./fixture/holdings.js";
 
-const BENCH = `${process.env.CARGO_TARGET_DIR || `${ROOT}/target`}/release/slimfast-bench`;
+const BENCH = rustProduct("slimfast-bench");
 const PORT = 7100;
 const TIERS = ["notify", "preload"] as const;
 const CONNECTIONS_PER_TIER = 50_000;
@@ -16,27 +16,17 @@ const WARM_UP_CONNECTIONS = 5_000;
 /** The heap of Node.js grows with the work until it is collected; a leak of 1 KiB per connection would be 100 MiB. */
 const RESIDENT_GROWTH_KIB = 48 * 1024;
 const TIMEOUT_MS = 240_000;
-const SETTLE_MS = 20_000;
-
-interface Holdings {
-  /** By agent. */
-  readonly descriptors: readonly number[];
-  /** Of the nodes' namespaces, in all states. */
-  readonly sockets: readonly string[];
-  /** Number of entries by agent and name of the map. */
-  readonly maps: Readonly<Record<string, number>>;
-}
 
 let cluster: Cluster;
 let server: Background;
-let agents: number[];
+let nodes: readonly NodeProcesses[];
 
 beforeAll(async () => {
   cluster = await Cluster.start();
   server = await cluster.start({ node: "node-2", name: "bench", ready: { ports: [PORT] } }, [
     ...[BENCH, "serve", "--port", String(PORT)],
   ]);
-  agents = (await cluster.status()).nodes.map(({ agent }) => agent?.pid ?? 0);
+  nodes = [await pidsOf(cluster, "node-1"), await pidsOf(cluster, "node-2")];
 });
 
 afterAll(async () => {
@@ -46,15 +36,10 @@ afterAll(async () => {
 it("leaves nothing behind, in both tiers", { timeout: TIMEOUT_MS }, async () => {
   for (const tier of TIERS) await connect(tier, WARM_UP_CONNECTIONS);
   // The client's endpoint is removed, and with it what it held.
-  const before = await untilSteady();
+  const before = await steadyHoldings(nodes);
   const residentBefore = residentKib();
   for (const tier of TIERS) await connect(tier, CONNECTIONS_PER_TIER);
-  let after = holdings();
-  await until(() => {
-    after = holdings();
-    return JSON.stringify(after) === JSON.stringify(before);
-  }, "the agents hold what they held before").catch(() => undefined);
-  expect(after).toEqual(before);
+  expect(await holdingsLike(before, nodes)).toEqual(before);
   const residentAfter = residentKib();
   for (const [index, resident] of residentAfter.entries()) {
     expect(resident - (residentBefore[index] ?? 0)).toBeLessThan(RESIDENT_GROWTH_KIB);
@@ -75,61 +60,9 @@ async function connect(tier: TierChoice, count: number): Promise<void> {
   expect(report.count).toBe(count);
 }
 
-/** Some of what a client held goes a moment after it. */
-async function untilSteady(): Promise<Holdings> {
-  let last = "";
-  let steady = 0;
-  await until(
-    () => {
-      const now = JSON.stringify(holdings());
-      steady = now === last ? steady + 1 : 0;
-      last = now;
-      return steady >= 5;
-    },
-    "the agents are at rest",
-    SETTLE_MS,
-  );
-  return JSON.parse(last) as Holdings;
-}
-
-function holdings(): Holdings {
-  const maps: Record<string, number> = {};
-  for (const [index, pid] of agents.entries()) {
-    for (const [name, entries] of mapEntries(pid)) maps[`${index + 1} ${name}`] = entries;
-  }
-  return {
-    descriptors: agents.map((pid) => readdirSync(`/proc/${pid}/fd`).length),
-    sockets: agents.map(
-      (pid) => /^sockets: used \d+$/m.exec(readFileSync(`/proc/${pid}/net/sockstat`, "utf8"))?.[0] ?? "",
-    ),
-    maps,
-  };
-}
-
-/** Of the maps whose entries come and go; the others are arrays and buffers. */
-function mapEntries(pid: number): Map<string, number> {
-  const ids = new Set(
-    readdirSync(`/proc/${pid}/fdinfo`).flatMap((descriptor) => {
-      const info = readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, "utf8");
-      return /^map_id:\s*(\d+)$/m.exec(info)?.[1] ?? [];
-    }),
-  );
-  const entries = new Map<string, number>();
-  for (const id of ids) {
-    const { name, type } = bpftool<{ name: string; type: string }>("show", "id", id);
-    if (type.endsWith("hash")) entries.set(name, bpftool<unknown[]>("dump", "id", id).length);
-  }
-  if (entries.size < 5) throw new Error(`agent ${pid} has only the maps ${[...entries.keys()].join(", ")}`);
-  return entries;
-}
-
-function bpftool<Value>(...args: string[]): Value {
-  return JSON.parse(
-    execFileSync("bpftool", ["map", ...args, "--json"], { encoding: "utf8", maxBuffer: 1 << 28 }),
-  ) as Value;
-}
-
 /** Of each agent. */
 function residentKib(): number[] {
-  return agents.map((pid) => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]));
+  return nodes.map(({ agent }) =>
+    Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${agent}/status`, "utf8"))?.[1]),
+  );
 }

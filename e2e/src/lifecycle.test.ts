@@ -126,6 +126,14 @@ describe("after a crash", () => {
     expectAsBefore();
   });
 
+  it("down removes what an agent has left whose journal nobody can read", async () => {
+    const { nodes } = await cli.json<{ nodes: { name: string }[] }>("up", "--detach", "--nodes", "1");
+    for (const pid of await agentPids()) process.kill(pid, "SIGKILL");
+    writeFileSync(`${RUN_DIR}/${nodes[0]?.name}/journal.json`, "{");
+    const down = await cli.run(["down"]);
+    expect(down, down.stderr).toMatchObject({ exitCode: 0 });
+  });
+
   it.each([150, 300, 450, 700, 1_000])(
     "down removes what an up has left that was killed after %i ms",
     async (delayMs) => {

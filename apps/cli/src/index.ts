@@ -1,4 +1,5 @@
-/** What whole-system tests use of the command line: starting and stopping clusters, and running commands in endpoints. */
+/** What whole-system tests use of the command line: starting and stopping clusters, what processes take, programs' paths. */
+export { kernelBytes, residentBytes } from "./bench/suite/scenarios/scale/memory.js";
 export { cgroupMounts } from "./cluster/cgroup.js";
 export {
   agentAddress,

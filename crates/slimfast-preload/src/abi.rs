@@ -3,6 +3,7 @@
 
 use core::ffi::{c_int, c_void};
 
+pub(crate) const EINTR: c_int = 4;
 pub(crate) const AF_INET: c_int = 2;
 pub(crate) const SOCK_STREAM: c_int = 1;
 pub(crate) const SOCK_NONBLOCK: c_int = O_NONBLOCK;
@@ -75,6 +76,7 @@ mod tests {
             [AF_INET, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, IPPROTO_TCP],
             [libc::AF_INET, libc::SOCK_STREAM, libc::SOCK_NONBLOCK, libc::SOCK_CLOEXEC, libc::IPPROTO_TCP]
         );
+        assert_eq!(EINTR, libc::EINTR);
         assert_eq!([SOL_SOCKET, SCM_RIGHTS], [libc::SOL_SOCKET, libc::SCM_RIGHTS]);
         assert_eq!([MSG_DONTWAIT, MSG_CMSG_CLOEXEC], [libc::MSG_DONTWAIT, libc::MSG_CMSG_CLOEXEC]);
         assert_eq!([F_SETFL, O_RDWR, O_NONBLOCK], [libc::F_SETFL, libc::O_RDWR, libc::O_NONBLOCK]);

@@ -22,10 +22,12 @@ mod dispenser;
 mod startup;
 mod syscall;
 
-use abi::{AF_INET, IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM};
+use abi::{AF_INET, EINTR, IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM};
 
 /// Low bits of the type that are the type proper; the rest are flags.
 const SOCK_TYPE_MASK: c_int = 0xf;
+
+const INTERRUPTED: isize = -(EINTR as isize);
 
 /// Whether the dispenser's sockets are what the caller asks for.
 fn is_dispensed(domain: c_int, kind: c_int, protocol: c_int) -> bool {
@@ -42,7 +44,14 @@ fn open(domain: c_int, kind: c_int, protocol: c_int) -> isize {
     {
         return socket as isize;
     }
-    syscall::socket(domain, kind, protocol)
+    loop {
+        match syscall::socket(domain, kind, protocol) {
+            // By a signal whose handler does not restart calls, before the supervisor has taken the notification: no program
+            // expects that of socket(2), which does not wait.
+            INTERRUPTED => {}
+            result => return result,
+        }
+    }
 }
 
 /// socket(2).

@@ -4,8 +4,8 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Most descriptors in one message here. The kernel's own limit is 253.
-pub const MAX_FDS: usize = 16;
+/// Most descriptors in one message here: the sockets that hold a node's front ports. The kernel's own limit is 253.
+pub const MAX_FDS: usize = 64;
 
 /// Room for [`MAX_FDS`] descriptors and the header, aligned for the header.
 #[repr(C, align(8))]

@@ -3,15 +3,11 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { keeperPids } from "@slimfast/cli";
 import type { Cluster } from "../fixture/cluster.js";
+import type { NodeProcesses } from "../fixture/holdings.js";
 import { until } from "../fixture/until.js";
 
-export interface NodePids {
-  readonly agent: number;
-  readonly keeper: number;
-}
-
 /** Of a node whose agent runs. */
-export async function pidsOf(cluster: Cluster, node: string): Promise<NodePids> {
+export async function pidsOf(cluster: Cluster, node: string): Promise<NodeProcesses> {
   const status = await cluster.status();
   const agent = status.nodes.find(({ name }) => name.endsWith(node))?.agent?.pid;
   if (agent === undefined) throw new Error(`${node} has no agent`);

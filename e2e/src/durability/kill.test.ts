@@ -80,7 +80,8 @@ describe("the agents of both nodes, killed and started again", () => {
     timeout: TIMEOUT_MS,
   }, async () => {
     const server = await endpoint("node-1", "server", "auto");
-    await server.start([...appProgram("connections.py"), "serve", String(ECHO_PORT)], { prints: /ready/ });
+    const serve = [...appProgram("connections.py"), "serve", String(ECHO_PORT), String(CONNECTIONS)];
+    await server.start(serve, { prints: /ready/ });
     await server.start(nginx(directory, "server", 'server { listen 80; return 200 "$remote_addr"; }'), { port: 80 });
     const kept: Background[] = [];
     const loops: Background[] = [];

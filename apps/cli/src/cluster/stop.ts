@@ -8,10 +8,11 @@ import { join } from "node:path";
 import { removeContainers } from "../demo/oci-container.js";
 import { CliError, messageOf } from "../exit-codes.js";
 import { CLI_MAIN } from "../paths.js";
-import { tryExec } from "../process/exec.js";
+import { exec, tryExec } from "../process/exec.js";
 import { isAlive, type ProcessIdentity, processesInNetns, terminate } from "../process/identity.js";
 import { runSteps, type Step, type Verbosity } from "../progress.js";
 import { cgroup2Mount } from "./cgroup.js";
+import { mountsBelow } from "./mounts.js";
 import { controllerSocket, type NodePlan } from "./plan.js";
 import { agentsOf, controllersOf } from "./processes.js";
 import { type ClusterState, isBarelyBegun, readState, removeState, withLock, writeState } from "./state-file.js";
@@ -117,13 +118,25 @@ async function removeNode(node: NodePlan): Promise<void> {
   const { endpoints, routers } = derivedNetns(node);
   for (const name of [...endpoints, ...routers, node.netns]) await deleteNetns(name);
   removeCgroup(node.cgroup);
+  await unmountBelow(node.runDir);
   rmSync(node.runDir, { recursive: true, force: true });
+}
+
+/** The BPF file system of a node whose journal nobody could follow: its directory cannot be removed while it is mounted. */
+async function unmountBelow(directory: string): Promise<void> {
+  for (const mount of mountsBelow(directory)) {
+    // What is pinned goes first: other mount namespaces may have the mount, too. The kernel's own two files stay.
+    for (const pin of readdirSync(mount).filter((name) => !name.endsWith(".debug"))) {
+      rmSync(join(mount, pin), { recursive: true, force: true });
+    }
+    await exec("umount", ["--lazy", mount]);
+  }
 }
 
 /**
  * What an agent that was killed has left in its journal. In the node's own namespace, since the journal names sysctls of
  * that one. If it fails (the addon does not load, for example), the rest of the removal covers the same ground: all that
- * a journal names is in the node's namespace, or bears the node's name.
+ * a journal names is in the node's namespace or directory, or bears the node's name.
  */
 async function recoverNode(node: NodePlan): Promise<void> {
   if (!existsSync(join(node.runDir, JOURNAL)) || !existsSync(netnsPath(node.netns))) return;

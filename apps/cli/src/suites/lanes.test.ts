@@ -69,6 +69,24 @@ describe("lanes", () => {
     ]);
   });
 
+  it("keep what a part has reported when its sandbox could not be taken away", async () => {
+    const leaving: Part = {
+      privileged: true,
+      run: async ({ onLeftSandbox }) => {
+        onLeftSandbox("EBUSY");
+        return { ...PASSED, failed: 1, failures: [{ test: "a1", detail: "broken" }] };
+      },
+    };
+    const [result] = await new Stage().run([suite("a", leaving)]);
+    expect(result).toMatchObject({
+      ...{ passed: 1, failed: 2 },
+      failures: [
+        { test: "a1", detail: "broken" },
+        { test: "a: its sandbox is left", detail: "EBUSY" },
+      ],
+    });
+  });
+
   it("run heavy parts when all others have ended, one at a time", async () => {
     const stage = new Stage();
     const heavy = { privileged: true, isHeavy: true };

@@ -102,8 +102,13 @@ function runsOnMachine(part: Part, { sandboxes }: LaneOptions): boolean {
   return part.onMachine === true || (part.privileged && !sandboxes);
 }
 
-function runPart(part: Part, suite: Suite, options: LaneOptions): Promise<Report> {
-  const sandboxed = part.privileged && !runsOnMachine(part, options);
-  const surroundings: Surroundings = { signal: options.signal, sandboxed };
-  return part.run(surroundings).catch((error: unknown) => failedReport(suite.name, messageOf(error)));
+async function runPart(part: Part, suite: Suite, options: LaneOptions): Promise<Report> {
+  const left: Report[] = [];
+  const surroundings: Surroundings = {
+    signal: options.signal,
+    sandboxed: part.privileged && !runsOnMachine(part, options),
+    onLeftSandbox: (why) => left.push(failedReport(`${suite.name}: its sandbox is left`, why)),
+  };
+  const report = await part.run(surroundings).catch((error: unknown) => failedReport(suite.name, messageOf(error)));
+  return mergeReports([report, ...left]);
 }

@@ -47,7 +47,7 @@ test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 });
 
 describe("vitest", () => {
-  it("counts a file that cannot be loaded as a failure", () => {
+  it("counts a file that cannot be loaded as a failure, and one that fails after its tests", () => {
     const report = readVitestReport(
       JSON.stringify({
         testResults: [
@@ -62,12 +62,19 @@ describe("vitest", () => {
               { fullName: "wavers", status: "passed", failureMessages: ["not yet"] },
             ],
           },
+          {
+            ...{ name: "/c.test.ts", status: "failed", message: "the cluster is still there" },
+            assertionResults: [{ fullName: "breaks", status: "failed", failureMessages: ["expected 2"] }],
+          },
         ],
       }),
     );
-    expect(report).toMatchObject({ passed: 2, failed: 2, skipped: 1 });
+    expect(report).toMatchObject({ passed: 2, failed: 4, skipped: 1 });
     expect(report.flaky).toEqual([{ test: expect.stringContaining("b.test.ts: wavers"), detail: "not yet" }]);
-    expect(report.failures.map((failure) => failure.detail)).toEqual(["no such module", "expected 1"]);
+    expect(report.failures.map((failure) => failure.detail)).toEqual([
+      ...["no such module", "expected 1"],
+      ...["expected 2", "the cluster is still there"],
+    ]);
   });
 });
 

@@ -1,11 +1,15 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { cgroup2Mount } from "../cluster/cgroup.js";
 import { runTool, trySandbox } from "./tool.js";
 
 const MARK = `sandbox-test-${process.pid}`;
 const abort = new AbortController();
-const INSIDE = { signal: abort.signal, sandboxed: true };
+const left: string[] = [];
+const INSIDE = { signal: abort.signal, sandboxed: true, onLeftSandbox: (why: string) => left.push(why) };
 
 function inSandbox(script: string, signal: AbortSignal = abort.signal) {
   return runTool("test-sandbox-itself", "sh", ["-c", script, MARK], { ...INSIDE, signal });
@@ -26,16 +30,19 @@ function processesWith(text: string): string[] {
 /** Other runs' may come and go. */
 let before: string[] = [];
 const cgroups = () => readdirSync(cgroup2Mount() ?? "").filter((name) => name.startsWith("slimfast-test-"));
+const made = () => cgroups().filter((name) => !before.includes(name));
 
 describe("a sandbox", () => {
   beforeEach(() => {
     before = cgroups();
+    left.length = 0;
   });
 
   // Whatever a tool does, nothing of it stays.
   afterEach(() => {
+    expect(left).toEqual([]);
     expect(processesWith(MARK)).toEqual([]);
-    expect(cgroups().filter((name) => !before.includes(name))).toEqual([]);
+    expect(made()).toEqual([]);
     expect([`/run/${MARK}`, `/tmp/${MARK}`, `/run/netns/${MARK}`].filter(existsSync)).toEqual([]);
   });
 
@@ -72,6 +79,24 @@ describe("a sandbox", () => {
       `sh -c 'sleep 0.1 & echo $!' >/tmp/pid; while [ -e /proc/$(cat /tmp/pid) ]; do sleep 0.02; done; echo gone`,
     );
     expect(output).toBe("gone\n");
+  });
+
+  it("gives the tool's result, although its control group is still in use", async () => {
+    // Processes of other namespaces are 0 to it.
+    const running = inSandbox(`
+      cgroup=$(sed -n 's:^[^ ]* \\([^ ]*\\) cgroup2 .*:\\1:p' /proc/self/mounts)
+      until grep -qx 0 "$cgroup/cgroup.procs"; do sleep 0.02; done; exit 7`);
+    await expect.poll(made).toHaveLength(1);
+    const [name = ""] = made();
+    const path = join(cgroup2Mount() ?? "", name);
+    const user = spawn("sleep", ["1000"], { stdio: "ignore" });
+    writeFileSync(join(path, "cgroup.procs"), String(user.pid));
+    expect(await running).toMatchObject({ exitCode: 7 });
+    expect(left.splice(0)).toEqual([expect.stringContaining("EBUSY")]);
+    const ended = once(user, "exit");
+    user.kill("SIGKILL");
+    await ended;
+    await expect.poll(() => rmdirSync(path)).toBeUndefined();
   });
 
   it("ends when it is told to", async () => {

@@ -28,20 +28,22 @@ export interface Surroundings {
   /** Aborted to end the tool. */
   readonly signal: AbortSignal;
   readonly sandboxed: boolean;
+  /** A sandbox could not be taken away. What its tool has said stands all the same. */
+  onLeftSandbox(why: string): void;
 }
 
 export async function runTool(
   logName: string,
   command: string,
   args: readonly string[],
-  { signal, sandboxed }: Surroundings,
+  { signal, sandboxed, onLeftSandbox }: Surroundings,
 ): Promise<ToolResult> {
   if (!sandboxed) return await spawnTool(logName, [command, ...args], signal, "SIGTERM");
   const sandbox = openSandbox();
   try {
     return await spawnTool(logName, [...sandbox.prefix, command, ...args], signal, "SIGKILL");
   } finally {
-    await sandbox.close();
+    await sandbox.close().catch((error: unknown) => onLeftSandbox(messageOf(error)));
   }
 }
 
@@ -81,8 +83,12 @@ function spawnTool(
 /** Why nothing can run in a sandbox here; null if it can. */
 export async function trySandbox(signal: AbortSignal): Promise<string | null> {
   try {
-    const { exitCode, output } = await runTool("test-sandbox", "true", [], { signal, sandboxed: true });
-    return exitCode === 0 ? null : lastLines(output, 1);
+    let left: string | null = null;
+    const onLeftSandbox = (why: string) => {
+      left = why;
+    };
+    const { exitCode, output } = await runTool("test-sandbox", "true", [], { signal, sandboxed: true, onLeftSandbox });
+    return exitCode === 0 ? left : lastLines(output, 1);
   } catch (error) {
     return messageOf(error);
   }

@@ -74,9 +74,12 @@ export function readVitestReport(text: string): Report {
       } else if (test.status === "failed") failures.push({ test: name, detail: message ?? "" });
       else skipped += 1;
     }
-    // A file that could not be loaded has no tests to show for it, and must not count as nothing.
+    // A file that could not be loaded has no tests to show for it, and must not count as nothing; neither must what fails
+    // after the tests, whatever has become of them.
     const hasFailedTest = file.assertionResults.some((test) => test.status === "failed");
-    if (file.status === "failed" && !hasFailedTest) failures.push({ test: fileName, detail: file.message ?? "" });
+    const { message = "" } = file;
+    if (message !== "" || (file.status === "failed" && !hasFailedTest))
+      failures.push({ test: fileName, detail: message });
   }
   return { passed, failed: failures.length, skipped, failures, flaky };
 }

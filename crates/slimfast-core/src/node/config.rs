@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use slimfast_seccomp::scm;
+
 use crate::datapath::accounts::EndpointLimits;
 use crate::error::{Error, Result};
 use crate::host::ports::PortRange;
 
 /// Front ports of one node at most: more would not help before the host's memory runs out.
 const MAX_FRONT_PORTS: u16 = 64;
+// The keeper gets the sockets that hold them in one message.
+const _: () = assert!(MAX_FRONT_PORTS as usize <= scm::MAX_FDS);
 /// Of a node's name (RFC 1123).
 const MAX_NAME_BYTES: usize = 63;
 

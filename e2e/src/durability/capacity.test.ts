@@ -1,0 +1,88 @@
+/**
+ * More connections between two nodes at a time than one process, one port or the agents' reports have room for: each of them
+ * works, the agents go on, and nothing of them is left.
+ */
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { kernelBytes, residentBytes } from "@slimfast/cli";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { Box } from "../apps/box.js";
+import { appProgram } from "../apps/programs.js";
+import { IS_FULL } from "../apps/stage.js";
+import { Cluster } from "../fixture/cluster.js";
+import { holdingsLike, type NodeProcesses, steadyHoldings } from "../fixture/holdings.js";
+import { pidsOf } from "./agent-process.js";
+
+const CONNECTIONS = IS_FULL ? 200_000 : 3_000;
+const FRONT_PORTS = 64;
+const PORT = 7_000;
+const TIMEOUT_MS = IS_FULL ? 900_000 : 240_000;
+const INTERVAL_MS = 2_000;
+
+let cluster: Cluster;
+let nodes: readonly NodeProcesses[];
+let server: Box;
+
+beforeAll(async () => {
+  cluster = await Cluster.start({ frontPorts: `20000:${FRONT_PORTS}` });
+  nodes = [await pidsOf(cluster, "node-1"), await pidsOf(cluster, "node-2")];
+  // What a node keeps open from its first endpoint on.
+  await (await Box.endpoint(cluster, "node-2", "first", "auto")).close();
+  server = await Box.endpoint(cluster, "node-1", "server", "auto");
+  await server.start([...appProgram("connections.py"), "serve", String(PORT), String(CONNECTIONS)], {
+    prints: /ready/,
+  });
+});
+
+afterAll(async () => {
+  await server?.close();
+  await cluster?.stop();
+});
+
+it(`${CONNECTIONS} connections over ${FRONT_PORTS} front ports, each of which works`, {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const pids = nodes.flatMap(({ agent, keeper }) => [agent, keeper]);
+  const before = await steadyHoldings(nodes);
+  const memory = { kernel: kernelBytes(), resident: residentBytes(pids) };
+  const client = await Box.endpoint(cluster, "node-2", "client", "auto");
+  const started = performance.now();
+  const hold = [...appProgram("connections.py"), "hold", server.address, String(PORT), String(CONNECTIONS)];
+  const program = await client.start(hold, { prints: /open/ });
+  const opened = performance.now();
+
+  // All of them are the endpoint's, and the agents go on telling of those that a report has room for.
+  const { nodes: reports } = await cluster.status();
+  const usage = reports.flatMap(({ attached }) => attached ?? []).find(({ endpoint }) => endpoint.name === "client");
+  expect(usage?.usage.sockets).toBeGreaterThanOrEqual(CONNECTIONS);
+  const listed = await cluster.cli.json<unknown[]>("connections");
+  expect(listed.length).toBeGreaterThan(0);
+  const [kernel, resident] = [kernelBytes() - memory.kernel, residentBytes(pids) - memory.resident];
+  const figures = {
+    seconds: (opened - started) / 1_000,
+    kernelBytesEach: kernel / CONNECTIONS,
+    residentBytesEach: resident / CONNECTIONS,
+    agentsCpuPercent: await cpuPercent(pids),
+    listed: listed.length,
+  };
+  process.stdout.write(`${CONNECTIONS} connections: ${JSON.stringify(figures)}\n`);
+
+  program.closeInput();
+  expect(await program.ended).toMatchObject({ exitCode: 0, stdout: "open\ndone\n" });
+  await client.close();
+  expect(await holdingsLike(before, nodes)).toEqual(before);
+});
+
+/** Of one CPU, over an interval; USER_HZ is 100 everywhere. */
+async function cpuPercent(pids: readonly number[]): Promise<number> {
+  const ticks = () =>
+    pids.reduce((sum, pid) => {
+      const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+        .replace(/^.*\) /s, "")
+        .split(" ");
+      return sum + Number(fields[11]) + Number(fields[12]);
+    }, 0);
+  const before = ticks();
+  await sleep(INTERVAL_MS);
+  return ((ticks() - before) * 1_000) / INTERVAL_MS;
+}
