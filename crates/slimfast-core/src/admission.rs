@@ -24,7 +24,7 @@ use crate::counters::HandoutCounters;
 use crate::dispenser::{Dispenser, Filled};
 use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, SocketSources};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{RefillRequests, Refiller, Supervisor};
 use crate::sys::seccomp::SeccompListener;
 use crate::sys::unix::{bind_private, is_unix_seqpacket, peer_credentials, wait_readable};
 use crate::sys::wake::{Wake, spawn};
@@ -65,12 +65,14 @@ pub struct Admission {
     shared: Arc<Shared>,
     path: PathBuf,
     thread: JoinHandle<()>,
+    refiller: Refiller,
 }
 
 struct Shared {
     lookup: Box<Lookup>,
     sources: Arc<dyn SocketSources>,
     counters: Arc<HandoutCounters>,
+    refills: RefillRequests,
     /// None once admission has stopped, whatever threads still hold this record.
     events: Mutex<Option<Sender<AdmissionEvent>>>,
     wake: Wake,
@@ -135,10 +137,12 @@ impl Admission {
     ) -> Result<Self> {
         let socket = listen(path)?;
         let wake = Wake::new().map_err(|e| Error::system("eventfd", "starting admission", e))?;
+        let refiller = Refiller::start()?;
         let shared = Arc::new(Shared {
             lookup,
             sources,
             counters: Arc::default(),
+            refills: refiller.requests(),
             events: Mutex::new(Some(events)),
             wake,
             held: Mutex::default(),
@@ -154,7 +158,7 @@ impl Admission {
             let _ = std::fs::remove_file(path);
             Error::system("clone", "starting admission", e)
         })?;
-        Ok(Admission { shared, path: path.to_owned(), thread })
+        Ok(Admission { shared, path: path.to_owned(), thread, refiller })
     }
 
     /// The endpoint is gone: its processes get ENETDOWN from socket(2) until they end, its dispensers close.
@@ -199,6 +203,7 @@ impl Admission {
             endpoint.listeners.into_values().for_each(Supervisor::join);
             endpoint.dispensers.into_values().for_each(Dispenser::join);
         }
+        drop(self.refiller);
         lock(&self.shared.events).take();
         let _ = std::fs::remove_file(&self.path);
     }
@@ -313,7 +318,10 @@ impl Shared {
         let supervisor = {
             let shared = Arc::clone(self);
             let (sources, counters) = (Arc::clone(&self.sources), Arc::clone(&self.counters));
-            Supervisor::start(listener, endpoint, sources, counters, move |_| shared.listener_ended(endpoint, number))
+            let refills = self.refills.clone();
+            Supervisor::start(listener, endpoint, sources, counters, refills, move |_| {
+                shared.listener_ended(endpoint, number)
+            })
         };
         let supervisor = supervisor.inspect_err(|_| {
             if let Some(dispenser) = &dispenser {

@@ -89,16 +89,15 @@ pub enum Tier {
     Preload,
 }
 
-/// Creates host TCP sockets that belong to one endpoint. Bound to the thread that obtained it.
-pub trait SocketSource {
+/// Creates host TCP sockets that belong to one endpoint, on any thread of the process.
+pub trait SocketSource: Send + Sync {
     /// A fresh CLOEXEC, blocking TCP socket of the node's network namespace whose ownership record is already written.
     fn create(&self, family: Family) -> Result<OwnedFd>;
 }
 
-/// Gives each supervisor and dispenser thread its [`SocketSource`].
+/// Gives each supervisor and dispenser its [`SocketSource`].
 pub trait SocketSources: Send + Sync {
-    /// Must be called on the thread that will create the sockets. [`crate::error::Error::NotFound`] once the endpoint is
-    /// detached.
+    /// [`crate::error::Error::NotFound`] once the endpoint is detached.
     fn for_endpoint(&self, owner: EndpointKey, tier: Tier) -> Result<Box<dyn SocketSource>>;
 }
 

@@ -1,7 +1,7 @@
 //! The notify tier: one thread per seccomp listener, which answers each socket(2) of its targets with a host socket.
 //!
-//! The thread waits for nobody but its listener: sockets come from a small pool that it refills after it has answered,
-//! and only while no other target waits. It decides nothing about where a socket may go (the BPF hooks do), and it
+//! The thread waits for nobody but its listener: sockets come from a small pool, which another thread refills after it has
+//! answered (`refiller.rs`). It decides nothing about where a socket may go (the BPF hooks do), and it
 //! never lets a call continue: whatever it can not serve gets an errno that an application expects.
 //!
 //! It ends when no process is left under the filter, which it reports once, or when it is told to stop. After
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::counters::HandoutCounters;
 use crate::error::{Error, Result};
-use crate::owner::{EndpointKey, SocketSource, SocketSources, Tier};
+use crate::owner::{EndpointKey, SocketSources, Tier};
 use crate::sys::seccomp::{Answered, Notification, SeccompListener};
 use crate::sys::unix::set_nonblocking;
 use crate::sys::wake::{Wake, raise_priority, spawn};
@@ -27,10 +27,12 @@ use crate::sys::wake::{Wake, raise_priority, spawn};
 pub(crate) mod fuzz;
 mod interface;
 mod pool;
+mod refiller;
 mod request;
 
 use interface::Interfaces;
 use pool::Pool;
+pub use refiller::{RefillRequests, Refiller};
 use request::Request;
 
 /// The last process under a listener has ended.
@@ -100,6 +102,7 @@ impl Supervisor {
         endpoint: EndpointKey,
         sources: Arc<dyn SocketSources>,
         counters: Arc<HandoutCounters>,
+        refills: RefillRequests,
         on_end: impl FnOnce(ListenerEnded) + Send + 'static,
     ) -> Result<Self> {
         let control = Control::new()?;
@@ -108,10 +111,10 @@ impl Supervisor {
             let control = Arc::clone(&control);
             move || {
                 raise_priority();
-                let source = sources.for_endpoint(endpoint, Tier::Notify);
-                let listener = Arc::new(listener);
-                let (pool, interfaces) = (Pool::default(), Interfaces::default());
-                let mut worker = Worker { listener, control, counters, source, pool, interfaces };
+                let pool =
+                    sources.for_endpoint(endpoint, Tier::Notify).map(|source| Arc::new(Pool::new(Arc::from(source))));
+                let (listener, interfaces) = (Arc::new(listener), Interfaces::default());
+                let mut worker = Worker { listener, control, counters, pool, refills, interfaces };
                 let ended = worker.run();
                 // The listener goes before the report: whoever hears of the end finds nothing of it left.
                 drop(worker);
@@ -146,8 +149,9 @@ struct Worker {
     listener: Arc<SeccompListener>,
     control: Arc<Control>,
     counters: Arc<HandoutCounters>,
-    source: Result<Box<dyn SocketSource>>,
-    pool: Pool,
+    /// The error is the one of every call.
+    pool: Result<Arc<Pool>>,
+    refills: RefillRequests,
     interfaces: Interfaces,
 }
 
@@ -155,8 +159,10 @@ impl Worker {
     /// True if the listener ended, false if the thread was told to stop.
     fn run(&mut self) -> bool {
         loop {
-            let may_refill = self.source.is_ok() && self.control.is_serving() && self.pool.wants_refill();
-            let ready = match self.listener.wait(self.control.wake().as_fd(), !may_refill) {
+            if let Ok(pool) = &self.pool {
+                self.refills.refill(pool);
+            }
+            let ready = match self.listener.wait(self.control.wake().as_fd()) {
                 Ok(ready) => ready,
                 // poll(2) on valid descriptors fails for lack of memory only.
                 Err(_) => {
@@ -170,8 +176,7 @@ impl Worker {
                     return false;
                 }
                 // Detached: what was prepared is of no use any more.
-                self.pool = Pool::default();
-                self.source = Err(Error::Closed);
+                self.close_pool();
                 continue;
             }
             if ready.notification {
@@ -183,9 +188,14 @@ impl Worker {
                 }
             } else if ready.ended {
                 return true;
-            } else if may_refill && let Ok(source) = &self.source {
-                self.pool.refill_one(source.as_ref());
             }
+        }
+    }
+
+    /// Also takes it from the refiller, should that have it.
+    fn close_pool(&mut self) {
+        if let Ok(pool) = std::mem::replace(&mut self.pool, Err(Error::Closed)) {
+            pool.close();
         }
     }
 
@@ -201,8 +211,8 @@ impl Worker {
             }
             Request::Create { .. } if !self.control.is_serving() => (libc::ENETDOWN, &self.counters.notify_detached),
             Request::Create { family, nonblocking, cloexec } => {
-                let created = match &self.source {
-                    Ok(source) => self.pool.take(family, source.as_ref(), &self.counters),
+                let created = match &self.pool {
+                    Ok(pool) => pool.take(family, &self.counters),
                     Err(error) => Err(visible_errno(error)),
                 };
                 match created {
@@ -236,6 +246,12 @@ impl Worker {
             Answered::Delivered => self.counters.notify_handed_out.add_one(),
             Answered::TargetGone => self.counters.notify_target_gone.add_one(),
         }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.close_pool();
     }
 }
 

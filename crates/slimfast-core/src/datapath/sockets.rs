@@ -16,7 +16,7 @@ use crate::sys::host_socket::{set_bytes, tcp_socket};
 /// Endpoints for which sockets may be created.
 type Owners = RwLock<HashSet<EndpointKey>>;
 
-/// Hands each supervisor and dispenser thread its source of sockets.
+/// Hands each supervisor and dispenser its source of sockets.
 #[derive(Debug, Default)]
 pub struct HostSockets {
     owners: Arc<Owners>,

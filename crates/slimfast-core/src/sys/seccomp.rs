@@ -103,13 +103,12 @@ impl SeccompListener {
         unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_SET_FLAGS, FD_SYNC_WAKE_UP) == 0 }
     }
 
-    /// Waits for a notification, the end of the listener, or `wake` to become readable; if `block` is false it only
-    /// looks.
-    pub fn wait(&self, wake: BorrowedFd<'_>, block: bool) -> io::Result<Ready> {
+    /// Waits for a notification, the end of the listener, or `wake` to become readable.
+    pub fn wait(&self, wake: BorrowedFd<'_>) -> io::Result<Ready> {
         let entry = |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let mut entries = [entry(self.fd.as_fd()), entry(wake)];
         // SAFETY: `entries` is an array of the given length.
-        if unsafe { libc::poll(entries.as_mut_ptr(), 2, if block { -1 } else { 0 }) } < 0 {
+        if unsafe { libc::poll(entries.as_mut_ptr(), 2, -1) } < 0 {
             let error = io::Error::last_os_error();
             return if error.kind() == io::ErrorKind::Interrupted { Ok(Ready::default()) } else { Err(error) };
         }

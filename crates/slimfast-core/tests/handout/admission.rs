@@ -55,6 +55,9 @@ impl Door {
     }
 }
 
+/// The one that accepts and the one that prepares sockets.
+const ADMISSIONS_OWN: usize = 2;
+
 /// By name, since the test harness starts and ends threads of its own.
 fn threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
@@ -213,7 +216,7 @@ fn a_command_that_has_ended_before_it_is_looked_at_is_not_reported() {
     assert_eq!(target.wait(), 0);
     assert_eq!(door.event(), AdmissionEvent::Idle(ENDPOINT));
     assert_eq!(door.admission.counters().admission_unguarded.get(), 0);
-    eventually("nobody looks any more", || threads() == 1);
+    eventually("nobody looks any more", || threads() == ADMISSIONS_OWN);
     door.admission.stop();
 }
 
@@ -431,8 +434,8 @@ fn stopping_ends_what_is_served() {
 fn a_hundred_short_containers_leave_nothing_behind() {
     let _turn = turn();
     let door = open("hundred");
-    let before = (open_descriptors(), 1);
-    eventually("only the accepting thread runs", || threads() == before.1);
+    let before = (open_descriptors(), ADMISSIONS_OWN);
+    eventually("only admission's own threads run", || threads() == before.1);
     for _ in 0..10 {
         let targets: Vec<_> = (0..10)
             .map(|_| {

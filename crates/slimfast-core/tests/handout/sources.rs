@@ -77,9 +77,9 @@ impl Plain {
     }
 }
 
-struct OfThread(Arc<Plain>);
+struct OfEndpoint(Arc<Plain>);
 
-impl SocketSource for OfThread {
+impl SocketSource for OfEndpoint {
     fn create(&self, family: Family) -> Result<OwnedFd> {
         self.0.create(family)
     }
@@ -93,6 +93,6 @@ impl SocketSources for Sources {
         if owner != ENDPOINT || self.0.detached.load(Ordering::SeqCst) {
             return Err(Error::NotFound { what: format!("{owner:?}") });
         }
-        Ok(Box::new(OfThread(Arc::clone(&self.0))))
+        Ok(Box::new(OfEndpoint(Arc::clone(&self.0))))
     }
 }

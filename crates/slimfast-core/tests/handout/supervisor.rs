@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use slimfast_core::counters::HandoutCounters;
-use slimfast_core::supervisor::Supervisor;
+use slimfast_core::supervisor::{Refiller, Supervisor};
 use slimfast_core::sys::seccomp::SeccompListener;
 
 use crate::sources::{ENDPOINT, Plain, Sources};
@@ -15,6 +15,8 @@ use crate::{eventually, open_descriptors, turn};
 struct Supervised {
     target: Target,
     supervisor: Supervisor,
+    /// Ends with the test.
+    _refiller: Refiller,
     plain: Arc<Plain>,
     counters: Arc<HandoutCounters>,
     ended: Arc<AtomicUsize>,
@@ -32,8 +34,10 @@ fn supervise_with(plain: Arc<Plain>, body: impl FnOnce() -> i32) -> Supervised {
     };
     let listener = SeccompListener::new(listener, true).expect("a listener");
     let sources = Arc::new(Sources(Arc::clone(&plain)));
-    let supervisor = Supervisor::start(listener, ENDPOINT, sources, Arc::clone(&counters), on_end).unwrap();
-    Supervised { target, supervisor, plain, counters, ended }
+    let refiller = Refiller::start().unwrap();
+    let supervisor =
+        Supervisor::start(listener, ENDPOINT, sources, Arc::clone(&counters), refiller.requests(), on_end).unwrap();
+    Supervised { target, supervisor, _refiller: refiller, plain, counters, ended }
 }
 
 fn supervise(body: impl FnOnce() -> i32) -> Supervised {
