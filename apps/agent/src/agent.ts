@@ -254,7 +254,12 @@ function deliver(
 async function replaceKeeper(core: Core, log: Logger): Promise<void> {
   try {
     const endpoints = await core.replaceKeeper();
-    const consequence = "programs that run in endpoints can create no more TCP sockets (ENOSYS): start them again";
+    if (endpoints === 0) {
+      log.warn("the keeper has ended, and another one goes on with all that it had");
+      return;
+    }
+    const consequence =
+      "programs that run in these endpoints can create no more TCP sockets (ENOSYS): start them again";
     log.error({ endpoints }, `the keeper has ended, and another one was started; ${consequence}`);
   } catch (error) {
     const remedy = "no container can start on this node: start the agent with --fresh";

@@ -20,12 +20,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::counters::HandoutCounters;
 use crate::dispenser::{Dispenser, Filled};
 use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, SocketSources};
 use crate::supervisor::{RefillRequests, Refiller, Supervisor};
-use crate::sys::seccomp::SeccompListener;
+use crate::sys::seccomp::{ListenerCopy, SeccompListener};
 use crate::sys::unix::{bind_private, is_unix_seqpacket, peer_credentials, wait_readable};
 use crate::sys::wake::{Wake, spawn};
 
@@ -98,10 +100,34 @@ struct Held {
 
 #[derive(Default)]
 struct Endpoint {
-    listeners: HashMap<u64, Supervisor>,
+    listeners: HashMap<u64, Served>,
     dispensers: HashMap<u64, Dispenser>,
     /// Of the listeners, those of processes that may use io_uring.
     unguarded: HashSet<u64>,
+}
+
+struct Served {
+    supervisor: Supervisor,
+    pid: i64,
+    is_wait_killable: bool,
+}
+
+/// What of a hand-over another keeper has to be told to go on with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Handed {
+    pub endpoint: EndpointKey,
+    pub pid: i64,
+    pub is_wait_killable: bool,
+    pub is_unguarded: bool,
+}
+
+/// A hand-over once more, with descriptors of its own: a keeper that is killed takes nothing with it of which there is one.
+#[derive(Debug)]
+pub struct HandedCopy {
+    pub handed: Handed,
+    pub listener: ListenerCopy,
+    pub dispenser: Option<OwnedFd>,
 }
 
 /// What is held for an endpoint.
@@ -123,6 +149,7 @@ impl Endpoint {
 struct HandOver {
     endpoint: EndpointKey,
     pid: i64,
+    is_wait_killable: bool,
     listener: SeccompListener,
     dispenser: Option<OwnedFd>,
 }
@@ -164,7 +191,7 @@ impl Admission {
     /// The endpoint is gone: its processes get ENETDOWN from socket(2) until they end, its dispensers close.
     pub fn stop_endpoint(&self, endpoint: EndpointKey) {
         if let Some(endpoint) = lock(&self.shared.held).endpoints.get(&endpoint) {
-            endpoint.listeners.values().for_each(Supervisor::detach);
+            endpoint.listeners.values().for_each(|served| served.supervisor.detach());
             endpoint.dispensers.values().for_each(Dispenser::detach);
         }
     }
@@ -178,6 +205,37 @@ impl Admission {
     /// What is held, by endpoints that have any.
     pub fn all_held(&self) -> HashMap<EndpointKey, Holding> {
         lock(&self.shared.held).endpoints.iter().map(|(&key, endpoint)| (key, endpoint.holding())).collect()
+    }
+
+    /// Numbers of the hand-overs whose processes are still there.
+    pub fn numbers(&self) -> Vec<u64> {
+        lock(&self.shared.held).endpoints.values().flat_map(|endpoint| endpoint.listeners.keys()).copied().collect()
+    }
+
+    /// For an agent to keep; `None` if its processes have ended.
+    pub fn copy(&self, number: u64) -> Option<HandedCopy> {
+        let held = lock(&self.shared.held);
+        let find = |(&key, endpoint): (&EndpointKey, &Endpoint)| {
+            let Served { supervisor, pid, is_wait_killable } = endpoint.listeners.get(&number)?;
+            let is_unguarded = endpoint.unguarded.contains(&number);
+            let handed = Handed { endpoint: key, pid: *pid, is_wait_killable: *is_wait_killable, is_unguarded };
+            let dispenser = endpoint.dispensers.get(&number).and_then(Dispenser::copy);
+            Some(HandedCopy { handed, listener: supervisor.copy()?, dispenser })
+        };
+        held.endpoints.iter().find_map(find)
+    }
+
+    /// Goes on with what a keeper that is no more has served, its unanswered calls first. Of an endpoint that is not there any more,
+    /// processes get ENETDOWN.
+    pub fn resume(&self, copy: HandedCopy) -> Result<()> {
+        let HandedCopy { handed, listener, dispenser } = copy;
+        let listener = SeccompListener::resume(listener, handed.is_wait_killable)
+            .map_err(|error| Error::system("mmap", "going on with a seccomp listener", error))?;
+        self.shared.serve(listener, dispenser, handed)?;
+        if handed.is_unguarded {
+            self.shared.counters.admission_unguarded.add_one();
+        }
+        Ok(())
     }
 
     pub fn counters(&self) -> &HandoutCounters {
@@ -196,11 +254,11 @@ impl Admission {
         // A panic has been printed by the thread itself and there is nothing left to undo.
         let _ = self.thread.join();
         for endpoint in endpoints.values() {
-            endpoint.listeners.values().for_each(Supervisor::stop);
+            endpoint.listeners.values().for_each(|served| served.supervisor.stop());
             endpoint.dispensers.values().for_each(Dispenser::stop);
         }
         for endpoint in endpoints.into_values() {
-            endpoint.listeners.into_values().for_each(Supervisor::join);
+            endpoint.listeners.into_values().for_each(|served| served.supervisor.join());
             endpoint.dispensers.into_values().for_each(Dispenser::join);
         }
         drop(self.refiller);
@@ -306,7 +364,30 @@ impl Shared {
 
     /// Starts to serve. On an error nothing is left of the hand-over.
     fn admit(self: &Arc<Self>, hand_over: HandOver) -> Result<()> {
-        let HandOver { endpoint, pid, listener, dispenser } = hand_over;
+        let HandOver { endpoint, pid, is_wait_killable, listener, dispenser } = hand_over;
+        let handed = Handed { endpoint, pid, is_wait_killable, is_unguarded: false };
+        let (number, filled) = self.serve(listener, dispenser, handed)?;
+        if let Some(filled) = &filled {
+            // So that the first sockets of a short command come from the dispenser already.
+            filled.wait(FILL_TIMEOUT);
+        }
+        self.counters.admission_admitted.add_one();
+        self.report(AdmissionEvent::Admitted { endpoint, pid, dispenser: filled.is_some() });
+        // Served already: a process that does not stop to be looked at is not kept waiting, nor what it has started.
+        if let Some(reason) = guard::complaint(pid, || self.is_held(endpoint, number)) {
+            self.note_unguarded(endpoint, number, reason);
+        }
+        Ok(())
+    }
+
+    /// Starts the threads. The number is that of the hand-over.
+    fn serve(
+        self: &Arc<Self>,
+        listener: SeccompListener,
+        dispenser: Option<OwnedFd>,
+        handed: Handed,
+    ) -> Result<(u64, Option<Filled>)> {
+        let Handed { endpoint, pid, is_wait_killable, is_unguarded } = handed;
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         // Kept until both threads are entered: they report their end through the same lock.
         let mut held = lock(&self.held);
@@ -329,20 +410,10 @@ impl Shared {
             }
         })?;
         let entry = held.endpoints.entry(endpoint).or_default();
-        entry.listeners.insert(number, supervisor);
+        entry.listeners.insert(number, Served { supervisor, pid, is_wait_killable });
         entry.dispensers.extend(dispenser.map(|d| (number, d)));
-        drop(held);
-        if let Some(filled) = &filled {
-            // So that the first sockets of a short command come from the dispenser already.
-            filled.wait(FILL_TIMEOUT);
-        }
-        self.counters.admission_admitted.add_one();
-        self.report(AdmissionEvent::Admitted { endpoint, pid, dispenser: filled.is_some() });
-        // Served already: a process that does not stop to be looked at is not kept waiting, nor what it has started.
-        if let Some(reason) = guard::complaint(pid, || self.is_held(endpoint, number)) {
-            self.note_unguarded(endpoint, number, reason);
-        }
-        Ok(())
+        entry.unguarded.extend(is_unguarded.then_some(number));
+        Ok((number, filled))
     }
 
     fn is_held(&self, endpoint: EndpointKey, number: u64) -> bool {
@@ -410,7 +481,7 @@ fn check_fds(
     if dispenser.as_ref().is_some_and(|queue| !is_unix_seqpacket(queue.as_fd())) {
         return Err("slimfastDispenserFd is not a SOCK_SEQPACKET unix socket".into());
     }
-    Ok(HandOver { endpoint, pid, listener, dispenser })
+    Ok(HandOver { endpoint, pid, is_wait_killable, listener, dispenser })
 }
 
 /// A panic in another thread can not leave the maps half changed: nothing that may panic runs under the locks.

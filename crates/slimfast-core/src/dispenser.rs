@@ -17,8 +17,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -53,6 +53,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Dispenser {
     control: Arc<Control>,
+    queue: Weak<OwnedFd>,
     thread: JoinHandle<()>,
 }
 
@@ -86,6 +87,8 @@ impl Dispenser {
         shutdown_receiving(queue.as_fd()).map_err(|e| Error::system("shutdown", "preparing a dispenser", e))?;
         let control = Control::new()?;
         let (full, filled) = channel();
+        let queue = Arc::new(queue);
+        let served = Arc::downgrade(&queue);
         let body = {
             let control = Arc::clone(&control);
             move || {
@@ -101,7 +104,12 @@ impl Dispenser {
         };
         let thread = spawn(format!("sfd-{}.{}", endpoint.vni, endpoint.id), body)
             .map_err(|e| Error::system("clone", "starting a dispenser thread", e))?;
-        Ok((Dispenser { control, thread }, Filled(filled)))
+        Ok((Dispenser { control, queue: served, thread }, Filled(filled)))
+    }
+
+    /// For whoever is to go on with it; `None` if it has ended, or there are no descriptors left.
+    pub fn copy(&self) -> Option<OwnedFd> {
+        self.queue.upgrade()?.try_clone().ok()
     }
 
     /// The endpoint is gone: the thread closes its end.

@@ -6,6 +6,7 @@
 //! keeper/protocol  what an agent asks, and what it is answered
 //! keeper/server    the keeper's side: admission, supervisors, dispensers, held sockets, events that wait for an agent
 //! keeper/client    the agent's side: finds a keeper or starts one
+//! keeper/copies    what an agent keeps of it, for the next keeper
 //! ```
 //!
 //! The keeper decides nothing: which endpoints there are is told by the agent, and what a socket may do by the BPF programs,
@@ -13,6 +14,7 @@
 #![deny(unsafe_code)]
 
 mod client;
+mod copies;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod line;

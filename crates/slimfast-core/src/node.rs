@@ -254,9 +254,9 @@ impl Node {
         self.with(|inner| Ok(inner.host.journal.node().policies))
     }
 
-    /// Starts another keeper in the place of one that has ended. Connections and listeners are the kernel's, and go on; programs
-    /// that run in endpoints create no more TCP sockets (ENOSYS), since the answers to their calls ended with the keeper.
-    /// Says how many endpoints may have such programs.
+    /// Starts another keeper in the place of one that has ended. Connections and listeners are the kernel's, and go on; what the
+    /// keeper has served, the other one goes on with, since this process has copies of the descriptors. Says how many endpoints have
+    /// programs that create no more TCP sockets (ENOSYS), because their descriptors have been lost: none, unless something failed.
     pub fn replace_keeper(&self) -> Result<usize> {
         self.with(|inner| inner.replace_keeper(&self.queue))
     }
@@ -420,16 +420,16 @@ impl Parts {
 
 fn watch(keeper: &Keeper, queue: &Arc<EventQueue>) -> Result<KeeperWatch> {
     let told = Arc::clone(queue);
-    keeper.watch(move |event| told.push_all([event.map_or(NodeEvent::KeeperEnded, NodeEvent::from)]))
+    keeper.watch(move |event| told.push_all(event.map_or(Some(NodeEvent::KeeperEnded), told_to_agent)))
 }
 
-impl From<KeeperEvent> for NodeEvent {
-    fn from(event: KeeperEvent) -> Self {
-        match event {
-            KeeperEvent::Idle { endpoint } => NodeEvent::Idle(endpoint),
-            KeeperEvent::Unguarded { endpoint, reason } => NodeEvent::Unguarded { endpoint, reason },
-            KeeperEvent::Refused { reason } => NodeEvent::Refused { reason },
-        }
+/// None: what is between keeper and core only.
+fn told_to_agent(event: KeeperEvent) -> Option<NodeEvent> {
+    match event {
+        KeeperEvent::Idle { endpoint } => Some(NodeEvent::Idle(endpoint)),
+        KeeperEvent::Unguarded { endpoint, reason } => Some(NodeEvent::Unguarded { endpoint, reason }),
+        KeeperEvent::Refused { reason } => Some(NodeEvent::Refused { reason }),
+        KeeperEvent::Changed => None,
     }
 }
 

@@ -11,15 +11,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::counters::HandoutCounters;
 use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, SocketSources, Tier};
-use crate::sys::seccomp::{Answered, Notification, SeccompListener};
+use crate::sys::seccomp::{Answered, ListenerCopy, Notification, SeccompListener};
 use crate::sys::unix::set_nonblocking;
 use crate::sys::wake::{Wake, raise_priority, spawn};
 
@@ -45,6 +45,7 @@ pub struct ListenerEnded {
 #[derive(Debug)]
 pub struct Supervisor {
     control: Arc<Control>,
+    listener: Weak<SeccompListener>,
     thread: JoinHandle<()>,
 }
 
@@ -107,13 +108,15 @@ impl Supervisor {
     ) -> Result<Self> {
         let control = Control::new()?;
         listener.set_sync_wake_up();
+        let listener = Arc::new(listener);
+        let served = Arc::downgrade(&listener);
         let body = {
             let control = Arc::clone(&control);
             move || {
                 raise_priority();
                 let pool =
                     sources.for_endpoint(endpoint, Tier::Notify).map(|source| Arc::new(Pool::new(Arc::from(source))));
-                let (listener, interfaces) = (Arc::new(listener), Interfaces::default());
+                let interfaces = Interfaces::default();
                 let mut worker = Worker { listener, control, counters, pool, refills, interfaces };
                 let ended = worker.run();
                 // The listener goes before the report: whoever hears of the end finds nothing of it left.
@@ -125,7 +128,12 @@ impl Supervisor {
         };
         let thread = spawn(format!("sfn-{}.{}", endpoint.vni, endpoint.id), body)
             .map_err(|e| Error::system("clone", "starting a supervisor thread", e))?;
-        Ok(Supervisor { control, thread })
+        Ok(Supervisor { control, listener: served, thread })
+    }
+
+    /// For whoever is to go on with the listener; `None` if it has ended, or there are no descriptors left.
+    pub fn copy(&self) -> Option<ListenerCopy> {
+        self.listener.upgrade()?.copy().ok()
     }
 
     /// The endpoint is gone: from now on every call gets ENETDOWN.
@@ -158,6 +166,9 @@ struct Worker {
 impl Worker {
     /// True if the listener ended, false if the thread was told to stop.
     fn run(&mut self) -> bool {
+        for notification in self.listener.taken() {
+            self.answer(&notification);
+        }
         loop {
             if let Ok(pool) = &self.pool {
                 self.refills.refill(pool);

@@ -26,6 +26,8 @@ use socket2::{SockRef, Socket};
 mod ipv6;
 #[path = "datapath/limits.rs"]
 mod limits;
+#[path = "datapath/reuse.rs"]
+mod reuse;
 #[path = "datapath/upgrade.rs"]
 mod upgrade;
 

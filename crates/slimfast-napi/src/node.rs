@@ -104,7 +104,7 @@ impl NativeNode {
         job(move || node.remove_policy(vni))
     }
 
-    /// The number of endpoints whose programs may create no more sockets.
+    /// The number of endpoints whose programs can create no more sockets.
     #[napi]
     pub fn replace_keeper(&self) -> AsyncTask<Job<u32>> {
         let node = Arc::clone(&self.node);

@@ -284,9 +284,8 @@ export interface Core {
   /** Everything is allowed in the network from now on. Idempotent. */
   removeNetworkPolicy(vni: number): Promise<void>;
   /**
-   * Starts another keeper in the place of one that has ended. Connections and listeners go on, and containers that start are
-   * served; programs that ran when it ended can create no more TCP sockets (ENOSYS) until they are started again.
-   * Resolves with the number of endpoints that may have such programs.
+   * Starts another keeper in the place of one that has ended, which goes on with all that it has served. Resolves with the number
+   * of endpoints for which that failed: their programs can create no more TCP sockets (ENOSYS) until they are started again.
    */
   replaceKeeper(): Promise<number>;
   /** Resets one connection; false if there is none with this cookie. */

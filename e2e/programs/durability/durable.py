@@ -2,6 +2,7 @@
 
 durable.py keep ADDRESS PORT COUNT   opens COUNT connections and prints "ready"; at each line of its input it uses all of them
                                      and prints how many are broken
+durable.py connect ADDRESS PORT      connects again and again, prints "ready", and when its input ends {"count", "errors": {NAME: count}}
 durable.py sockets                   creates and closes TCP sockets as fast as it can, prints "ready", and when its input ends
                                      {"count", "errors": {NAME: count}, "p999_ms", "longest_ms"}
 """
@@ -37,6 +38,22 @@ def keep(target, count):
         print(f"round {line.strip()}: {broken} broken", flush=True)
 
 
+def connect(target):
+    count = 0
+    errors = collections.Counter()
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0.005)[0]:
+        count += 1
+        try:
+            with socket.create_connection(target, timeout=TIMEOUT_SECONDS) as client:
+                client.sendall(b"x\n")
+                if client.recv(100) != b"x\n":
+                    errors["cut off"] += 1
+        except OSError as error:
+            errors[errno.errorcode.get(error.errno, str(error))] += 1
+    print(json.dumps({"count": count, "errors": errors}))
+
+
 def sockets():
     durations = []
     errors = collections.Counter()
@@ -64,5 +81,7 @@ _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 if sys.argv[1] == "keep":
     keep((sys.argv[2], int(sys.argv[3])), int(sys.argv[4]))
+elif sys.argv[1] == "connect":
+    connect((sys.argv[2], int(sys.argv[3])))
 else:
     sockets()

@@ -1,4 +1,4 @@
-/** A node's agent and keeper as processes: found, killed, started again, and what they leave. */
+/** A node's agent and keeper, and the controller, as processes: found, killed, started again, and what they leave. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { keeperPids } from "@slimfast/cli";
@@ -21,7 +21,17 @@ function keeperOf(cluster: Cluster, node: string): number {
   return pid;
 }
 
-/** Kills the agent and waits until it has ended. */
+/** As the cluster's state file has it. */
+export function controllerPid(cluster: Cluster): number {
+  const state = JSON.parse(readFileSync(join(cluster.runDir, "cluster.json"), "utf8")) as {
+    processes: readonly { role: string; pid: number }[];
+  };
+  const controller = state.processes.find(({ role }) => role === "controller");
+  if (!controller) throw new Error("there is no controller");
+  return controller.pid;
+}
+
+/** Kills the process and waits until it has ended. */
 export async function kill(pid: number, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
   process.kill(pid, signal);
   await until(() => !isAlive(pid), `process ${pid} ends`);

@@ -1,19 +1,24 @@
 /**
- * The keeper of a node is killed, as the kernel does when it is short of memory: connections and listeners go on, and the
- * agent starts another one, which serves whatever starts from then on.
+ * The keeper of a node is killed, as the kernel does when it is short of memory: connections and listeners go on, the agent starts
+ * another one, and that goes on with what the former one has served. socket(2) waits meanwhile, and does not fail.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Box } from "../apps/box.js";
+import { Box, type Tier } from "../apps/box.js";
 import { nginx } from "../apps/nginx.js";
+import { IS_FULL } from "../apps/stage.js";
 import { Cluster } from "../fixture/cluster.js";
 import { until } from "../fixture/until.js";
 import { kill, pidsOf } from "./agent-process.js";
+import { finish, SOCKETS } from "./durable-program.js";
 
 const PORT = 80;
 const SLOW_BYTES = 400_000;
+const KILLS = IS_FULL ? 100 : 4;
+const TIMEOUT_MS = IS_FULL ? 1_800_000 : 240_000;
+const TIERS: readonly Tier[] = ["notify", "auto"];
 
 let cluster: Cluster;
 let directory: string;
@@ -34,6 +39,15 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
+async function killKeeper(node: string): Promise<void> {
+  const before = await pidsOf(cluster, node);
+  await kill(before.keeper);
+  await until(async () => {
+    const now = await pidsOf(cluster, node).catch(() => undefined);
+    return now !== undefined && now.keeper !== before.keeper;
+  }, `${node} has another keeper`);
+}
+
 it("goes on with another keeper", async () => {
   const answers = `server {
     listen ${PORT}; location / { return 200 "here\\n"; }
@@ -47,19 +61,44 @@ it("goes on with another keeper", async () => {
   const download = client.output(["curl", "-sS", "-f", "-m", "60", ...sizes, `${base}/slow`]);
   const { agent } = await pidsOf(cluster, "node-1");
 
-  for (const node of ["node-1", "node-2"]) {
-    const before = await pidsOf(cluster, node);
-    await kill(before.keeper);
-    await until(async () => {
-      const now = await pidsOf(cluster, node).catch(() => undefined);
-      return now !== undefined && now.keeper !== before.keeper;
-    }, `${node} has another keeper`);
-  }
+  for (const node of ["node-1", "node-2"]) await killKeeper(node);
   expect((await pidsOf(cluster, "node-1")).agent).toBe(agent);
   // A connection that there was, a listener that there was, and programs that start now, in endpoints old and new.
   expect(await download).toBe(String(SLOW_BYTES));
   expect(await client.output(["curl", "-sS", "-m", "10", `${base}/`])).toBe("here\n");
   for (const tier of ["notify", "preload"] as const) {
     expect(await cluster.output({ node: "node-1", tier }, ["curl", "-sS", "-m", "10", `${base}/`])).toBe("here\n");
+  }
+});
+
+it(`${KILLS} times, while programs make sockets: none of their calls fails`, { timeout: TIMEOUT_MS }, async () => {
+  const boxes: Box[] = [];
+  try {
+    const loops = [];
+    for (const tier of TIERS) {
+      const box = await Box.endpoint(cluster, "node-1", `loop-${tier}`, tier);
+      boxes.push(box);
+      loops.push(await box.start(SOCKETS, { prints: /ready/ }));
+    }
+    for (let round = 0; round < KILLS; round += 1) {
+      await killKeeper("node-1");
+      // The next keeper is killed as well, and with it what has started meanwhile.
+      const late = await cluster.output({ node: "node-1", tier: "notify" }, [
+        "curl",
+        "-sS",
+        "-m",
+        "10",
+        `http://${server.host}:${PORT}/`,
+      ]);
+      expect(late).toBe("here\n");
+    }
+    for (const [index, loop] of loops.entries()) {
+      const report = await finish(loop);
+      process.stdout.write(`socket(2), ${TIERS[index]}, ${KILLS} keepers killed: ${JSON.stringify(report)}\n`);
+      expect(report.errors).toEqual({});
+      expect(report.count).toBeGreaterThan(1_000);
+    }
+  } finally {
+    for (const box of boxes) await box.close();
   }
 });

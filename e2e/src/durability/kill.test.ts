@@ -4,8 +4,7 @@
  */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Box, type Tier } from "../apps/box.js";
 import { nginx } from "../apps/nginx.js";
@@ -15,14 +14,15 @@ import type { Background } from "../fixture/background.js";
 import { Cluster } from "../fixture/cluster.js";
 import { until } from "../fixture/until.js";
 import { descriptorsOf, holdingsOf, kill, pidsOf, startAgain } from "./agent-process.js";
+import { finish, keep, SOCKETS, use } from "./durable-program.js";
 
-const PROGRAM = ["python3", "-B", resolve(fileURLToPath(import.meta.url), "../../../programs/durability/durable.py")];
 /** Established connections, over both tiers. */
 const CONNECTIONS = IS_FULL ? 10_000 : 600;
 const KILLS = IS_FULL ? 1_000 : 4;
 const TIMEOUT_MS = IS_FULL ? 7_200_000 : 300_000;
 const TIERS: readonly Tier[] = ["notify", "auto"];
 const ECHO_PORT = 7_000;
+const unbroken = (round: string) => TIERS.map(() => `round ${round}: 0 broken`);
 
 let cluster: Cluster;
 let directory: string;
@@ -43,20 +43,6 @@ async function endpoint(node: string, name: string, tier: Tier): Promise<Box> {
   const box = await Box.endpoint(cluster, node, name, tier);
   boxes.push(box);
   return box;
-}
-
-/** The p99.9 of socket(2), and the longest, in a row of them that began before and ended after. */
-interface SocketReport {
-  readonly count: number;
-  readonly errors: Readonly<Record<string, number>>;
-  readonly p999_ms: number;
-  readonly longest_ms: number;
-}
-
-async function finish(program: Background): Promise<SocketReport> {
-  program.closeInput();
-  const { stdout } = await program.ended;
-  return JSON.parse(stdout.split("\n").find((line) => line.startsWith("{")) ?? "{}") as SocketReport;
 }
 
 async function listing(node: string) {
@@ -87,11 +73,9 @@ describe("the agents of both nodes, killed and started again", () => {
     const loops: Background[] = [];
     for (const tier of TIERS) {
       const client = await endpoint("node-2", `client-${tier}`, tier);
-      const count = String(CONNECTIONS / TIERS.length);
-      kept.push(
-        await client.start([...PROGRAM, "keep", server.address, String(ECHO_PORT), count], { prints: /ready/ }),
-      );
-      loops.push(await client.start([...PROGRAM, "sockets"], { prints: /ready/ }));
+      const keeping = keep(server.address, ECHO_PORT, CONNECTIONS / TIERS.length);
+      kept.push(await client.start(keeping, { prints: /ready/ }));
+      loops.push(await client.start(SOCKETS, { prints: /ready/ }));
     }
     const [client] = boxes.slice(1);
     if (!client) throw new Error("there is a client");
@@ -108,7 +92,7 @@ describe("the agents of both nodes, killed and started again", () => {
     await kill(pids["node-2"].agent);
 
     // Without agents: what there is goes on, and new sockets and connections are made.
-    await use(kept, "without agents");
+    expect(await use(kept, "without agents")).toEqual(unbroken("without agents"));
     expect(await get()).toBe(client.address);
     const dead = await cluster.cli.run(["status"]);
     expect(dead.exitCode).toBe(1);
@@ -117,7 +101,7 @@ describe("the agents of both nodes, killed and started again", () => {
     expect([...(await startAgain(cluster))].sort()).toEqual(
       ["node-1", "node-2"].map((node) => `the agent of ${cluster.tag}${node}`),
     );
-    await use(kept, "with new agents");
+    expect(await use(kept, "with new agents")).toEqual(unbroken("with new agents"));
     expect(await get()).toBe(client.address);
 
     for (const node of ["node-1", "node-2"] as const) {
@@ -137,7 +121,7 @@ describe("the agents of both nodes, killed and started again", () => {
 
   it(`${KILLS} times in a row leave nothing behind`, { timeout: TIMEOUT_MS }, async () => {
     const box = await endpoint("node-1", "loop", "notify");
-    const loop = await box.start([...PROGRAM, "sockets"], { prints: /ready/ });
+    const loop = await box.start(SOCKETS, { prints: /ready/ });
     const look = async () => {
       const { agent, keeper } = await pidsOf(cluster, "node-1");
       return { agent, keeper, holdings: holdingsOf(keeper), files: filesOf("node-1").join() };
@@ -167,13 +151,4 @@ describe("the agents of both nodes, killed and started again", () => {
 function filesOf(node: string): string[] {
   const directory = join(cluster.runDir, `${cluster.tag}${node}`);
   return readdirSync(directory, { recursive: true, encoding: "utf8" }).sort();
-}
-
-/** Every connection answers. */
-async function use(programs: readonly Background[], round: string): Promise<void> {
-  for (const program of programs) program.write(`${round}\n`);
-  for (const program of programs) {
-    const [line] = await program.prints(new RegExp(`round ${round}: .*`));
-    expect(line).toBe(`round ${round}: 0 broken`);
-  }
 }

@@ -1,5 +1,6 @@
 //! The agent's side of a keeper: finding it, starting it, and asking it.
 
+use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,9 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::copies::Copies;
 use super::line::Line;
-use super::protocol::{Held, KeeperEvent, Reply, Request, VERSION};
+use super::protocol::{Held, KeeperEvent, OLDEST, Reply, Request, VERSION, WITH_COPIES};
 use super::{SECCOMP_SOCKET, SOCKET, server};
+use crate::admission::Handed;
 use crate::error::{Error, Result};
 use crate::host::journal::Owner;
 use crate::owner::EndpointKey;
@@ -23,7 +26,7 @@ use crate::sys::unix::peer_credentials;
 use crate::sys::wake::spawn;
 
 /// Of one answer: the keeper does nothing that waits.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until a keeper that was told to end has ended, before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(8);
 const END_POLL: Duration = Duration::from_millis(5);
@@ -52,6 +55,8 @@ pub struct Keeper {
 #[derive(Debug)]
 pub struct KeeperWatch {
     stream: UnixStream,
+    /// None: the keeper is of an older version.
+    copies: Option<Arc<Copies>>,
     /// The end that the thread will see is ours, not the keeper's.
     is_ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -114,10 +119,19 @@ impl Keeper {
 
     /// Whether this agent can go on with it.
     pub fn is_compatible(&self) -> Result<bool> {
+        Ok((OLDEST..=VERSION).contains(&self.version()?))
+    }
+
+    fn version(&self) -> Result<u32> {
         match self.ask(&Request::Hello, &[])? {
-            Reply::Hello { version, .. } => Ok(version == VERSION),
+            Reply::Hello { version, .. } => Ok(version),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Goes on with what another keeper has served.
+    pub(super) fn resume(&self, handed: Handed, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        self.done(&Request::Resume { handed }, fds)
     }
 
     /// The keeper's process.
@@ -178,11 +192,20 @@ impl Keeper {
             Reply::Done => {}
             other => return Err(unexpected(&other)),
         }
+        // After that: whatever comes from now on is told.
+        let copies = (self.version()? >= WITH_COPIES).then(|| Copies::open(&self.socket)).transpose()?.map(Arc::new);
         let is_ending = Arc::<AtomicBool>::default();
         let body = {
-            let is_ending = Arc::clone(&is_ending);
+            let (is_ending, copies) = (Arc::clone(&is_ending), copies.clone());
             move || {
                 while let Ok(Some((event, _))) = line.receive() {
+                    // If it fails, the keeper has ended: what there is has to do.
+                    let follow = |changed| copies.as_ref().map_or(Ok(()), |copies| copies.follow(changed));
+                    match event {
+                        KeeperEvent::Changed => drop(follow(None)),
+                        KeeperEvent::Unguarded { endpoint, .. } => drop(follow(Some(endpoint))),
+                        _ => {}
+                    }
                     happened(Some(event));
                 }
                 if !is_ending.load(Ordering::Acquire) {
@@ -192,7 +215,7 @@ impl Keeper {
         };
         let thread = spawn("sf-keeper".into(), body)
             .map_err(|error| Error::system("clone", "start the thread that watches the keeper", error))?;
-        Ok(KeeperWatch { stream, is_ending, thread: Some(thread) })
+        Ok(KeeperWatch { stream, copies, is_ending, thread: Some(thread) })
     }
 
     /// Ends the keeper, with every listener and dispenser that it holds, and waits for its end.
@@ -229,6 +252,21 @@ impl Keeper {
     }
 }
 
+impl KeeperWatch {
+    /// Lets `next` go on with what the keeper that has ended has served. Endpoints whose programs get ENOSYS from now on, because
+    /// that failed; `None` if nothing is known of them.
+    pub fn hand_to(&self, next: &Keeper) -> Option<HashSet<EndpointKey>> {
+        self.copies.as_ref().map(|copies| copies.hand_to(next))
+    }
+
+    /// No keeper will come: what waits for one ends.
+    pub fn forget_copies(&self) {
+        if let Some(copies) = &self.copies {
+            copies.forget();
+        }
+    }
+}
+
 impl Drop for KeeperWatch {
     fn drop(&mut self) {
         self.is_ending.store(true, Ordering::Release);
@@ -243,17 +281,27 @@ impl Drop for KeeperWatch {
 
 fn ask(line: &mut Line, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply> {
     line.send(request, fds).map_err(|error| failed("sendmsg", error))?;
+    receive(line).map(|(reply, _)| reply)
+}
+
+/// As [`ask`], for answers that come with descriptors.
+pub(super) fn ask_for(line: &mut Line, request: &Request) -> Result<(Reply, Vec<OwnedFd>)> {
+    line.send(request, &[]).map_err(|error| failed("sendmsg", error))?;
+    receive(line)
+}
+
+fn receive(line: &mut Line) -> Result<(Reply, Vec<OwnedFd>)> {
     match line.receive().map_err(|error| failed("recvmsg", error))? {
         Some((Reply::Failed { reason }, _)) => Err(failed("recvmsg", io::Error::other(reason))),
-        Some((reply, _)) => Ok(reply),
+        Some(answer) => Ok(answer),
         None => Err(failed("recvmsg", io::ErrorKind::UnexpectedEof.into())),
     }
 }
 
-fn failed(syscall: &'static str, error: io::Error) -> Error {
+pub(super) fn failed(syscall: &'static str, error: io::Error) -> Error {
     Error::system(syscall, "asking the node's keeper", error)
 }
 
-fn unexpected(reply: &Reply) -> Error {
+pub(super) fn unexpected(reply: &Reply) -> Error {
     failed("recvmsg", io::Error::other(format!("an answer to another question: {reply:?}")))
 }

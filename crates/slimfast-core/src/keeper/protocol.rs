@@ -3,10 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::admission::Handed;
 use crate::owner::EndpointKey;
 
-/// Raised when a request changes its meaning, or an agent needs one that older keepers do not have.
-pub(super) const VERSION: u32 = 1;
+/// Raised when a request changes its meaning, or there are new ones.
+pub(super) const VERSION: u32 = 2;
+/// The oldest keeper that agents go on with: a container's sockets do not outlive their keeper's replacement by choice.
+pub(super) const OLDEST: u32 = 1;
+/// From this one on keepers answer [`Request::Numbers`] and what follows it.
+pub(super) const WITH_COPIES: u32 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "camelCase")]
@@ -30,6 +35,12 @@ pub(super) enum Request {
     /// Done at once; then [`KeeperEvent`]s come over this connection, those first that nobody was there for. Who asked before
     /// gets no more.
     Events,
+    /// Answered with [`Reply::Numbers`].
+    Numbers,
+    /// Answered with [`Reply::Copy`].
+    Copy { number: u64 },
+    /// Goes on with what another keeper has served. The descriptors are those of a [`Reply::Copy`].
+    Resume { handed: Handed },
     /// Ends everything and the keeper itself. The connection ends when that is done.
     Stop,
 }
@@ -38,11 +49,30 @@ pub(super) enum Request {
 #[serde(tag = "is", rename_all = "camelCase")]
 pub(super) enum Reply {
     Done,
-    Hello { version: u32, pid: u32 },
-    Endpoints { endpoints: Vec<Held> },
-    Counters { counters: Vec<(String, u64)> },
-    Labels { labels: Vec<String> },
-    Failed { reason: String },
+    Hello {
+        version: u32,
+        pid: u32,
+    },
+    Endpoints {
+        endpoints: Vec<Held>,
+    },
+    Counters {
+        counters: Vec<(String, u64)>,
+    },
+    Labels {
+        labels: Vec<String>,
+    },
+    /// Of what runs under seccomp listeners, one for each hand-over.
+    Numbers {
+        numbers: Vec<u64>,
+    },
+    /// With the listener, its page of notifications and, if there is one, the dispenser. None: the processes have ended.
+    Copy {
+        handed: Option<Handed>,
+    },
+    Failed {
+        reason: String,
+    },
 }
 
 /// What the keeper has of an endpoint.
@@ -69,4 +99,6 @@ pub enum KeeperEvent {
     Unguarded { endpoint: EndpointKey, reason: String },
     /// A container was refused. For a log.
     Refused { reason: String },
+    /// [`Request::Numbers`] are others.
+    Changed,
 }

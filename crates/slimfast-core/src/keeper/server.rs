@@ -16,12 +16,13 @@ use std::time::Duration;
 use super::line::Line;
 use super::protocol::{Held, KeeperEvent, Reply, Request, VERSION};
 use super::{SECCOMP_SOCKET, SOCKET};
-use crate::admission::{Admission, AdmissionEvent, Holding};
+use crate::admission::{Admission, AdmissionEvent, Handed, HandedCopy, Holding};
 use crate::datapath::sockets::HostSockets;
 use crate::error::{Error, Result};
 use crate::host::cgroup;
 use crate::owner::{EndpointKey, SocketSources};
 use crate::sys;
+use crate::sys::seccomp::ListenerCopy;
 use crate::sys::unix::{bind_private, peer_credentials};
 use crate::sys::wake::{Wake, spawn};
 
@@ -101,12 +102,16 @@ impl Server {
         spawn("sf-idle".into(), move || {
             for event in events {
                 match event {
-                    AdmissionEvent::Idle(endpoint) => lock(&told.outbox).put(KeeperEvent::Idle { endpoint }),
+                    AdmissionEvent::Idle(endpoint) => {
+                        let mut outbox = lock(&told.outbox);
+                        outbox.put(KeeperEvent::Idle { endpoint });
+                        outbox.tell_change();
+                    }
                     AdmissionEvent::Refused { reason } => lock(&told.outbox).put(KeeperEvent::Refused { reason }),
+                    AdmissionEvent::Admitted { .. } => lock(&told.outbox).tell_change(),
                     AdmissionEvent::Unguarded { endpoint, reason } => {
                         lock(&told.outbox).put(KeeperEvent::Unguarded { endpoint, reason });
                     }
-                    AdmissionEvent::Admitted { .. } => {}
                 }
             }
         })
@@ -169,6 +174,25 @@ impl Server {
         named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
+    fn resume(&self, handed: Handed, fds: Vec<OwnedFd>) -> std::result::Result<(), String> {
+        let mut fds = fds.into_iter();
+        let (Some(fd), Some(page), dispenser) = (fds.next(), fds.next(), fds.next()) else {
+            return Err("descriptors of the listener are missing".into());
+        };
+        let copy = HandedCopy { handed, listener: ListenerCopy { fd, page }, dispenser };
+        let admission = lock(&self.admission);
+        admission.as_ref().ok_or(Error::Closed).and_then(|it| it.resume(copy)).map_err(|error| error.to_string())
+    }
+
+    fn copy(&self, number: u64) -> (Reply, Vec<OwnedFd>) {
+        let copy = lock(&self.admission).as_ref().and_then(|admission| admission.copy(number));
+        let Some(HandedCopy { handed, listener, dispenser }) = copy else {
+            return (Reply::Copy { handed: None }, Vec::new());
+        };
+        let fds = [listener.fd, listener.page].into_iter().chain(dispenser).collect();
+        (Reply::Copy { handed: Some(handed) }, fds)
+    }
+
     fn answer(&self, request: Request, fds: Vec<OwnedFd>) -> Reply {
         match request {
             Request::Hello => return Reply::Hello { version: VERSION, pid: std::process::id() },
@@ -179,7 +203,17 @@ impl Server {
             Request::Hold { label } => drop(lock(&self.held).insert(label, fds)),
             Request::Release { label } => drop(lock(&self.held).remove(&label)),
             Request::Labels => return Reply::Labels { labels: lock(&self.held).keys().cloned().collect() },
-            Request::Events | Request::Stop => {}
+            Request::Numbers => {
+                let numbers = lock(&self.admission).as_ref().map(Admission::numbers).unwrap_or_default();
+                return Reply::Numbers { numbers };
+            }
+            Request::Resume { handed } => {
+                if let Err(reason) = self.resume(handed, fds) {
+                    return Reply::Failed { reason };
+                }
+            }
+            // Answered by [`converse`].
+            Request::Events | Request::Stop | Request::Copy { .. } => {}
         }
         Reply::Done
     }
@@ -191,6 +225,13 @@ impl Outbox {
             self.waiting.push_back(event);
         }
         self.pass_on();
+    }
+
+    /// One that comes looks by itself.
+    fn tell_change(&mut self) {
+        if self.agent.is_some() && self.waiting.back() != Some(&KeeperEvent::Changed) {
+            self.put(KeeperEvent::Changed);
+        }
     }
 
     fn pass_on(&mut self) {
@@ -240,7 +281,12 @@ fn converse(server: &Server, stream: UnixStream) {
             }
         };
         let (is_events, is_stop) = (matches!(request, Request::Events), matches!(request, Request::Stop));
-        if line.send(&server.answer(request, fds), &[]).is_err() {
+        let (reply, fds) = match request {
+            Request::Copy { number } => server.copy(number),
+            request => (server.answer(request, fds), Vec::new()),
+        };
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        if line.send(&reply, &fds).is_err() {
             return;
         }
         if is_events {

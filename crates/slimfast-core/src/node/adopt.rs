@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attach::{Attached, PublishedPort, hold_label};
 use super::config::NodeConfig;
@@ -22,6 +23,10 @@ use crate::host::overlay::{LocalEndpoint, Router, router_name};
 use crate::host::ports::{PortHold, PortRange, Purpose, Reservation};
 use crate::host::uplink::{Aliases, Uplink};
 use crate::keeper::Keeper;
+
+/// How often a keeper is started in the place of one that has ended: the machine may be short of memory for a moment.
+const KEEPER_ATTEMPTS: u32 = 4;
+const KEEPER_PAUSE: Duration = Duration::from_millis(250);
 
 /// The keeper of a node that can be taken over. `None` when there is none, and what is left is to be undone.
 ///
@@ -172,13 +177,27 @@ impl Inner {
         Ok(true)
     }
 
-    /// See [`super::Node::replace_keeper`]. If it fails, no keeper is left.
+    /// See [`super::Node::replace_keeper`]. If it fails, no keeper is left, and programs that wait for one get ENOSYS.
     pub(super) fn replace_keeper(&mut self, queue: &Arc<EventQueue>) -> Result<usize> {
+        let mut attempts = 1..KEEPER_ATTEMPTS;
+        loop {
+            match self.try_replace_keeper(queue) {
+                Err(_) if attempts.next().is_some() => std::thread::sleep(KEEPER_PAUSE),
+                outcome => return outcome.inspect_err(|_| self.parts.keeper_watch.forget_copies()),
+            }
+        }
+    }
+
+    fn try_replace_keeper(&mut self, queue: &Arc<EventQueue>) -> Result<usize> {
         let hold = PortHold::acquire(self.config.front_ports()?)?;
         // The one that has ended is undone.
         self.host.journal.forget(&Change::Keeper { run_dir: self.config.run_dir.clone() })?;
         let keeper = self.host.start_keeper(&self.config, &hold)?;
-        match self.tell_keeper(&keeper).and_then(|affected| Ok((affected, super::watch(&keeper, queue)?))) {
+        let told = self.tell_keeper(&keeper).and_then(|endpoints| {
+            let lost = self.parts.keeper_watch.hand_to(&keeper);
+            Ok((lost.map_or(endpoints, |lost| lost.len()), super::watch(&keeper, queue)?))
+        });
+        match told {
             Ok((affected, watch)) => {
                 self.parts.keeper_watch = watch;
                 self.parts.keeper = keeper;
@@ -192,7 +211,7 @@ impl Inner {
         }
     }
 
-    /// Tells a new keeper of the node's endpoints. Says how many may have programs whose sockets it makes.
+    /// Tells a new keeper of the node's endpoints. Says how many there are whose programs' sockets it makes.
     fn tell_keeper(&self, keeper: &Keeper) -> Result<usize> {
         let mut affected = 0;
         for EndpointRecord { endpoint, published, is_plain, .. } in self.host.journal.node().endpoints {

@@ -9,6 +9,7 @@ pub mod mount;
 pub mod netns;
 pub mod process;
 pub mod seccomp;
+pub mod shared_page;
 pub mod target;
 pub mod tcp;
 pub mod unix;

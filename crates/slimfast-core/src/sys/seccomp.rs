@@ -1,16 +1,39 @@
 //! seccomp user notification, seen from the supervisor: one type for the listener, plain values for the rest.
 //!
 //! The descriptor is one that another process made and handed over, so [`SeccompListener::new`] checks what it is.
+//!
+//! The kernel forgets what it has told once: a target whose notification was taken waits for that answer for ever, or until the
+//! last descriptor of its listener is closed. So the kernel writes notifications into a page that whoever serves the listener
+//! next can map as well: wherever this process is killed, what it has taken is there ([`SeccompListener::taken`]).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use super::shared_page::{PAGE_BYTES, SharedPage};
 
 /// A seccomp listener: notifications of the processes under one filter.
 #[derive(Debug)]
 pub struct SeccompListener {
     fd: OwnedFd,
     is_wait_killable: bool,
+    /// [`SLOTS`] records, each free or of one notification that was taken.
+    page: SharedPage,
+    /// What each slot is in use for: an id, [`RESERVED`], or 0.
+    in_use: Mutex<[u64; SLOTS]>,
 }
+
+/// What another process needs to go on with a listener.
+#[derive(Debug)]
+pub struct ListenerCopy {
+    pub fd: OwnedFd,
+    pub page: OwnedFd,
+}
+
+/// More than can be answered at a time: one by the thread that takes them, and a few by threads of their own.
+const SLOTS: usize = 16;
+const RESERVED: u64 = u64::MAX;
+const _: () = assert!(SLOTS * size_of::<RawNotification>() <= PAGE_BYTES);
 
 /// One call of a target that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +77,12 @@ struct RawNotification {
     args: [u64; 6],
 }
 
+impl From<RawNotification> for Notification {
+    fn from(RawNotification { id, pid, nr, arch, args, .. }: RawNotification) -> Self {
+        Self { id, pid, nr, arch, args }
+    }
+}
+
 #[repr(C)]
 struct RawResponse {
     id: u64,
@@ -89,10 +118,55 @@ impl SeccompListener {
     /// installed so that signals do not interrupt a call once its notification has been taken.
     pub fn new(fd: OwnedFd, is_wait_killable: bool) -> Result<Self, OwnedFd> {
         match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
-            Ok(target) if target.as_os_str() == "anon_inode:seccomp notify" => {
-                Ok(SeccompListener { fd, is_wait_killable })
-            }
+            Ok(target) if target.as_os_str() == "anon_inode:seccomp notify" => match SharedPage::create() {
+                Ok(page) => Ok(SeccompListener { fd, is_wait_killable, page, in_use: Mutex::default() }),
+                Err(_) => Err(fd),
+            },
             _ => Err(fd),
+        }
+    }
+
+    /// The listener that a process has served which is no more.
+    pub fn resume(copy: ListenerCopy, is_wait_killable: bool) -> io::Result<Self> {
+        let page = SharedPage::map(copy.page)?;
+        let listener = Self::new(copy.fd, is_wait_killable).map_err(|_| io::ErrorKind::InvalidInput)?;
+        Ok(SeccompListener { page, ..listener })
+    }
+
+    /// Descriptors for whoever is to go on with it.
+    pub fn copy(&self) -> io::Result<ListenerCopy> {
+        Ok(ListenerCopy { fd: self.fd.try_clone()?, page: self.page.as_fd().try_clone_to_owned()? })
+    }
+
+    /// What the process that served it before has taken and not answered. To be called before anything else is taken.
+    pub fn taken(&self) -> Vec<Notification> {
+        // SAFETY: the slot is within the page, any bytes are a record, and nobody else writes there.
+        let records = (0..SLOTS).map(|slot| unsafe { self.slot(slot).read_volatile() });
+        records.filter(|raw| raw.id != 0 && self.is_valid(raw.id)).map(Notification::from).collect()
+    }
+
+    fn slot(&self, number: usize) -> *mut RawNotification {
+        // SAFETY: the page has room for SLOTS records, and is aligned for them.
+        unsafe { self.page.pointer().cast::<RawNotification>().add(number) }
+    }
+
+    fn reserve(&self) -> usize {
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        // There is always one: see SLOTS.
+        let slot = in_use.iter().position(|&id| id == 0).unwrap_or(0);
+        in_use[slot] = RESERVED;
+        slot
+    }
+
+    fn set_use(&self, slot: usize, id: u64) {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)[slot] = id;
+    }
+
+    /// The notification has been answered.
+    fn release(&self, id: u64) {
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        for slot in in_use.iter_mut().filter(|slot| **slot == id) {
+            *slot = 0;
         }
     }
 
@@ -123,13 +197,22 @@ impl SeccompListener {
     /// otherwise block for ever once the last process has gone. `None` if the target disappeared in between: wait
     /// again, which also notices the listener's end, so that this can not spin.
     pub fn receive(&self) -> io::Result<Option<Notification>> {
-        let mut raw = RawNotification::default();
-        // SAFETY: the kernel demands a zeroed record of this size, and fills it.
-        if unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_RECV, &raw mut raw) } == 0 {
-            let RawNotification { id, pid, nr, arch, args, .. } = raw;
-            return Ok(Some(Notification { id, pid, nr, arch, args }));
+        let slot = self.reserve();
+        let raw = self.slot(slot);
+        // SAFETY: the slot is within the page, and this thread has reserved it. The kernel demands a zeroed record of this size,
+        // and fills it.
+        let taken = unsafe {
+            raw.write_volatile(RawNotification::default());
+            libc::ioctl(self.fd.as_raw_fd(), NOTIF_RECV, raw)
+        };
+        if taken == 0 {
+            // SAFETY: as above.
+            let notification = Notification::from(unsafe { raw.read_volatile() });
+            self.set_use(slot, notification.id);
+            return Ok(Some(notification));
         }
         let error = io::Error::last_os_error();
+        self.set_use(slot, 0);
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::EINTR) => Ok(None),
             _ => Err(error),
@@ -162,13 +245,20 @@ impl SeccompListener {
             let number = unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_ADDFD, &raw const raw) };
             if number >= 0 {
                 drop(fd);
-                return if self.is_wait_killable { self.send(id, number.into(), 0) } else { Ok(Answered::Delivered) };
+                if self.is_wait_killable {
+                    return self.send(id, number.into(), 0);
+                }
+                self.release(id);
+                return Ok(Answered::Delivered);
             }
             let error = io::Error::last_os_error();
             match error.raw_os_error() {
                 Some(libc::EINTR) => {}
                 // EINPROGRESS: the notification is no longer one that waits for an answer.
-                Some(libc::ENOENT | libc::EINPROGRESS | libc::ESRCH) => return Ok(Answered::TargetGone),
+                Some(libc::ENOENT | libc::EINPROGRESS | libc::ESRCH) => {
+                    self.release(id);
+                    return Ok(Answered::TargetGone);
+                }
                 _ => return Err(error),
             }
         }
@@ -181,6 +271,7 @@ impl SeccompListener {
 
     fn send(&self, id: u64, value: i64, error: i32) -> io::Result<Answered> {
         let mut raw = RawResponse { id, value, error, flags: 0 };
+        self.release(id);
         loop {
             // SAFETY: the kernel reads one record of this size.
             if unsafe { libc::ioctl(self.fd.as_raw_fd(), NOTIF_SEND, &raw mut raw) } == 0 {

@@ -384,10 +384,10 @@ fn a_detached_endpoint_is_down_and_its_prepared_sockets_are_gone() {
     let before = open_descriptors();
     let s = supervise(|| i32::from(socket(libc::AF_INET, STREAM, 0) != -libc::ENETDOWN));
     eventually("the pool is full", || s.plain.created.load(Ordering::SeqCst) == 4);
-    // Listener and eventfd, the way to the child, and the pool.
-    eventually("the pool is open", || open_descriptors() == before + 3 + 4);
+    // Listener, its page and eventfd, the way to the child, and the pool.
+    eventually("the pool is open", || open_descriptors() == before + 4 + 4);
     s.supervisor.detach();
-    eventually("the pool is closed", || open_descriptors() == before + 3);
+    eventually("the pool is closed", || open_descriptors() == before + 4);
     let (code, counters) = s.finish();
     assert_eq!(code, 0);
     assert_eq!((counters.notify_detached.get(), counters.notify_handed_out.get()), (1, 0));
@@ -439,6 +439,31 @@ fn an_idle_supervisor_uses_no_cpu() {
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert!(cpu() - before < 20_000, "{} us of CPU in 200 ms", cpu() - before);
     assert_eq!(s.finish().0, 0);
+}
+
+/// One that is killed with a call taken and not answered, from which nothing is left but copies of its descriptors.
+#[test]
+fn another_goes_on_where_one_was_killed() {
+    let _turn = turn();
+    for is_wait_killable in [true, false] {
+        let (mut target, listener) =
+            spawn(|| i32::from(!(0..100).all(|_| is_marked(socket(libc::AF_INET, STREAM, 0)))));
+        let first = SeccompListener::new(listener, is_wait_killable).expect("a listener");
+        target.go();
+        let taken = first.receive().expect("receive").expect("a call");
+        let copy = first.copy().expect("copies");
+        drop(first);
+        let second = SeccompListener::resume(copy, is_wait_killable).expect("a listener");
+        assert_eq!(second.taken(), [taken]);
+        let sources = Arc::new(Sources(Plain::new()));
+        let counters = Arc::<HandoutCounters>::default();
+        let refiller = Refiller::start().unwrap();
+        let supervisor =
+            Supervisor::start(second, ENDPOINT, sources, Arc::clone(&counters), refiller.requests(), |_| {}).unwrap();
+        assert_eq!(target.wait(), 0);
+        supervisor.join();
+        assert_eq!(counters.notify_handed_out.get(), 100);
+    }
 }
 
 #[test]

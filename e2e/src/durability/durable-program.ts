@@ -1,0 +1,41 @@
+/** `durable.py`: what an application sees while something of its node is killed. */
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Background } from "../fixture/background.js";
+
+const PROGRAM = ["python3", "-B", resolve(fileURLToPath(import.meta.url), "../../../programs/durability/durable.py")];
+
+/** Makes sockets until its input ends. */
+export const SOCKETS: readonly string[] = [...PROGRAM, "sockets"];
+
+/** Keeps that many connections, and uses all of them at each line of its input. */
+export function keep(address: string, port: number, count: number): readonly string[] {
+  return [...PROGRAM, "keep", address, String(port), String(count)];
+}
+
+/** Connects again and again until its input ends. */
+export function connect(address: string, port: number): readonly string[] {
+  return [...PROGRAM, "connect", address, String(port)];
+}
+
+/** The p99.9 of socket(2), and the longest, in a row of them that began before and ended after. */
+export interface SocketReport {
+  readonly count: number;
+  readonly errors: Readonly<Record<string, number>>;
+  readonly p999_ms: number;
+  readonly longest_ms: number;
+}
+
+export async function finish(program: Background): Promise<SocketReport> {
+  program.closeInput();
+  const { stdout } = await program.ended;
+  return JSON.parse(stdout.split("\n").find((line) => line.startsWith("{")) ?? "{}") as SocketReport;
+}
+
+/** Every connection answers. */
+export async function use(programs: readonly Background[], round: string): Promise<string[]> {
+  for (const program of programs) program.write(`${round}\n`);
+  const said: string[] = [];
+  for (const program of programs) said.push(...(await program.prints(new RegExp(`round ${round}: .*`))).slice(0, 1));
+  return said;
+}
