@@ -184,6 +184,32 @@ mod tests {
         }
     }
 
+    /// What is read is what it says, whatever else is tried.
+    #[test]
+    fn any_value_is_survived() {
+        let mut random = crate::tests::random();
+        let mut found = 0;
+        for _ in 0..50_000 {
+            let value: String = (0..random(16)).map(|_| char::from(b"0123456789:::9 -x"[random(17)])).collect();
+            let parts: Vec<_> = value.split(':').collect();
+            let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse::<u64>().is_ok();
+            let expected = match parts[..] {
+                [fd, dev, ino] if [fd, dev, ino].iter().all(is_number) => fd.parse::<c_int>().ok(),
+                _ => None,
+            };
+            let got = read(&format!("SLIMFAST_DISPENSER={value}"));
+            assert_eq!(got.map(|(fd, ..)| fd), expected, "{value:?}");
+            if let Some((_, dev, ino)) = got {
+                assert_eq!(
+                    (dev.to_string().parse(), ino.to_string().parse()),
+                    (parts[1].parse::<u64>(), parts[2].parse::<u64>())
+                );
+                found += 1;
+            }
+        }
+        assert!(found > 100, "{found} were names");
+    }
+
     #[test]
     fn weak_symbols_are_found_or_zero() {
         assert_ne!(weak_address!("environ"), 0);

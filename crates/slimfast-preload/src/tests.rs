@@ -125,3 +125,49 @@ fn what_is_no_dispensed_kind_goes_to_the_kernel() {
     assert_eq!(open(libc::AF_INET, libc::SOCK_STREAM | 0x10, 0), -libc::EINVAL as isize);
     assert_eq!(open(12345, libc::SOCK_STREAM, 0), -libc::EAFNOSUPPORT as isize);
 }
+
+/// Bytes that are the same in each run.
+pub(crate) fn random() -> impl FnMut(usize) -> usize {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    }
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Whoever holds the other end of the dispenser: nothing is taken but the first socket of a message that says so, and
+/// nothing stays open.
+#[test]
+fn any_message_is_survived() {
+    let _turn = TURN.lock().unwrap();
+    let (agent, container) = pair();
+    serve(&container);
+    let mut random = random();
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..5_000 {
+        let payload: Vec<u8> = (0..=random(3)).map(|_| [dispenser::MESSAGE, b'6', 0, 0xff][random(4)]).collect();
+        let sockets: Vec<_> = (0..random(5)).map(|_| tcp()).collect();
+        let fds: Vec<_> = sockets.iter().map(|(socket, _)| socket.as_fd()).collect();
+        let flags = [0, libc::SOCK_NONBLOCK, libc::SOCK_CLOEXEC][random(3)];
+        scm::send(agent.as_fd(), &payload, &fds, 0).unwrap();
+        let expected =
+            sockets.first().map(|&(_, identity)| identity).filter(|_| payload.first() == Some(&dispenser::MESSAGE));
+        let others = open_descriptors();
+        let got = opened(libc::SOCK_STREAM | flags);
+        assert_eq!(open_descriptors(), others + 1, "{payload:?}, {} descriptors", sockets.len());
+        if let Some(expected) = expected {
+            assert_eq!(identity(&got), expected);
+            taken += 1;
+        } else {
+            assert!(sockets.iter().all(|&(_, foreign)| identity(&got) != foreign), "{payload:?} is none of ours");
+            refused += 1;
+        }
+    }
+    assert!(taken > 500 && refused > 500, "{taken} taken, {refused} refused");
+}
