@@ -54,7 +54,8 @@ export class SqliteLeases {
     this.#timer = undefined;
     if (this.#leases.size === 0) return;
     const now = this.#clock.bootTimeMs();
-    const next = Math.min(...Array.from(this.#leases.values(), ({ endMs }) => endMs));
+    let next = Number.POSITIVE_INFINITY;
+    for (const { endMs } of this.#leases.values()) next = Math.min(next, endMs);
     // The timer's clock stands still while the machine sleeps, so it is not trusted for long.
     const waitMs = Math.min(Math.max(0, next - now), LEASE_CHECK_MS);
     this.#timer = setTimeout(() => {
