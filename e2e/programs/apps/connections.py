@@ -1,8 +1,8 @@
 """Many connections.
 
 connections.py serve PORT COUNT             echoes, over so many connections at a time
-connections.py hold ADDRESS PORT COUNT      opens them all, uses each one: prints "open"; when its input ends, uses each one
-                                            again, resets them: prints "done"
+connections.py hold ADDRESS PORT COUNT      prints "begun", opens them all, uses each one: "open"; when its input ends, uses each one
+                                            again, resets them: "done"
 connections.py exhaust ADDRESS PORT COUNT   opens connections until one fails: {"opened", "error", "after"}; `after` is
                                             the result of one more once all were closed; COUNT: gives up
 connections.py http ADDRESS PORT COUNT      requests, as fast as can be, each on a connection that the server closes: prints "done"
@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 120
 PROCESSES_MIN = 3
 
 
@@ -162,6 +162,7 @@ if mode == "serve":
 elif mode == "exhaust":
     exhaust(target, count)
 elif mode == "hold":
+    print("begun", flush=True)
     in_processes(count, lambda share: hold(target, share), all_are_open)
     print("done")
 else:
