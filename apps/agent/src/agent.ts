@@ -169,7 +169,7 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
     .use(errorMiddleware(log));
   server.add(
     LocalServiceDefinition,
-    localService({ core, link, controller, endpoints, events, convert, node, version: options.version }),
+    localService({ core, link, controller, endpoints, events, convert, node, limits, version: options.version }),
   );
   server.add(HealthDefinition, HealthServiceImpl());
   teardown.add("the local service", () => stopServer(server, socket));

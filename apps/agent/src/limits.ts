@@ -43,6 +43,8 @@ export interface Limits {
   reportValuesMs: number;
   /** Most live connections in one message: about 4 MB. */
   reportSnapshotConnections: number;
+  /** Most live connections in one answer to a local caller: about 4 MB. */
+  listedConnections: number;
   /** Time for all of a graceful exit. */
   shutdownTimeoutMs: number;
 }
@@ -76,5 +78,6 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   reportCountersMs: 1_000,
   reportValuesMs: 5_000,
   reportSnapshotConnections: 16_000,
+  listedConnections: 16_000,
   shutdownTimeoutMs: 4_500,
 };

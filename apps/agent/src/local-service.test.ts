@@ -4,7 +4,7 @@ import { ConnectionEventKind, Direction, Tier, type WatchConnectionEventsRespons
 import { ServerError, Status } from "nice-grpc";
 import { BadRequest, ResourceInfo, RichServerError } from "nice-grpc-error-details";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { attachment, TestBed } from "./testing/agent.js";
+import { attachment, TEST_LIMITS, TestBed } from "./testing/agent.js";
 import { connectionEvent, connectionState } from "./testing/samples.js";
 
 let bed: TestBed;
@@ -44,6 +44,16 @@ describe("lists", () => {
     ]);
     const { listeners } = await local.listListeners({});
     expect(listeners).toMatchObject([{ endpoint: "db", local: { address: "::", port: 80 }, v6Only: true, cookie: 5n }]);
+  });
+
+  it("name as many connections as an answer has room for, and say that there are more", async () => {
+    const { local } = bed.connect();
+    const room = TEST_LIMITS.listedConnections;
+    for (let index = 0n; index < room; index += 1n)
+      bed.core.currentConnections.push(connectionState({ cookie: index }));
+    expect(await local.listConnections({})).toMatchObject({ connections: { length: room }, more: false });
+    bed.core.currentConnections.push(connectionState());
+    expect(await local.listConnections({})).toMatchObject({ connections: { length: room }, more: true });
   });
 
   it("show what is held for an endpoint", async () => {

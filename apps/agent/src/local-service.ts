@@ -7,6 +7,7 @@ import type { Controllers } from "./controllers.js";
 import type { Converter } from "./convert.js";
 import type { Endpoints } from "./endpoints.js";
 import type { EventFanout } from "./event-fanout.js";
+import type { Limits } from "./limits.js";
 
 export interface LocalServiceParts {
   core: Pick<Core, "connections" | "listeners" | "counters" | "endpointLimits" | "seccompSocket">;
@@ -16,11 +17,12 @@ export interface LocalServiceParts {
   events: EventFanout;
   convert: Converter;
   node: Node;
+  limits: Pick<Limits, "listedConnections">;
   version: string;
 }
 
 export function localService(parts: LocalServiceParts): LocalServiceImplementation {
-  const { core, link, controller, endpoints, events, convert, node, version } = parts;
+  const { core, link, controller, endpoints, events, convert, node, limits, version } = parts;
   return {
     async getStatus() {
       return {
@@ -47,7 +49,13 @@ export function localService(parts: LocalServiceParts): LocalServiceImplementati
       return { endpoints: endpoints.list() };
     },
     async listConnections() {
-      return { connections: (await core.connections()).map((connection) => convert.connection(connection)) };
+      // One more, to know that there are more.
+      const some = await core.connections(limits.listedConnections + 1);
+      const connections = some.slice(0, limits.listedConnections);
+      return {
+        connections: connections.map((connection) => convert.connection(connection)),
+        more: some.length > connections.length,
+      };
     },
     async listListeners() {
       return { listeners: (await core.listeners()).map((listener) => convert.listener(listener)) };

@@ -35,6 +35,7 @@ export const TEST_LIMITS: Readonly<Limits> = {
   reportCountersMs: 20,
   reportValuesMs: 20,
   reportSnapshotConnections: 4,
+  listedConnections: 4,
   shutdownTimeoutMs: 4_500,
 };
 

@@ -39,9 +39,12 @@ export async function connections(options: ConnectionsOptions): Promise<void> {
   if (asksController) return clusterConnections(options);
   const { nodes } = requireCluster().plan;
   const lists = await Promise.all(
-    nodes.map((node) => withAgent(node, async (agent) => (await agent.local.listConnections({})).connections)),
+    nodes.map((node) => withAgent(node, async (agent) => ({ node, ...(await agent.local.listConnections({})) }))),
   );
-  const live = lists.flat();
+  const live = lists.flatMap(({ connections }) => connections);
+  for (const { node, connections, more } of lists) {
+    if (more) process.stderr.write(`slimfast: ${node.name} has more than these ${connections.length} connections\n`);
+  }
   if (options.follow) return follow(nodes, live, options.json === true);
   if (options.json) printJson(live.map(describeConnection));
   else if (live.length === 0) printLine("No connections.");

@@ -121,7 +121,10 @@ export interface ListConnectionsRequest {
 }
 
 export interface ListConnectionsResponse {
+  /** At most 16,000. */
   connections: Connection[];
+  /** There are more. */
+  more: boolean;
 }
 
 export interface ListListenersRequest {
@@ -1742,13 +1745,16 @@ export const ListConnectionsRequest: MessageFns<ListConnectionsRequest> = {
 };
 
 function createBaseListConnectionsResponse(): ListConnectionsResponse {
-  return { connections: [] };
+  return { connections: [], more: false };
 }
 
 export const ListConnectionsResponse: MessageFns<ListConnectionsResponse> = {
   encode(message: ListConnectionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.connections) {
       Connection.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.more !== false) {
+      writer.uint32(16).bool(message.more);
     }
     return writer;
   },
@@ -1774,6 +1780,14 @@ export const ListConnectionsResponse: MessageFns<ListConnectionsResponse> = {
             message.connections.push(Connection.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1791,6 +1805,7 @@ export const ListConnectionsResponse: MessageFns<ListConnectionsResponse> = {
       connections: globalThis.Array.isArray(object?.connections)
         ? object.connections.map((e: any) => Connection.fromJSON(e))
         : [],
+      more: isSet(object.more) ? globalThis.Boolean(object.more) : false,
     };
   },
 
@@ -1798,6 +1813,9 @@ export const ListConnectionsResponse: MessageFns<ListConnectionsResponse> = {
     const obj: any = {};
     if (message.connections?.length) {
       obj.connections = message.connections.map((e) => Connection.toJSON(e));
+    }
+    if (message.more !== false) {
+      obj.more = message.more;
     }
     return obj;
   },
@@ -1808,6 +1826,7 @@ export const ListConnectionsResponse: MessageFns<ListConnectionsResponse> = {
   fromPartial(object: DeepPartial<ListConnectionsResponse>): ListConnectionsResponse {
     const message = createBaseListConnectionsResponse();
     message.connections = object.connections?.map((e) => Connection.fromPartial(e)) || [];
+    message.more = object.more ?? false;
     return message;
   },
 };
