@@ -38,10 +38,18 @@ export class Box {
     this.#remove = remove;
   }
 
-  static async endpoint(cluster: Cluster, node: string, name: string, tier: Tier, network = "default"): Promise<Box> {
+  /** `wanted`: an address of the network; a free one if it is not given. */
+  static async endpoint(
+    cluster: Cluster,
+    node: string,
+    name: string,
+    tier: Tier,
+    network = "default",
+    wanted = "",
+  ): Promise<Box> {
     const { local } = cluster.agent(node);
     const { seccompSocket } = await local.getStatus({});
-    const { endpoint: attached } = await local.attachEndpoint({ name, network });
+    const { endpoint: attached } = await local.attachEndpoint({ name, network, address: wanted });
     if (!attached?.endpoint) throw new Error("the agent answered without an endpoint");
     const enter = [
       ...[rustProduct("slimfast-launch"), "--netns", attached.netnsPath, "--seccomp-socket", seccompSocket],
@@ -104,8 +112,12 @@ export class Box {
 
   /** Ends its programs and removes it. */
   async close(): Promise<void> {
+    await this.stopPrograms();
+    await this.#remove();
+  }
+
+  async stopPrograms(): Promise<void> {
     // The last one first: it may be a client of the others.
     for (const program of this.#programs.reverse()) await program.stop();
-    await this.#remove();
   }
 }

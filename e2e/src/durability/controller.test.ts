@@ -141,7 +141,9 @@ async function everything() {
 it("goes on for an hour without a controller, and nothing flaps on its return", { timeout: 300_000 }, async () => {
   const server = await endpoint("node-1", "server", "auto");
   for (const port of [PORT, LOOP_PORT]) {
-    await server.start([...appProgram("connections.py"), "serve", String(port)], { prints: /ready/ });
+    await server.start([...appProgram("connections.py"), "serve", String(port), String(CONNECTIONS)], {
+      prints: /ready/,
+    });
   }
   const [kept, loops]: [Background[], Background[]] = [[], []];
   for (const tier of TIERS) {
