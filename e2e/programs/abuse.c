@@ -522,27 +522,27 @@ static struct outcome by_io_uring(void) {
 }
 
 #ifdef __x86_64__
-static struct outcome by_i386_socket(enum family family) {
-    return reaches_host(call_i386(359, family == INET ? AF_INET : AF_INET6, SOCK_STREAM, 0), family);
+static int i386_socket(enum family family) {
+    return call_i386(359, family == INET ? AF_INET : AF_INET6, SOCK_STREAM, 0);
 }
 
-static struct outcome by_i386_socketcall(enum family family) {
+static int i386_socketcall(enum family family) {
     uint32_t *arguments = low_memory();
 
     arguments[0] = family == INET ? AF_INET : AF_INET6;
     arguments[1] = SOCK_STREAM;
     arguments[2] = 0;
-    return reaches_host(call_i386(102, 1, (long)arguments, 0), family);
+    return call_i386(102, 1, (long)arguments, 0);
 }
 
-static struct outcome by_x32_socket(enum family family) {
-    return reaches_host(syscall(0x40000000 | 41, family == INET ? AF_INET : AF_INET6, SOCK_STREAM, 0), family);
+static int x32_socket(enum family family) {
+    return syscall(0x40000000 | 41, family == INET ? AF_INET : AF_INET6, SOCK_STREAM, 0);
 }
 #endif
 
 /* A namespace of its own has no server, so a socket that is reached there is the host's. */
-static struct outcome by_unshare(enum family family) {
-    return unshare(CLONE_NEWNET) ? achieved(false) : reaches_host(open_socket(family), family);
+static int unshared_socket(enum family family) {
+    return unshare(CLONE_NEWNET) ? -1 : socket(family == INET ? AF_INET : AF_INET6, SOCK_STREAM, 0);
 }
 
 /* ---- going through all of them -------------------------------------------------------------------------------------
@@ -641,11 +641,57 @@ static void try_all(int row, const char *name, int families, attempt *run, const
     }
 }
 
-/* Attempts that make their socket themselves; in a child, since some change their process. */
-static void try_alone(int row, const char *name, int families, attempt *run) {
+static void tell(int results, struct outcome outcome) {
+    _exit(write(results, &outcome, sizeof(outcome)) == sizeof(outcome) ? 0 : 1);
+}
+
+/* A socket that a child makes by a road of its own: used by itself, by a child that inherits it, or by another process
+ * that is sent it. */
+static struct outcome by_maker(enum way way, enum family family, int (*make)(enum family)) {
+    struct outcome outcome = {0, ECHILD};
+    int results[2], channel[2];
+    pid_t maker;
+
+    if (pipe(results) || socketpair(AF_UNIX, SOCK_STREAM, 0, channel))
+        exit(1);
+    maker = fork();
+    if (maker == 0) {
+        /* Before the maker changes its namespace. */
+        pid_t user = way == SCM ? fork() : -1;
+        int fd;
+
+        if (user == 0) {
+            close(channel[0]);
+            fd = receive_fd(channel[1]);
+            if (fd < 0)
+                _exit(0);
+            tell(results[1], reaches_host(fd, family));
+        }
+        fd = make(family);
+        if (fd < 0)
+            tell(results[1], achieved(false));
+        if (way == DIRECT)
+            tell(results[1], reaches_host(fd, family));
+        if (way == FORK && fork() == 0)
+            tell(results[1], reaches_host(fd, family));
+        if (way == SCM)
+            send_fd(channel[0], fd);
+        _exit(0);
+    }
+    close(results[1]);
+    close(channel[0]);
+    close(channel[1]);
+    if (read(results[0], &outcome, sizeof(outcome)) != sizeof(outcome))
+        outcome = (struct outcome){0, ECHILD};
+    waitpid(maker, 0, 0);
+    close(results[0]);
+    return outcome;
+}
+
+static void try_road(const char *name, int (*make)(enum family)) {
     for (enum family family = INET; family < FAMILIES; family++) {
-        if (families & ON(family))
-            report(row, name, family, DIRECT, in_child(FORK, family, run, 0));
+        for (enum way way = DIRECT; way < WAYS; way++)
+            report(9, name, family, way, by_maker(way, family, make));
     }
 }
 
@@ -696,26 +742,10 @@ static struct outcome run_io_uring(int fd, enum family family, const void *what)
     UNUSED;
     return by_io_uring();
 }
-static struct outcome run_unshare(int fd, enum family family, const void *what) {
-    UNUSED;
-    return by_unshare(family);
-}
 #ifdef __x86_64__
 static struct outcome run_ask_interface_i386(int fd, enum family family, const void *what) {
     UNUSED;
     return ask_interface_i386(fd);
-}
-static struct outcome run_i386_socket(int fd, enum family family, const void *what) {
-    UNUSED;
-    return by_i386_socket(family);
-}
-static struct outcome run_i386_socketcall(int fd, enum family family, const void *what) {
-    UNUSED;
-    return by_i386_socketcall(family);
-}
-static struct outcome run_x32_socket(int fd, enum family family, const void *what) {
-    UNUSED;
-    return by_x32_socket(family);
 }
 #endif
 
@@ -755,13 +785,14 @@ static void attempts(void) {
     for (size_t i = 0; i < REQUESTS; i++)
         try_all(6, requests[i].name, EVERY_FAMILY, run_ask_interface, &requests[i]);
     try_all(6, "SIOCGSKNS", EVERY_FAMILY, run_get_namespace, 0);
-    try_alone(9, "io_uring_setup", ON(INET), run_io_uring);
-    try_alone(9, "unshare(CLONE_NEWNET), socket", EVERY_FAMILY, run_unshare);
+    /* The ring has no family, and is made by who uses it. */
+    report(9, "io_uring_setup", INET, DIRECT, in_child(FORK, INET, run_io_uring, 0));
+    try_road("unshare(CLONE_NEWNET), socket", unshared_socket);
 #ifdef __x86_64__
     try_all(6, "SIOCGIFNAME of i386", EVERY_FAMILY, run_ask_interface_i386, 0);
-    try_alone(9, "socket of i386", EVERY_FAMILY, run_i386_socket);
-    try_alone(9, "socketcall of i386", EVERY_FAMILY, run_i386_socketcall);
-    try_alone(9, "socket of x32", EVERY_FAMILY, run_x32_socket);
+    try_road("socket of i386", i386_socket);
+    try_road("socketcall of i386", i386_socketcall);
+    try_road("socket of x32", x32_socket);
 #endif
 }
 

@@ -1,7 +1,7 @@
 /*
  * What a container finds of the node's own doors. One line of JSON each:
  *
- *   doors PATH|ADDRESS:PORT|io_uring...   unix sockets, TCP ports, io_uring's, and the descriptors of every process
+ *   doors PATH|ADDRESS:PORT|[ADDRESS6]:PORT|io_uring...   unix sockets, TCP ports, io_uring's, and the descriptors of every process
  * that it sees
  */
 #define _GNU_SOURCE
@@ -38,17 +38,21 @@ static void knock_unix(const char *path) {
 }
 
 static void knock_tcp(const char *door) {
-    struct sockaddr_in name = {.sin_family = AF_INET};
+    struct sockaddr_in four = {.sin_family = AF_INET};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6};
     struct timeval patience = {.tv_sec = 2};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool is_six = door[0] == '[';
+    int fd = socket(is_six ? AF_INET6 : AF_INET, SOCK_STREAM, 0), result, port = 0;
     char address[64] = "";
-    int port = 0;
 
-    sscanf(door, "%63[0-9.]:%d", address, &port);
-    inet_pton(AF_INET, address, &name.sin_addr);
-    name.sin_port = htons(port);
+    sscanf(door, is_six ? "[%63[^]]]:%d" : "%63[0-9.]:%d", address, &port);
+    inet_pton(AF_INET, address, &four.sin_addr);
+    inet_pton(AF_INET6, address, &six.sin6_addr);
+    four.sin_port = six.sin6_port = htons(port);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    report(door, fd >= 0 && !connect(fd, (struct sockaddr *)&name, sizeof(name)));
+    result = is_six ? connect(fd, (struct sockaddr *)&six, sizeof(six))
+                    : connect(fd, (struct sockaddr *)&four, sizeof(four));
+    report(door, fd >= 0 && !result);
     close(fd);
 }
 

@@ -14,6 +14,7 @@ PARTS = {
     "knock": sharing.knock,
     "give": sharing.give,
     "receive": sharing.receive,
+    "move": sharing.move,
     "hold": holding.hold,
     "storm": holding.storm,
     "interrupt": interrupting.interrupt,

@@ -1,7 +1,10 @@
 """SYNs that are made by hand, on the wire between the nodes.
 
-forge SOURCE DESTINATION FRONT_PORT VNI ID PORT   one of each of SHAPES; says whether there was a SYN+ACK, an RST, or nothing
-flood SOURCE DESTINATION FRONT_PORT VNI ID PORT COUNT  as many SYNs as fast as it can, each of another port
+forge SOURCE DESTINATION FRONT_PORT VNI ID PORT OVERLAY_SOURCE  one of each of SHAPES; says whether there was a SYN+ACK, an
+                                                 RST, or nothing
+flood SOURCE DESTINATION FRONT_PORT VNI ID PORT OVERLAY_SOURCE COUNT  as many SYNs as fast as it can, each of another port
+
+OVERLAY_SOURCE: an IPv4 address, or the id of an endpoint, as connections by IPv6 name theirs
 """
 
 import random
@@ -11,40 +14,51 @@ import time
 
 from common import say
 
-KIND, LENGTH, EXID, VERSION = 254, 20, 0x5346, 1
+KIND, LENGTH, EXID = 254, 20, 0x5346
+BY_ADDRESS, BY_ID = 1, 2
 LOOPBACK, LOOPBACK6 = 1, 2
 SYN, RST, ACK = 0x02, 0x04, 0x10
-PATIENCE_SECONDS = 0.5
-OVERLAY_SOURCE = "10.32.99.99"
+PATIENCE_SECONDS = 1.0
 
 
-def option(vni, endpoint, port, kind=KIND, length=LENGTH, exid=EXID, version=VERSION, flags=0):
+def overlay_source(text):
+    """Version of the option that has it, and its four bytes."""
+    return (BY_ADDRESS, socket.inet_aton(text)) if "." in text else (BY_ID, struct.pack("!I", int(text)))
+
+
+def option(source, vni, endpoint, port, kind=KIND, length=LENGTH, exid=EXID, version=None, flags=0):
+    own_version, named = source
     return (
-        struct.pack("!BBHB", kind, length, exid, version << 4 | flags)
+        struct.pack("!BBHB", kind, length, exid, (version or own_version) << 4 | flags)
         + vni.to_bytes(3, "big")
         + struct.pack("!I", endpoint)
-        + socket.inet_aton(OVERLAY_SOURCE)
+        + named
         + struct.pack("!HH", port, 40_000)
     )
 
 
 # What the option of a SYN says, from what would be right.
 SHAPES = {
-    "valid": lambda vni, endpoint, port: option(vni, endpoint, port),
-    "stale generation": lambda vni, endpoint, port: option(vni, endpoint + 1000, port),
-    "generation 0": lambda vni, endpoint, port: option(vni, 0, port),
-    "unknown network": lambda vni, endpoint, port: option(vni + 77, endpoint, port),
-    "port without a listener": lambda vni, endpoint, port: option(vni, endpoint, port + 1000),
-    "port 0": lambda vni, endpoint, port: option(vni, endpoint, 0),
-    "loopback": lambda vni, endpoint, port: option(vni, endpoint, port, flags=LOOPBACK),
-    "loopback of IPv6": lambda vni, endpoint, port: option(vni, endpoint, port, flags=LOOPBACK6),
+    "valid": lambda *right: option(*right),
+    "stale generation": lambda source, vni, endpoint, port: option(source, vni, endpoint + 1000, port),
+    "generation 0": lambda source, vni, endpoint, port: option(source, vni, 0, port),
+    "unknown network": lambda source, vni, endpoint, port: option(source, vni + 77, endpoint, port),
+    "port without a listener": lambda source, vni, endpoint, port: option(source, vni, endpoint, port + 1000),
+    "port 0": lambda source, vni, endpoint, port: option(source, vni, endpoint, 0),
+    "loopback": lambda *right: option(*right, flags=LOOPBACK),
+    "loopback of IPv6": lambda *right: option(*right, flags=LOOPBACK6),
     "no option": lambda *_: b"",
-    "another kind": lambda vni, endpoint, port: option(vni, endpoint, port, kind=253),
-    "another ExID": lambda vni, endpoint, port: option(vni, endpoint, port, exid=0x1234),
-    "another version": lambda vni, endpoint, port: option(vni, endpoint, port, version=9),
-    "a length that lies": lambda vni, endpoint, port: option(vni, endpoint, port, length=4),
-    "cut short": lambda vni, endpoint, port: option(vni, endpoint, port)[:16],
-    "not at the end": lambda vni, endpoint, port: option(vni, endpoint, port) + b"\1\1\1\1",
+    "another kind": lambda *right: option(*right, kind=253),
+    "another ExID": lambda *right: option(*right, exid=0x1234),
+    "another version": lambda *right: option(*right, version=9),
+    "a length that lies": lambda *right: option(*right, length=4),
+    "cut short": lambda *right: option(*right)[:16],
+    "not at the end": lambda *right: option(*right) + b"\1\1\1\1",
+}
+# Where the source is named by an id.
+SHAPES_BY_ID = {
+    "unknown source": lambda source, *right: option((BY_ID, b"\x7f\xff\xff\xff"), *right),
+    "source 0": lambda source, *right: option((BY_ID, bytes(4)), *right),
 }
 
 
@@ -65,44 +79,54 @@ def syn(source, destination, source_port, port, options):
     return ip + ends + segment
 
 
-def answer_to(sniffer, source, destination, source_port, port):
-    """To the source that the SYN pretended to have, wherever that is on the wire."""
-    ends = socket.inet_aton(destination) + socket.inet_aton(source) + struct.pack("!HH", port, source_port)
+def answers_to(sniffer, source, destination, port, asked):
+    """By source port, to the source that the SYNs pretended to have, wherever that is on the wire."""
+    ends = socket.inet_aton(destination) + socket.inet_aton(source) + struct.pack("!H", port)
+    answers = {}
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while (left := deadline - time.monotonic()) > 0:
+    while len(answers) < len(asked) and (left := deadline - time.monotonic()) > 0:
         sniffer.settimeout(left)
         try:
-            frame = sniffer.recv(256)
+            packet = sniffer.recv(256)[14:]
         except TimeoutError:
             break
-        packet = frame[14:]
-        if len(packet) < 40 or packet[9] != socket.IPPROTO_TCP or packet[12:24] != ends:
+        if len(packet) < 40 or packet[9] != socket.IPPROTO_TCP or packet[12:22] != ends:
+            continue
+        (to,) = struct.unpack("!H", packet[22:24])
+        if to not in asked or answers.get(to) == "SYN+ACK":
             continue
         if packet[33] & (SYN | ACK) == SYN | ACK:
-            return "SYN+ACK"
-        if packet[33] & RST:
-            return "RST"
-    return "nothing"
+            answers[to] = "SYN+ACK"
+        elif packet[33] & RST:
+            answers[to] = "RST"
+    return answers
 
 
 def sender():
     return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 
 
-def forge(source, destination, port, vni, endpoint, to):
+def forge(source, destination, port, vni, endpoint, to, overlay):
     # All protocols: what a bridge hands on is shown to nobody who asks for IPv4 only.
     sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
     through = sender()
-    for what, shape in SHAPES.items():
-        source_port = random.randrange(20_000, 60_000)
-        options = shape(int(vni), int(endpoint), int(to))
+    named = overlay_source(overlay)
+    shapes = SHAPES
+    if named[0] == BY_ID:
+        # Its loopback flags are not looked at: with them it is a valid one.
+        shapes = {what: shape for what, shape in SHAPES.items() if not what.startswith("loopback")} | SHAPES_BY_ID
+    asked = dict(zip(random.sample(range(20_000, 60_000), len(shapes)), shapes))
+    for source_port, what in asked.items():
+        options = shapes[what](named, int(vni), int(endpoint), int(to))
         through.sendto(syn(source, destination, source_port, int(port), options), (destination, 0))
-        say(what=what, answer=answer_to(sniffer, source, destination, source_port, int(port)))
+    answers = answers_to(sniffer, source, destination, int(port), asked)
+    for source_port, what in asked.items():
+        say(what=what, answer=answers.get(source_port, "nothing"))
 
 
-def flood(source, destination, port, vni, endpoint, to, count):
+def flood(source, destination, port, vni, endpoint, to, overlay, count):
     through = sender()
-    options = option(int(vni), int(endpoint), int(to))
+    options = option(overlay_source(overlay), int(vni), int(endpoint), int(to))
     for number in range(int(count)):
         packet = syn(source, destination, 1024 + number % 64_000, int(port) + number % 16, options)
         try:

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster, type TierChoice } from "../fixture/cluster.js";
 import { built } from "../fixture/programs.js";
 import { Account, type Attempt, nameOf, readAttempts } from "./attempts.js";
+import { mismatches } from "./matrix.js";
 import { HOST_PORT, NodeSide } from "./node-side.js";
 import { differencesOf, isTold, leaksOf, nameOfOption, readSweep, readTables } from "./options.js";
 import { hostile } from "./stage.js";
@@ -94,7 +95,7 @@ describe.each<TierChoice>(["notify", "preload"])("%s", (tier) => {
   it("no attempt on sockets is achieved", async () => {
     const attempts = readAttempts(await cluster.output({ tier }, program));
     expect(attempts.length).toBeGreaterThan(700);
-    for (const { row, achieved } of attempts) account.add(row, achieved);
+    for (const attempt of attempts) account.add(attempt);
     expect(attempts.filter(({ achieved }) => achieved).map(nameOf)).toEqual([]);
   });
 
@@ -107,14 +108,16 @@ describe.each<TierChoice>(["notify", "preload"])("%s", (tier) => {
     expect(unlisted.length).toBeGreaterThan(30);
     const leaks = ours.flatMap((swept) => leaksOf(swept, allowedBy(swept.level, swept.option)));
     // What is nobody's option is no attempt.
-    for (const [index, { level, option, set, get }] of native.entries()) {
+    for (const [index, swept] of native.entries()) {
+      const { level, option, set, get } = swept;
+      const by = { family: swept.family === "AF_INET" ? "inet" : "inet6", way: "direct" } as const;
       const allowed = allowedBy(level, option);
       const tried = ours[index];
       set.forEach((could, way) => {
-        if (!allowed.set && could === "ok") account.add(4, tried?.set[way] === "ok");
+        if (!allowed.set && could === "ok") account.add({ row: 4, ...by, achieved: tried?.set[way] === "ok" });
       });
       get.forEach((could, way) => {
-        if (!allowed.get && isTold(could)) account.add(5, isTold(tried?.get[way] ?? ""));
+        if (!allowed.get && isTold(could)) account.add({ row: 5, ...by, achieved: isTold(tried?.get[way] ?? "") });
       });
     }
     expect(leaks).toEqual([]);
@@ -125,6 +128,7 @@ describe.each<TierChoice>(["notify", "preload"])("%s", (tier) => {
   });
 });
 
-it("nothing has leaked", () => {
+it("nothing has leaked, and every combination that applies was tried", () => {
+  expect(mismatches(account, [1, 2, 4, 5, 6, 9])).toEqual([]);
   expect(account.leaked).toBe(0);
 });

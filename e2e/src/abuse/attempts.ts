@@ -1,11 +1,15 @@
 /** What e2e/programs/abuse reports, and the account of all attempts of a run. */
 
+export const FAMILIES = ["inet", "inet6", "mapped"] as const;
+export const WAYS = ["direct", "fork", "scm"] as const;
+
 export interface Attempt {
   /** Of the threat model, see docs/security.md. */
   readonly row: number;
   readonly attempt: string;
-  readonly family: "inet" | "inet6" | "mapped";
-  readonly way: "direct" | "fork" | "scm";
+  readonly family: (typeof FAMILIES)[number];
+  /** How the process that tries has come by the socket. */
+  readonly way: (typeof WAYS)[number];
   /** The attacker has what he wanted. */
   readonly achieved: boolean;
   /** Name of the errno that ended it; null if none did. */
@@ -23,36 +27,57 @@ export function nameOf({ row, attempt, family, way }: Attempt): string {
   return `row ${row}: ${attempt} (${family}, ${way})`;
 }
 
-interface Row {
+/** How often a row was tried with sockets of one family, come by in one way. */
+interface Cell {
   attempts: number;
   leaked: number;
 }
 
-/** Counts attempts by row, over all tiers. */
+/** Counts attempts by row, family and way, over all tiers. */
 export class Account {
-  readonly #rows = new Map<number, Row>();
+  readonly #cells = new Map<string, Cell>();
 
-  add(row: number, achieved: boolean): void {
-    const { attempts, leaked } = this.#rows.get(row) ?? { attempts: 0, leaked: 0 };
-    this.#rows.set(row, { attempts: attempts + 1, leaked: leaked + (achieved ? 1 : 0) });
+  add({ row, family, way, achieved }: Pick<Attempt, "row" | "family" | "way" | "achieved">): void {
+    const key = `${row} ${family} ${way}`;
+    const { attempts, leaked } = this.#cells.get(key) ?? { attempts: 0, leaked: 0 };
+    this.#cells.set(key, { attempts: attempts + 1, leaked: leaked + (achieved ? 1 : 0) });
   }
 
   get leaked(): number {
-    return [...this.#rows.values()].reduce((sum, row) => sum + row.leaked, 0);
+    return this.#sum("").leaked;
   }
 
   get rows(): number[] {
-    return [...this.#rows.keys()].sort((a, b) => a - b);
+    return [...new Set([...this.#cells.keys()].map((key) => Number.parseInt(key, 10)))].sort((a, b) => a - b);
   }
 
-  /** A line for each row, and one for all. */
+  attemptsOf(row: number, family: Attempt["family"], way: Attempt["way"]): number {
+    return this.#sum(`${row} ${family} ${way}`).attempts;
+  }
+
+  /** Of all whose key begins so. */
+  #sum(key: string): Cell {
+    const cells = [...this.#cells].filter(([other]) => other === key || other.startsWith(key && `${key} `));
+    return cells.reduce(
+      (sum, [, { attempts, leaked }]) => ({ attempts: sum.attempts + attempts, leaked: sum.leaked + leaked }),
+      { attempts: 0, leaked: 0 },
+    );
+  }
+
+  /** A line for each row, with the attempts of each family and way, and one for all. */
   toString(): string {
-    const lines = this.rows.map((row) => line(`row ${row}`, this.#rows.get(row) ?? { attempts: 0, leaked: 0 }));
-    const attempts = [...this.#rows.values()].reduce((sum, row) => sum + row.attempts, 0);
-    return [...lines, line(`${this.rows.length} rows`, { attempts, leaked: this.leaked })].join("\n");
+    const lines = this.rows.map((row) => {
+      const cells = FAMILIES.map((family) => {
+        const counts = WAYS.map((way) => this.attemptsOf(row, family, way) || "-");
+        return `${family} ${counts.join("/")}`;
+      });
+      return `${line(`row ${row}`, this.#sum(String(row)))}; ${cells.join(", ")}`;
+    });
+    const header = `attempts of each family: ${WAYS.join("/")}`;
+    return [header, ...lines, line(`${this.rows.length} rows`, this.#sum(""))].join("\n");
   }
 }
 
-function line(name: string, { attempts, leaked }: Row): string {
+function line(name: string, { attempts, leaked }: Cell): string {
   return `${name.padEnd(8)} attempts ${attempts}, blocked ${attempts - leaked}, leaked ${leaked}`;
 }

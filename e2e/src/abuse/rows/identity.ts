@@ -1,17 +1,38 @@
 /** Rows 7, 15 and 16: sockets of others, doors of the node, credentials that were stolen. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectController, SlimFastError } from "@slimfast/client";
+import type { Endpoint } from "@slimfast/proto";
 import { Container } from "../../fixture/container.js";
 import { built } from "../../fixture/programs.js";
 import { until } from "../../fixture/until.js";
-import type { Attempt } from "../attempts.js";
-import { attempt, hostile, reports, type Stage } from "../stage.js";
+import { type Attempt, FAMILIES } from "../attempts.js";
+import {
+  addressFor,
+  attempt,
+  endpointOf,
+  hostile,
+  inNamespace,
+  NETWORK,
+  portFor,
+  reports,
+  type Stage,
+  wireOf,
+} from "../stage.js";
 
 const OTHER_NETWORK = "abuse-other";
 const PORT = 9_600;
 const WIRE_TLS = "10.200.0.254:7443";
+/** The console, and the controller's port, as each family names them. */
+const TCP_DOORS = [
+  "127.0.0.1:7080",
+  WIRE_TLS,
+  "[::ffff:127.0.0.1]:7080",
+  `[::ffff:${WIRE_TLS.replace(":", "]:")}`,
+  "[::1]:7080",
+];
 
 interface Received {
   readonly bound: string;
@@ -19,43 +40,73 @@ interface Received {
 }
 
 /** A socket of one network's endpoint in the hands of another's: it gains nothing that the receiver has. */
-export async function passedOn({ cluster }: Stage): Promise<{ attempts: Attempt[]; control: string[] }> {
+export async function passedOn(stage: Stage): Promise<{ attempts: Attempt[]; control: string[] }> {
+  const { cluster } = stage;
   const directory = mkdtempSync(join(tmpdir(), "slimfast-abuse-"));
-  await cluster.cli.json("network", "create", OTHER_NETWORK, "--prefix", "10.61.0.0/16");
-  const attempts: Attempt[] = [];
-  const control: string[] = [];
+  const network = OTHER_NETWORK;
+  await cluster.cli.json("network", "create", network, "--prefix", "10.61.0.0/16", "--prefix6", "fd61::/64");
+  const listen = hostile("listen", "other", "any", "direct", PORT);
+  const server = await cluster.start({ network, name: "others-server", ready: { prints: /"how"/ } }, listen);
+  const others = await endpointOf(stage, server);
+  const place = { family: "inet", how: "scm", directory, others } as const;
   try {
-    const network = OTHER_NETWORK;
-    const listen = hostile("listen", "other", "any", "direct", PORT);
-    const server = await cluster.start({ network, name: "others-server", ready: { prints: /"how"/ } }, listen);
-    for (const family of ["inet", "mapped"] as const) {
-      for (const [how, way] of [
-        ["scm", "scm"],
-        ["pidfd_getfd", "fork"],
-      ] as const) {
-        const path = join(directory, `${family}-${how}`);
-        const giver = await cluster.start(
-          { name: `giver-${family}-${way}`, ready: { prints: /ready/ } },
-          hostile("give", path, family, how),
-        );
-        const own = "10.61.77.77";
-        const receive = hostile("receive", path, how, server.address, PORT, own);
-        const output = await cluster.output({ network, address: own }, receive);
-        const [taken, its = { bound: "", answer: "" }] = reports<Received>(output);
-        if (!taken) throw new Error(`nothing was received by ${how}`);
-        const by = { family, way };
-        attempts.push(attempt(7, `${how}: reach the receiver's network`, taken.answer === "otherd", taken.answer, by));
-        attempts.push(attempt(7, `${how}: bind the receiver's address`, taken.bound === "ok", taken.bound, by));
-        control.push(its.answer);
-        await giver.stop();
-      }
-    }
-    await server.stop();
+    const tried = await Promise.all(
+      FAMILIES.flatMap((family) => HOWS.map((how) => passOn(stage, { ...place, family, how }))),
+    );
+    return { attempts: tried.flatMap(({ attempts }) => attempts), control: tried.map(({ control }) => control) };
   } finally {
-    await cluster.cli.json("network", "delete", OTHER_NETWORK);
+    await server.stop();
+    await cluster.cli.json("network", "delete", network);
     rmSync(directory, { recursive: true, force: true });
   }
-  return { attempts, control };
+}
+
+const HOWS = ["scm", "pidfd_getfd", "fork"] as const;
+
+interface Passing {
+  readonly family: Attempt["family"];
+  readonly how: (typeof HOWS)[number];
+  readonly directory: string;
+  /** The receiver's network has this server. */
+  readonly others: Endpoint;
+}
+
+async function passOn(stage: Stage, passing: Passing): Promise<{ attempts: Attempt[]; control: string }> {
+  const { family, how, others } = passing;
+  const output = how === "fork" ? await byMoving(stage, passing) : await byGiving(stage, passing);
+  const [taken, its] = reports<Received>(output);
+  if (!taken || !its) throw new Error(`nothing was received by ${how}: ${output}`);
+  const by = { family, way: how === "fork" ? "fork" : "scm" } as const;
+  return {
+    attempts: [
+      attempt(7, `${how}: reach the receiver's network ${others.network}`, taken.answer === "otherd", taken.answer, by),
+      attempt(7, `${how}: bind the receiver's address`, taken.bound === "ok", taken.bound, by),
+    ],
+    control: `${its.bound}, ${its.answer}`,
+  };
+}
+
+async function byGiving({ cluster }: Stage, { family, how, directory, others }: Passing): Promise<string> {
+  const path = join(directory, `${family}-${how}`);
+  const name = `giver-${family}-${how.replace("_", "-")}`;
+  const giver = await cluster.start(
+    { network: NETWORK, name, ready: { prints: /ready/ } },
+    hostile("give", path, family, how),
+  );
+  const receive = hostile("receive", path, family, how, addressFor(family, others), portFor(family, PORT));
+  const output = await cluster.output({ network: OTHER_NETWORK }, receive);
+  await giver.stop();
+  return output;
+}
+
+/** A child of the giver enters the other container's namespace with the socket that it has inherited. */
+async function byMoving({ cluster }: Stage, { family, others }: Passing): Promise<string> {
+  const { endpoints } = await cluster.agent("node-1").local.listAttachedEndpoints({});
+  const path = endpoints.find(({ endpoint }) => endpoint?.name === others.name)?.netnsPath ?? "";
+  return await cluster.output(
+    { network: NETWORK },
+    hostile("move", path, family, addressFor(family, others), portFor(family, PORT)),
+  );
 }
 
 interface Door {
@@ -68,7 +119,24 @@ interface Door {
 function doors({ cluster }: Stage): string[] {
   const agents = ["node-1", "node-2"].map((node) => `${cluster.tag}${node}`);
   const sockets = agents.flatMap((agent) => [`${agent}/agent.sock`, `${agent}/seccomp.sock`]);
-  return [...["controller.sock", ...sockets].map((path) => join(cluster.runDir, path)), "127.0.0.1:7080", WIRE_TLS];
+  return [...["controller.sock", ...sockets].map((path) => join(cluster.runDir, path)), ...TCP_DOORS];
+}
+
+function familyOf(door: string): Attempt["family"] {
+  if (door.startsWith("[::ffff:")) return "mapped";
+  return door.startsWith("[") ? "inet6" : "inet";
+}
+
+/** Doors that are closed to root of the machine, too, who has no network but the machine's and the wire. */
+export function closedDoors(stage: Stage): string[] {
+  const command = [built("doors"), ...doors(stage)];
+  const outputs = [
+    execFileSync(command[0] ?? "", command.slice(1), { encoding: "utf8" }),
+    inNamespace(wireOf(stage.cluster), command),
+  ];
+  const found = outputs.flatMap((output) => reports<Door>(output));
+  const open = new Set(found.filter(({ achieved }) => achieved).map(({ door }) => door));
+  return [...new Set(found.map(({ door }) => door))].filter((door) => !open.has(door));
 }
 
 /** From a container, and as nobody in a network namespace only. */
@@ -84,7 +152,9 @@ export async function nodesDoors(stage: Stage): Promise<Attempt[]> {
     return [["a container", inside.stdout] as const, ["nobody", nobody] as const].flatMap(([who, stdout]) => {
       const found = reports<Door>(stdout);
       if (found.length !== doors(stage).length + 1) throw new Error(`${who} found ${stdout}${inside.stderr}`);
-      return found.map(({ door, achieved, error }) => attempt(15, `${who}: ${door}`, achieved, error));
+      return found.map(({ door, achieved, error }) =>
+        attempt(15, `${who}: ${door}`, achieved, error, { family: familyOf(door) }),
+      );
     });
   } finally {
     await box.stop();

@@ -1,8 +1,18 @@
 /** Rows 3 and 8: addresses and ports of the node, real ports of listeners, other containers' listeners. */
 import { execFileSync, spawn } from "node:child_process";
 import { until } from "../../fixture/until.js";
-import type { Attempt } from "../attempts.js";
-import { attempt, hostile, inNamespace, reports, type Stage, WAYS } from "../stage.js";
+import { type Attempt, FAMILIES, WAYS } from "../attempts.js";
+import {
+  ALL_WAYS,
+  addressFor,
+  attempt,
+  endpointOf,
+  hostile,
+  inNamespace,
+  NETWORK,
+  reports,
+  type Stage,
+} from "../stage.js";
 
 interface Listening extends Pick<Attempt, "family" | "way"> {
   readonly how: string;
@@ -23,6 +33,8 @@ const SHARED_PORT = 9_300;
 const COMBINATIONS = 9;
 const ASKED = 40;
 const LISTEN = "0A";
+/** Of the node, as it may have one. */
+const NODE_ADDRESS6 = "fd99::1";
 
 /** Ports on which somebody listens in the namespace, whoever it is. */
 function listeningPorts(netns: string): Set<number> {
@@ -35,19 +47,20 @@ function listeningPorts(netns: string): Set<number> {
 export async function realPorts({ cluster }: Stage, nodeAddress: string): Promise<Attempt[]> {
   const netns = cluster.netnsOf("node-1");
   const before = listeningPorts(netns);
-  const hows = ["any", "loopback", "unbound", nodeAddress];
+  const nodes = `${nodeAddress}/${NODE_ADDRESS6}`;
+  const hows = ["any", "loopback", "unbound", nodes];
   const box = await cluster.start(
-    { name: "binder", ready: { prints: /"how"/ } },
-    hostile("listen", "inner", hows.join(), WAYS, FIRST_PORT),
+    { network: NETWORK, name: "binder", ready: { prints: /"how"/ } },
+    hostile("listen", "inner", hows.join(), ALL_WAYS, FIRST_PORT),
   );
   const said = await until(() => {
     const all = reports<Listening>(box.stdout);
     return all.length === hows.length * COMBINATIONS ? all : undefined;
   }, "all have said where they listen");
   const toNode = said
-    .filter(({ how }) => how === nodeAddress)
+    .filter(({ how }) => how === nodes)
     .map(({ error, family, way }) => attempt(3, "bind to the node's address", error === null, error, { family, way }));
-  const reachable = said.filter(({ how, error }) => how !== nodeAddress && error === null);
+  const reachable = said.filter(({ how, error }) => how !== nodes && error === null);
   const real = [...listeningPorts(netns)].filter((port) => !before.has(port));
   if (reachable.length !== 3 * COMBINATIONS || real.length < reachable.length) {
     throw new Error(`${reachable.length} listeners, ${real.length} real ports: ${JSON.stringify(said)}`);
@@ -55,10 +68,13 @@ export async function realPorts({ cluster }: Stage, nodeAddress: string): Promis
   const from = (where: string, addresses: string[]) =>
     reports<Knock>(inNamespace(where, hostile("knock", real.join(), ...addresses))).map(({ address, answer }) =>
       attempt(3, `a listener's real port, at ${address}`, answer.startsWith("inner"), answer, {
-        family: address.includes(":") ? "inet6" : "inet",
+        family: familyOf(address),
       }),
     );
-  const knocks = [...from(netns, ["127.0.0.1", "::1", nodeAddress]), ...from(cluster.netnsOf("node-2"), [nodeAddress])];
+  const knocks = [
+    ...from(netns, ["127.0.0.1", "::1", "::ffff:127.0.0.1", nodeAddress, NODE_ADDRESS6]),
+    ...from(cluster.netnsOf("node-2"), [nodeAddress]),
+  ];
   // The node's own programs may have the ports that the container says it has.
   const ports = JSON.stringify(reachable.map(({ port }) => port));
   const bindAll = `import socket\nfor p in ${ports}: socket.create_server(("", p)).close()`;
@@ -78,13 +94,23 @@ export async function realPorts({ cluster }: Stage, nodeAddress: string): Promis
   ];
 }
 
-/** The same, where nothing protects: every listener on all addresses is reached. */
+function familyOf(address: string): Attempt["family"] {
+  if (address.startsWith("::ffff:")) return "mapped";
+  return address.includes(":") ? "inet6" : "inet";
+}
+
+/** The same, where nothing protects: the node's addresses are bound, every listener on all addresses is reached. */
 export function realPortsControl({ cluster }: Stage, nodeAddress: string): Promise<number> {
-  return withListeners(cluster.netnsOf("node-1"), ["any", "unbound"], async (said) => {
-    const ports = said.filter(({ family }) => family === "inet").map(({ port }) => port);
-    const command = hostile("knock", ports.join(), nodeAddress);
-    const knocks = reports<Knock>(inNamespace(cluster.netnsOf("node-1"), command));
-    return knocks.filter(({ answer }) => answer.startsWith("inner")).length / ports.length;
+  const netns = cluster.netnsOf("node-1");
+  execFileSync("ip", ["-n", netns, "address", "add", `${NODE_ADDRESS6}/128`, "dev", "lo", "nodad"]);
+  return withListeners(netns, ["any", "unbound", `${nodeAddress}/${NODE_ADDRESS6}`], async (said) => {
+    const failed = said.filter(({ error }) => error !== null);
+    if (failed.length > 0) throw new Error(`the node itself cannot listen: ${JSON.stringify(failed)}`);
+    const ports = (wanted: Attempt["family"]) => said.filter(({ family }) => family === wanted).map(({ port }) => port);
+    const knock = (family: Attempt["family"], address: string) =>
+      reports<Knock>(inNamespace(netns, hostile("knock", ports(family).join(), address)));
+    const knocks = [...knock("inet", nodeAddress), ...knock("inet6", NODE_ADDRESS6), ...knock("mapped", nodeAddress)];
+    return knocks.filter(({ answer }) => answer.startsWith("inner")).length / knocks.length;
   });
 }
 
@@ -93,7 +119,7 @@ async function withListeners<T>(
   hows: readonly string[],
   use: (said: Listening[]) => Promise<T>,
 ): Promise<T> {
-  const [program = "", ...args] = hostile("listen", "inner", hows.join(), WAYS, CONTROL_PORT);
+  const [program = "", ...args] = hostile("listen", "inner", hows.join(), ALL_WAYS, CONTROL_PORT);
   const child = spawn("nsenter", [`--net=/run/netns/${netns}`, program, ...args], {
     stdio: ["pipe", "pipe", "inherit"],
   });
@@ -114,21 +140,27 @@ async function withListeners<T>(
 }
 
 /** A neighbour of the same node listens on the same ports with SO_REUSEPORT: it gets none of the connections. */
-export async function shared({ cluster }: Stage): Promise<Attempt[]> {
+export async function shared(stage: Stage): Promise<Attempt[]> {
+  const { cluster } = stage;
   const start = (name: string, tag: string, ways: string) =>
-    cluster.start({ name, ready: { prints: /"how"/ } }, hostile("listen", tag, "shared", ways, SHARED_PORT));
+    cluster.start(
+      { network: NETWORK, name, ready: { prints: /"how"/ } },
+      hostile("listen", tag, "shared", ways, SHARED_PORT),
+    );
   const victim = await start("victim", "owner", "direct");
-  const thief = await start("thief", "thief", WAYS);
+  const thief = await start("thief", "thief", ALL_WAYS);
   await until(() => reports(thief.stdout).length === COMBINATIONS, "the thief listens");
   await until(() => reports(victim.stdout).length === 3, "the victim listens");
   const attempts: Attempt[] = [];
-  for (const [index, family] of (["inet", "inet6", "mapped"] as const).entries()) {
-    // The v6 listeners take IPv4, too: the client speaks what an overlay without IPv6 has.
-    const ask = hostile("ask", ASKED, family === "inet" ? "inet" : "mapped", victim.address, SHARED_PORT + index);
-    const [answers = {}] = reports<Record<string, number>>(await cluster.output({ node: "node-2" }, ask));
+  const victims = await endpointOf(stage, victim);
+  for (const [index, family] of FAMILIES.entries()) {
+    const ask = hostile("ask", ASKED, family, addressFor(family, victims), SHARED_PORT + index);
+    const [answers = {}] = reports<Record<string, number>>(
+      await cluster.output({ network: NETWORK, node: "node-2" }, ask),
+    );
     if (answers.ownerd !== ASKED)
       throw new Error(`the owner itself was not always reached: ${JSON.stringify(answers)}`);
-    for (const way of ["direct", "fork", "scm"] as const) {
+    for (const way of WAYS) {
       const stolen = answers[`thief${way[0]}`] ?? 0;
       attempts.push(attempt(8, "share a listener by SO_REUSEPORT", stolen > 0, `${stolen} stolen`, { family, way }));
     }

@@ -2,15 +2,14 @@
 import type { Background } from "../../fixture/background.js";
 import { until } from "../../fixture/until.js";
 import type { AttachedReport } from "../../testing/cli.js";
-import type { Attempt } from "../attempts.js";
-import { attempt, hostile, LIMITS, reports, type Stage } from "../stage.js";
+import { type Attempt, FAMILIES, WAYS } from "../attempts.js";
+import { addressFor, attempt, endpointOf, hostile, LIMITS, NETWORK, portFor, reports, type Stage } from "../stage.js";
 
 type Usage = AttachedReport["usage"];
 
-const FAMILIES = ["inet", "inet6", "mapped"] as const;
 /** Sockets that may be prepared for an endpoint that holds none: of the pool, 64 of each family. */
 const MOST_PREPARED = 128;
-const STORM_SECONDS = 2;
+const STORM_SECONDS = 1;
 const ROUNDS = 150;
 const SERVER_PORT = 9_400;
 const ASKED = 50;
@@ -33,7 +32,9 @@ async function lastReport(box: Background, count: number): Promise<{ got: number
 /** A server, and a client of another endpoint of the stormed node, that want no more than what is theirs. */
 async function neighbourIsServed({ cluster }: Stage, address: string): Promise<string | null> {
   const ask = hostile("ask", ASKED, "inet", address, SERVER_PORT);
-  const [answers = {}] = reports<Record<string, number>>(await cluster.output({ node: "node-1" }, ask));
+  const [answers = {}] = reports<Record<string, number>>(
+    await cluster.output({ network: NETWORK, node: "node-1" }, ask),
+  );
   return answers.otherd === ASKED ? null : JSON.stringify(answers);
 }
 
@@ -41,46 +42,60 @@ async function neighbourIsServed({ cluster }: Stage, address: string): Promise<s
 export async function beyondLimits(stage: Stage): Promise<Attempt[]> {
   const { cluster } = stage;
   const listen = hostile("listen", "other", "any", "direct", SERVER_PORT);
-  const server = await cluster.start({ node: "node-2", name: "others", ready: { prints: /"how"/ } }, listen);
+  const options = { network: NETWORK, node: "node-2", name: "others", ready: { prints: /"how"/ } };
+  const server = await cluster.start(options, listen);
   const attempts: Attempt[] = [];
-  for (const what of ["sockets", "listeners"] as const) {
-    const of = async (family: Attempt["family"]) => {
-      const name = `taker-${what}-${family}`;
-      const box = await cluster.start({ name, tier: "notify" }, hostile("hold", what, family, 2 * LIMITS[what]));
-      const { got, error } = await lastReport(box, 1);
-      attempts.push(
-        attempt(10, `more ${what} than the limit`, got > LIMITS[what] || error === null, error, { family }),
-      );
-      const starved = await neighbourIsServed(stage, server.address);
-      attempts.push(attempt(10, `starve a neighbour of ${what}`, starved !== null, starved, { family }));
-      const held = await usageOf(stage, name);
-      if (held[what] < got) throw new Error(`${name} has ${got}, and is counted with ${held[what]}`);
-      box.write("\n");
-      await lastReport(box, 2);
-      const left = await until(async () => {
-        const usage = await usageOf(stage, name);
-        return usage.listeners === 0 && usage.sockets <= MOST_PREPARED ? usage : undefined;
-      }, `${name} has given everything back`);
-      attempts.push(attempt(10, `leave ${what} counted`, left.sockets > MOST_PREPARED, null, { family, way: "fork" }));
-      await box.stop();
-    };
-    await Promise.all(FAMILIES.map(of));
+  for (const family of FAMILIES) {
+    for (const what of ["sockets", "listeners"] as const) {
+      const takers = WAYS.map((way) => take(stage, what, { family, way }, server.address));
+      attempts.push(...(await Promise.all(takers)).flat());
+    }
   }
   for (const family of FAMILIES) {
-    const name = `storm-${family}`;
-    const to = family === "inet6" ? "::1" : server.address;
-    const box = await cluster.start({ name }, hostile("storm", family, STORM_SECONDS, to, SERVER_PORT));
-    const starved = await neighbourIsServed(stage, server.address);
-    attempts.push(attempt(10, "starve a neighbour of connections", starved !== null, starved, { family }));
-    const { stdout } = await box.ended;
-    const [{ seconds = 0, sent = 0, EADDRNOTAVAIL: refused = 0 } = {}] = reports<Record<string, number>>(stdout);
-    const most = LIMITS.connects * (1 + seconds) + 1;
-    attempts.push(
-      attempt(10, "connect faster than the limit", sent > most, `${sent} sent, ${refused} refused`, { family }),
-    );
+    for (const way of WAYS) attempts.push(...(await storm(stage, server, { family, way })));
   }
   await server.stop();
   return attempts;
+}
+
+type By = Pick<Attempt, "family" | "way">;
+
+async function take(stage: Stage, what: "sockets" | "listeners", by: By, neighbour: string): Promise<Attempt[]> {
+  const name = `taker-${what}-${by.family}-${by.way}`;
+  const command = hostile("hold", what, by.family, by.way, 2 * LIMITS[what]);
+  const box = await stage.cluster.start({ network: NETWORK, name, tier: "notify" }, command);
+  const { got, error } = await lastReport(box, 1);
+  const starved = await neighbourIsServed(stage, neighbour);
+  const held = await usageOf(stage, name);
+  if (held[what] < got) throw new Error(`${name} has ${got}, and is counted with ${held[what]}`);
+  box.write("\n");
+  await lastReport(box, 2);
+  const left = await until(async () => {
+    const usage = await usageOf(stage, name);
+    return usage.listeners === 0 && usage.sockets <= MOST_PREPARED ? usage : undefined;
+  }, `${name} has given everything back`);
+  await box.stop();
+  return [
+    attempt(10, `more ${what} than the limit`, got > LIMITS[what] || error === null, error, by),
+    attempt(10, `starve a neighbour of ${what}`, starved !== null, starved, by),
+    attempt(10, `leave ${what} counted`, left.sockets > MOST_PREPARED, null, by),
+  ];
+}
+
+async function storm(stage: Stage, server: Background, by: By): Promise<Attempt[]> {
+  const to = addressFor(by.family, await endpointOf(stage, server));
+  const command = hostile("storm", by.family, by.way, STORM_SECONDS, to, portFor(by.family, SERVER_PORT));
+  const name = `storm-${by.family}-${by.way}`;
+  const box = await stage.cluster.start({ network: NETWORK, name }, command);
+  const starved = await neighbourIsServed(stage, server.address);
+  const { stdout } = await box.ended;
+  const [{ seconds = 0, sent = 0, EADDRNOTAVAIL: refused = 0 } = {}] = reports<Record<string, number>>(stdout);
+  if (refused === 0) throw new Error(`${name} was too slow to meet its limit: ${stdout}`);
+  const most = LIMITS.connects * (1 + seconds) + 1;
+  return [
+    attempt(10, "starve a neighbour of connections", starved !== null, starved, by),
+    attempt(10, "connect faster than the limit", sent > most, `${sent} sent, ${refused} refused`, by),
+  ];
 }
 
 /** Nothing is counted, and nothing stuck, after many ends in the middle of socket(2). */
@@ -90,12 +105,16 @@ export async function interrupted(stage: Stage): Promise<Attempt[]> {
     const of = async (family: Attempt["family"]) => {
       const name = `target-${how}-${family}`;
       const command = hostile("interrupt", how, family, ROUNDS);
-      const box = await stage.cluster.start({ name, tier: "notify", ready: { prints: /"made"/ } }, command);
+      const box = await stage.cluster.start(
+        { network: NETWORK, name, tier: "notify", ready: { prints: /"made"/ } },
+        command,
+      );
       const [{ made } = { made: false }] = reports<{ made: boolean }>(box.stdout);
       const { sockets } = await usageOf(stage, name);
       const error = `${sockets} sockets left`;
-      attempts.push(attempt(11, `${how} a target in its call: leak`, sockets > MOST_PREPARED, error, { family }));
-      attempts.push(attempt(11, `${how} a target in its call: stick`, !made, null, { family }));
+      const by = { family, way: "fork" } as const;
+      attempts.push(attempt(11, `${how} a target in its call: leak`, sockets > MOST_PREPARED, error, by));
+      attempts.push(attempt(11, `${how} a target in its call: stick`, !made, null, by));
       await box.stop();
     };
     await Promise.all((["inet", "inet6"] as const).map(of));

@@ -1,9 +1,20 @@
 /** Rows 12 to 14: forged SYNs from the wire, a flood of them, and a node that does not know an address's next owner. */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import type { Endpoint } from "@slimfast/proto";
 import { until } from "../../fixture/until.js";
-import type { Attempt } from "../attempts.js";
-import { attempt, hostile, inNamespace, reports, type Stage, wireOf } from "../stage.js";
+import { type Attempt, FAMILIES } from "../attempts.js";
+import {
+  addressFor,
+  attempt,
+  endpointOf,
+  hostile,
+  inNamespace,
+  NETWORK,
+  reports,
+  type Stage,
+  wireOf,
+} from "../stage.js";
 
 interface Answer {
   readonly what: string;
@@ -19,84 +30,113 @@ const FLOOD_SYNS = 20_000;
 const ASKED = 100;
 const FRONT_PORT = "7000";
 
-interface Target {
-  readonly address: string;
-  readonly vni: number;
-  readonly id: number;
+/** Of an endpoint that is nobody's. */
+const OVERLAY_SOURCE = "10.63.99.99";
+
+interface Target extends Pick<Endpoint, "address" | "address6" | "vni" | "id"> {
+  stop(): Promise<unknown>;
 }
 
-/** A dual-stack or an IPv4 listener of node-2, for somebody who knows all about it. */
+/** What SYNs of a family say: to which port, and from whom. */
+interface Claim {
+  readonly family: Attempt["family"];
+  readonly port: number;
+  /** An address, or for IPv6 the id of an endpoint of node-1. */
+  readonly overlaySource: string | number;
+}
+
+function claims(sourceId: number): Claim[] {
+  return FAMILIES.map((family, index) => ({
+    family,
+    port: PORT + index,
+    overlaySource: family === "inet6" ? sourceId : OVERLAY_SOURCE,
+  }));
+}
+
+/** A listener of each family on node-2, for somebody who knows all about it. */
 async function target(
-  { cluster }: Stage,
+  stage: Stage,
   name: string,
-  address?: string,
-): Promise<Target & { stop(): Promise<unknown> }> {
+  addresses: { address?: string; address6?: string } = {},
+): Promise<Target> {
   const command = hostile("listen", name.slice(0, 5), "any", "direct", PORT);
-  const options = { node: "node-2", name, ready: { ports: [PORT, PORT + 1] } };
-  const box = await cluster.start(address === undefined ? options : { ...options, address }, command);
-  const { endpoints } = await cluster.agent("node-2").local.listAttachedEndpoints({});
-  const found = endpoints.find(({ endpoint }) => endpoint?.name === name)?.endpoint;
-  if (!found) throw new Error(`node-2 does not have ${name}`);
-  return { address: box.address, vni: found.vni, id: Number(found.id), stop: () => box.stop() };
+  const ports = FAMILIES.map((_, index) => PORT + index);
+  const box = await stage.cluster.start(
+    { network: NETWORK, node: "node-2", name, ready: { ports }, ...addresses },
+    command,
+  );
+  const { address, address6, vni, id } = await endpointOf(stage, box);
+  return { address, address6, vni, id, stop: () => box.stop() };
 }
 
-function forged(stage: Stage, source: string, to: string, { vni, id }: Target, port: number): Answer[] {
-  const command = hostile("forge", source, to, FRONT_PORT, vni, id, port);
+/** An endpoint of node-1, whose id connections by IPv6 may name. */
+async function source(stage: Stage): Promise<{ id: number; stop(): Promise<unknown> }> {
+  const box = await stage.cluster.start({ network: NETWORK, node: "node-1", name: "source" }, ["sleep", "600"]);
+  const { id } = await endpointOf(stage, box);
+  return { id, stop: () => box.stop() };
+}
+
+function forged(
+  stage: Stage,
+  from: string,
+  to: string,
+  { vni, id }: Pick<Target, "vni" | "id">,
+  claim: Claim,
+): Answer[] {
+  const command = hostile("forge", from, to, FRONT_PORT, vni, id, claim.port, claim.overlaySource);
   return reports<Answer>(inNamespace(wireOf(stage.cluster), command));
 }
 
 export interface Forging {
   readonly attempts: Attempt[];
-  /** What somebody gets who forges everything rightly: that it is the forgery that fails, not the SYN. */
-  readonly control: string | undefined;
+  /** What somebody gets who forges everything rightly, by family: that it is the forgery that fails, not the SYN. */
+  readonly control: Record<string, string>;
 }
 
 export async function forging(stage: Stage, node1: string, node2: string): Promise<Forging> {
   const wire = wireOf(stage.cluster);
   execFileSync("ip", ["-n", wire, "address", "add", `${STRANGER}/24`, "dev", "wire"]);
   const box = await target(stage, "wired");
+  const known = await source(stage);
   const attempts: Attempt[] = [];
-  let control: string | undefined;
-  for (const [family, port] of [
-    ["inet", PORT],
-    ["inet6", PORT + 1],
-  ] as const) {
-    for (const [who, source] of [
+  const control: Record<string, string> = {};
+  for (const claim of claims(known.id)) {
+    const { family } = claim;
+    for (const [who, from] of [
       ["a stranger", STRANGER],
       ["another node", node1],
       ["the node itself", node2],
     ] as const) {
-      for (const { what, answer } of forged(stage, source, node2, box, port)) {
-        if (who === "another node" && what === "valid") control = answer;
+      for (const { what, answer } of forged(stage, from, node2, box, claim)) {
+        if (who === "another node" && what === "valid") control[family] = answer;
         else attempts.push(attempt(12, `SYN of ${who}: ${what}`, answer === "SYN+ACK", answer, { family }));
       }
     }
   }
-  await box.stop();
+  await Promise.all([box.stop(), known.stop()]);
   return { attempts, control };
 }
 
 /** While SYNs come as fast as they can, others connect to the same listener. */
 export async function flooding(stage: Stage, node1: string, node2: string): Promise<Attempt[]> {
   const box = await target(stage, "flooded");
+  const known = await source(stage);
   // Those whose address is forged answer with RST, so that nothing fills up: cookies for all, as if it had.
   const cookies = (value: number) =>
     inNamespace(stage.cluster.netnsOf("node-2"), ["sysctl", "-qw", `net.ipv4.tcp_syncookies=${value}`]);
   cookies(2);
   const attempts: Attempt[] = [];
-  for (const [who, source] of [
+  for (const [who, from] of [
     ["a stranger", STRANGER],
     ["another node", node1],
   ] as const) {
-    for (const [family, port] of [
-      ["inet", PORT],
-      ["mapped", PORT + 1],
-    ] as const) {
-      const flood = hostile("flood", source, node2, FRONT_PORT, box.vni, box.id, port, FLOOD_SYNS);
+    for (const { family, port, overlaySource } of claims(known.id)) {
+      const flood = hostile("flood", from, node2, FRONT_PORT, box.vni, box.id, port, overlaySource, FLOOD_SYNS);
       const child = spawn("nsenter", [`--net=/run/netns/${wireOf(stage.cluster)}`, ...flood], { stdio: "ignore" });
       const ended = once(child, "exit");
-      const ask = hostile("ask", ASKED, family, box.address, port);
-      const [answers = {}] = reports<Record<string, number>>(await stage.cluster.output({ node: "node-1" }, ask));
+      const ask = hostile("ask", ASKED, family, addressFor(family, box), port);
+      const output = await stage.cluster.output({ network: NETWORK, node: "node-1" }, ask);
+      const [answers = {}] = reports<Record<string, number>>(output);
       await ended;
       const failed = ASKED - (answers.floodd ?? 0);
       for (let number = 0; number < ASKED; number += 1) {
@@ -106,7 +146,7 @@ export async function flooding(stage: Stage, node1: string, node2: string): Prom
     }
   }
   cookies(1);
-  await box.stop();
+  await Promise.all([box.stop(), known.stop()]);
   return attempts;
 }
 
@@ -116,13 +156,15 @@ export async function reuse(stage: Stage, node1: string, node2: string): Promise
   const old = await target(stage, "early");
   const route = (verb: string) =>
     execFileSync("ip", ["-n", cluster.netnsOf("node-1"), "route", verb, "blackhole", CONTROLLER]);
-  const asker = await cluster.start({ node: "node-1", name: "asker", ready: { prints: /ready/ } }, [
+  const options = { network: NETWORK, node: "node-1", name: "asker", ready: { prints: /ready/ } };
+  const asker = await cluster.start(options, [
     "sh",
     "-c",
-    `echo ready; while read family port; do ${hostile("ask", 10).join(" ")} $family ${old.address} $port; done`,
+    `echo ready; while read family address port; do ${hostile("ask", 10).join(" ")} $family $address $port; done`,
   ]);
-  const answers = async (family: string, port: number, count: number) => {
-    asker.write(`${family} ${port}\n`);
+  const { id: askerId } = await endpointOf(stage, asker);
+  const answers = async (family: Attempt["family"], port: number, count: number) => {
+    asker.write(`${family} ${addressFor(family, old)} ${port}\n`);
     const lines = () => asker.stdout.split("\n").filter((line) => line.startsWith("{"));
     await until(() => lines().length >= count, "it was answered");
     return JSON.parse(lines()[count - 1] ?? "{}") as Record<string, number>;
@@ -132,17 +174,15 @@ export async function reuse(stage: Stage, node1: string, node2: string): Promise
   let isCut = true;
   try {
     await old.stop();
-    const next = await target(stage, "later", old.address);
+    const next = await target(stage, "later", { address: old.address, address6: old.address6 });
     let asked = 0;
-    for (const [family, port] of [
-      ["inet", PORT],
-      ["mapped", PORT + 1],
-    ] as const) {
+    for (const claim of claims(askerId)) {
+      const { family, port } = claim;
       asked += 1;
       const said = await answers(family, port, asked);
       const error = JSON.stringify(said);
       attempts.push(attempt(14, "connect to the former owner", (said.laterd ?? 0) > 0, error, { family }));
-      const raw = forged(stage, node1, node2, { ...next, id: old.id }, port).find(({ what }) => what === "valid");
+      const raw = forged(stage, node1, node2, { ...next, id: old.id }, claim).find(({ what }) => what === "valid");
       attempts.push(attempt(14, "SYN to the former owner", raw?.answer === "SYN+ACK", raw?.answer ?? null, { family }));
     }
     route("del");
