@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import SqliteDatabase, { type Database } from "better-sqlite3";
 import { StartupError } from "../errors.js";
-import { SQLITE_BUSY_MS } from "../limits.js";
+import { SQLITE_BUSY_MS, SQLITE_CACHE_KIB } from "../limits.js";
 
 export function databaseFile(stateDirectory: string): string {
   return join(stateDirectory, "controller.db");
@@ -18,6 +18,8 @@ export function openDatabase(file: string): Database {
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     database.pragma("wal_autocheckpoint = 0");
+    // Negative: KiB. Everything that is read is in the controller's own memory.
+    database.pragma(`cache_size = -${SQLITE_CACHE_KIB}`);
     return database;
   } catch (error) {
     database.close();
