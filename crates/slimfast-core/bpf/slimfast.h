@@ -215,7 +215,7 @@ struct sf_source6 {
     __be32 node;
 };
 
-/* Raised when the layout of a map that is pinned changes (src/datapath/layouts.rs). Tests compile the one before, too. */
+/* Raised when the layout of a pinned map changes (src/datapath/layouts.rs). Tests compile the one before, too. */
 #ifndef SF_LAYOUT
 #define SF_LAYOUT 2
 #endif
