@@ -126,15 +126,6 @@ export const SESSION_GRACE_MS = 60_000;
 /** How long after a failure the controller tries again to say which nodes are connected to it. */
 export const PRESENCE_RETRY_MS = 500;
 
-/** How long SQLite waits for somebody else who has the database open, such as its shell. */
-export const SQLITE_BUSY_MS = 1_000;
-/** Pages that each connection to SQLite keeps. */
-export const SQLITE_CACHE_KIB = 4_096;
-/** Rows that are written until SQLite's log is brought into the database. */
-export const SQLITE_CHECKPOINT_ROWS = 2_000;
-/** Pages (of 4 KiB) in the log with which whoever writes has to wait until it begins anew. */
-export const SQLITE_MAX_LOG_PAGES = 16_384;
-
 /** Longest time of one call of etcd. */
 export const ETCD_CALL_MS = 2_000;
 /** How long a transaction is tried against an etcd that does not answer or has no leader. */

@@ -101,12 +101,6 @@ function readArguments(): Arguments {
 }
 
 /**
- * Threads of V8 that look for garbage beside the event loop. By itself it takes four, however many CPUs there are, and for
- * as long as that takes they leave the event loop, and every other program of a small machine, a fraction of one.
- */
-const MARKING_THREADS = 1;
-
-/**
  * How much the heap may grow beyond what is in use before garbage is collected. V8's own choice is up to four times, which
  * with a large cluster is memory that others could use; collecting more often costs little, since it goes on beside.
  */
@@ -114,7 +108,6 @@ const HEAP_GROWING_PERCENT = 100;
 
 async function main(): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
-  setFlagsFromString(`--concurrent-marking-max-worker-num=${MARKING_THREADS}`);
   const options = readArguments();
   // Nothing that the controller creates is for anybody else.
   process.umask(0o077);

@@ -4,13 +4,12 @@ import { StartupError } from "../errors.js";
 import { type Documents, KINDS, type Kind } from "./kinds.js";
 import type { LeaseStamp } from "./lease-clock.js";
 
-/** A document as it is in the table. Without a value: there is none, or none any more. */
-export interface DocumentRow {
-  readonly kind: Kind;
-  readonly key: string;
-  readonly value: string | null;
-  readonly revision: bigint;
-  readonly lease: string | null;
+interface DocumentRow {
+  kind: string;
+  key: string;
+  value: string;
+  revision: bigint;
+  lease: string | null;
 }
 
 export interface StoredDocument {
@@ -20,34 +19,17 @@ export interface StoredDocument {
   readonly lease: LeaseStamp | undefined;
 }
 
-interface FoundRow extends Omit<DocumentRow, "kind" | "value"> {
-  readonly kind: string;
-  readonly value: string;
-}
-
 function prepareStatements(database: Database) {
   return {
     store: database.prepare<[], { id: string; revision: bigint }>("SELECT id, revision FROM store").safeIntegers(),
     setRevision: database.prepare<[bigint]>("UPDATE store SET revision = ?"),
-    all: database.prepare<[], FoundRow>("SELECT kind, key, value, revision, lease FROM documents").safeIntegers(),
+    all: database.prepare<[], DocumentRow>("SELECT kind, key, value, revision, lease FROM documents").safeIntegers(),
     put: database.prepare<[Kind, string, string, bigint, string | null]>(
       `INSERT INTO documents (kind, key, value, revision, lease) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET value = excluded.value, revision = excluded.revision, lease = excluded.lease`,
     ),
     delete: database.prepare<[Kind, string]>("DELETE FROM documents WHERE kind = ? AND key = ?"),
   };
-}
-
-/** @param value Undefined: the document is to go. */
-export function rowOf(
-  kind: Kind,
-  key: string,
-  value: Documents[Kind] | undefined,
-  lease: LeaseStamp | undefined,
-): DocumentRow {
-  if (!value) return { kind, key, value: null, revision: 0n, lease: null };
-  const { revision, ...content } = value;
-  return { kind, key, value: JSON.stringify(content), revision, lease: lease ? JSON.stringify(lease) : null };
 }
 
 export class SqliteDocuments {
@@ -79,15 +61,24 @@ export class SqliteDocuments {
   }
 
   /** All or nothing. */
-  write(rows: readonly DocumentRow[], storeRevision: bigint): void {
-    this.#database
-      .transaction(() => {
-        for (const { kind, key, value, revision, lease } of rows) {
-          if (value === null) this.#statements.delete.run(kind, key);
-          else this.#statements.put.run(kind, key, value, revision, lease);
-        }
-        this.#statements.setRevision.run(storeRevision);
-      })
-      .immediate();
+  transaction(write: () => void): void {
+    this.#database.transaction(write).immediate();
+  }
+
+  put(kind: Kind, key: string, value: Documents[Kind], lease: LeaseStamp | undefined): void {
+    const { revision, ...content } = value;
+    this.#statements.put.run(kind, key, JSON.stringify(content), revision, lease ? JSON.stringify(lease) : null);
+  }
+
+  delete(kind: Kind, key: string): void {
+    this.#statements.delete.run(kind, key);
+  }
+
+  setRevision(revision: bigint): void {
+    this.#statements.setRevision.run(revision);
+  }
+
+  close(): void {
+    this.#database.close();
   }
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import SqliteDatabase from "better-sqlite3";
@@ -110,74 +110,6 @@ describe("transactions", () => {
     ]);
     expect(heard[5]).toMatchObject({ after: { address: "10.32.0.1", revision: store.revision - 1n } });
     expect(heard[5]?.before).toBeUndefined();
-  });
-});
-
-describe("the file", () => {
-  /** Somebody who writes into it and takes his time. */
-  function hold(): { release: () => void } {
-    const other = new SqliteDatabase(join(directory, "controller.db"));
-    other.exec("BEGIN IMMEDIATE");
-    return {
-      release: () => {
-        other.exec("ROLLBACK");
-        other.close();
-      },
-    };
-  }
-
-  it("has a change before anybody reads it or hears of it, and the event loop goes on meanwhile", async () => {
-    const heard: unknown[] = [];
-    store.onCommit((commit) => heard.push(commit));
-    const before = store.revision;
-    const { release } = hold();
-    const written = store.transaction((tx) => tx.putNode(NODE));
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect([store.getNode("node-1"), store.revision, heard]).toEqual([undefined, before, []]);
-    // Evaluated when the first is done, upon what it has written.
-    const next = store.transaction((tx) => tx.getNode("node-1")?.underlayAddress);
-    release();
-    expect((await written).revision).toBe(before + 1n);
-    expect(await next).toBe(NODE.underlayAddress);
-    expect(store.getNode("node-1")).toEqual(await written);
-    expect(heard).toHaveLength(1);
-  });
-
-  it("that cannot be written is told, leaves nothing behind, and can be written again later", async () => {
-    await fill();
-    const before = store.revision;
-    const endpoint = store.getEndpoint("blue", "web");
-    if (!endpoint) throw new Error("no endpoint");
-    const { release } = hold();
-    const refused = await Promise.allSettled([
-      store.transaction((tx) => tx.deleteEndpoint(endpoint)),
-      store.transaction((tx) => insertEndpoint(tx, "cache", "10.32.0.1")),
-    ]);
-    for (const result of refused) {
-      expect(result).toMatchObject({
-        status: "rejected",
-        reason: {
-          code: "unavailable",
-          message: expect.stringContaining("the state cannot be written: database is locked"),
-        },
-      });
-    }
-    expect(store.revision).toBe(before);
-    expect(store.listEndpoints({ limit: -1 })).toEqual([endpoint]);
-    release();
-    await store.transaction((tx) => tx.deleteEndpoint(endpoint));
-    expect((await store.transaction((tx) => insertEndpoint(tx, "cache", "10.32.0.1"))).revision).toBe(before + 2n);
-  });
-
-  it("gets what the log holds while others write", async () => {
-    const size = () => statSync(join(directory, "controller.db")).size;
-    const atFirst = size();
-    for (let number = 0; size() === atFirst; number += 1) {
-      await store.transaction((tx) => {
-        for (let row = 0; row < 100; row += 1) tx.put("counter", { name: `row-${number}-${row}`, next: row });
-      });
-    }
-    expect(size()).toBeGreaterThan(atFirst);
   });
 });
 

@@ -109,14 +109,6 @@ export class State {
     }
   }
 
-  /** Makes mutations again that were undone, in this order. */
-  redo(mutations: readonly Mutation[]): void {
-    for (const { kind, key, after } of mutations) {
-      if (after) this.put(kind, after);
-      else this.delete(kind, key);
-    }
-  }
-
   /** Takes mutations back that were made in this order. */
   undo(mutations: readonly Mutation[]): void {
     for (const { kind, key, before } of mutations.toReversed()) {

@@ -6,12 +6,8 @@ import type { Answer, Command, Usage } from "./messages.js";
 
 type AnswerOf<Kind extends Answer["kind"]> = Extract<Answer, { readonly kind: Kind }>;
 
-const NODE_OPTIONS = [
-  // Thousands of streams and what they hold: the default heap of a small machine may be less.
-  "--max-old-space-size=4096",
-  // Real agents have machines of their own: their collection of garbage takes no CPU from the controller.
-  "--concurrent-marking-max-worker-num=1",
-];
+/** Thousands of streams and what they hold: the default heap of a small machine may be less. */
+const NODE_OPTIONS = ["--max-old-space-size=4096"];
 
 export class LoadProcess {
   readonly #child: ChildProcess;
