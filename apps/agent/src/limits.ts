@@ -41,10 +41,8 @@ export interface Limits {
   reportCountersMs: number;
   /** Pause between two looks at the values (bytes, round-trip time) of live connections. */
   reportValuesMs: number;
-  /** Most live connections in one message: about 4 MB. */
-  reportSnapshotConnections: number;
-  /** Most live connections in one answer to a local caller: about 4 MB. */
-  listedConnections: number;
+  /** Most live connections in one message, to the controller or to a local caller: about 4 MB. */
+  messageConnections: number;
   /** Time for all of a graceful exit. */
   shutdownTimeoutMs: number;
 }
@@ -77,7 +75,6 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   reportIntervalMs: 100,
   reportCountersMs: 1_000,
   reportValuesMs: 5_000,
-  reportSnapshotConnections: 16_000,
-  listedConnections: 16_000,
+  messageConnections: 16_000,
   shutdownTimeoutMs: 4_500,
 };

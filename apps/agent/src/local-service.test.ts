@@ -48,7 +48,7 @@ describe("lists", () => {
 
   it("name as many connections as an answer has room for, and say that there are more", async () => {
     const { local } = bed.connect();
-    const room = TEST_LIMITS.listedConnections;
+    const room = TEST_LIMITS.messageConnections;
     for (let index = 0n; index < room; index += 1n)
       bed.core.currentConnections.push(connectionState({ cookie: index }));
     expect(await local.listConnections({})).toMatchObject({ connections: { length: room }, more: false });

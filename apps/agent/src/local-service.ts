@@ -8,6 +8,7 @@ import type { Converter } from "./convert.js";
 import type { Endpoints } from "./endpoints.js";
 import type { EventFanout } from "./event-fanout.js";
 import type { Limits } from "./limits.js";
+import { liveConnections } from "./live-connections.js";
 
 export interface LocalServiceParts {
   core: Pick<Core, "connections" | "listeners" | "counters" | "endpointLimits" | "seccompSocket">;
@@ -17,7 +18,7 @@ export interface LocalServiceParts {
   events: EventFanout;
   convert: Converter;
   node: Node;
-  limits: Pick<Limits, "listedConnections">;
+  limits: Pick<Limits, "messageConnections">;
   version: string;
 }
 
@@ -49,13 +50,8 @@ export function localService(parts: LocalServiceParts): LocalServiceImplementati
       return { endpoints: endpoints.list() };
     },
     async listConnections() {
-      // One more, to know that there are more.
-      const some = await core.connections(limits.listedConnections + 1);
-      const connections = some.slice(0, limits.listedConnections);
-      return {
-        connections: connections.map((connection) => convert.connection(connection)),
-        more: some.length > connections.length,
-      };
+      const { connections, more } = await liveConnections(core, limits.messageConnections);
+      return { connections: connections.map((connection) => convert.connection(connection)), more };
     },
     async listListeners() {
       return { listeners: (await core.listeners()).map((listener) => convert.listener(listener)) };

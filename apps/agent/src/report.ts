@@ -16,6 +16,7 @@ import type { Converter } from "./convert.js";
 import type { Endpoints } from "./endpoints.js";
 import { messageOf } from "./errors.js";
 import type { Limits } from "./limits.js";
+import { liveConnections } from "./live-connections.js";
 import { UnguardedNews } from "./unguarded.js";
 
 export interface ReporterOptions {
@@ -191,12 +192,8 @@ export class Reporter {
 
   async #snapshot(told: Map<bigint, Told>): Promise<Pick<ReportRequest, "snapshot">> {
     const { core, convert, limits, log } = this.#options;
-    // One more, to know that there are more: of a node with very many, all would cost the agent more than everything else.
-    const some = await core.connections(limits.reportSnapshotConnections + 1);
-    const connections = some.slice(0, limits.reportSnapshotConnections);
-    if (some.length > connections.length) {
-      log.warn({ reported: connections.length }, "more connections than a report can tell of");
-    }
+    const { connections, more } = await liveConnections(core, limits.messageConnections);
+    if (more) log.warn({ reported: connections.length }, "more connections than a report can tell of");
     told.clear();
     for (const connection of connections) told.set(connection.cookie, connection);
     return { snapshot: { connections: connections.map((connection) => convert.connection(connection)) } };
@@ -205,7 +202,7 @@ export class Reporter {
   /** Of the connections that a report can tell of, those whose values are not the ones that were told. */
   async #updates(told: Map<bigint, Told>): Promise<ReportRequest["updates"]> {
     const { core, convert, limits } = this.#options;
-    const live = await core.connections(limits.reportSnapshotConnections);
+    const live = await core.connections(limits.messageConnections);
     const present = new Set(live.map(({ cookie }) => cookie));
     for (const cookie of told.keys()) if (!present.has(cookie)) told.delete(cookie);
     const changed = live.filter((connection) => isChanged(told.get(connection.cookie), connection));

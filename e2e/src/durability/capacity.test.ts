@@ -2,14 +2,13 @@
  * More connections between two nodes at a time than one process, one port or the agents' reports have room for: each of them
  * works, the agents go on, and nothing of them is left.
  */
-import { readFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import { kernelBytes, residentBytes } from "@slimfast/cli";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Box } from "../apps/box.js";
 import { appProgram } from "../apps/programs.js";
 import { IS_FULL } from "../apps/stage.js";
 import { Cluster } from "../fixture/cluster.js";
+import { ticksOver } from "../fixture/cpu.js";
 import { holdingsLike, type NodeProcesses, steadyHoldings } from "../fixture/holdings.js";
 import { pidsOf } from "./agent-process.js";
 
@@ -65,7 +64,7 @@ it(`${CONNECTIONS} connections over ${FRONT_PORTS} front ports, each of which wo
     seconds: (opened - started) / 1_000,
     kernelBytesEach: kernel / CONNECTIONS,
     residentBytesEach: resident / CONNECTIONS,
-    agentsCpuPercent: await cpuPercent(pids),
+    agentsCpuPercent: ((await ticksOver(pids, INTERVAL_MS)) * 1_000) / INTERVAL_MS,
     listed: listed.length,
   };
   process.stdout.write(`${CONNECTIONS} connections: ${JSON.stringify(figures)}\n`);
@@ -75,17 +74,3 @@ it(`${CONNECTIONS} connections over ${FRONT_PORTS} front ports, each of which wo
   await client.close();
   expect(await holdingsLike(before, nodes)).toEqual(before);
 });
-
-/** Of one CPU, over an interval; USER_HZ is 100 everywhere. */
-async function cpuPercent(pids: readonly number[]): Promise<number> {
-  const ticks = () =>
-    pids.reduce((sum, pid) => {
-      const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-        .replace(/^.*\) /s, "")
-        .split(" ");
-      return sum + Number(fields[11]) + Number(fields[12]);
-    }, 0);
-  const before = ticks();
-  await sleep(INTERVAL_MS);
-  return ((ticks() - before) * 1_000) / INTERVAL_MS;
-}

@@ -4,12 +4,12 @@
  */
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { cgroupMounts } from "@slimfast/cli";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Box, type Tier } from "../apps/box.js";
 import { IS_FULL } from "../apps/stage.js";
 import { Cluster } from "../fixture/cluster.js";
+import { ticksOver } from "../fixture/cpu.js";
 import { holdingsLike, type NodeProcesses, steadyHoldings } from "../fixture/holdings.js";
 import { built } from "../fixture/programs.js";
 import { until } from "../fixture/until.js";
@@ -24,7 +24,7 @@ const TIERS: readonly Tier[] = ["notify", "auto"];
 const NEIGHBOURS_CALLS = 500;
 /** In which a thread that spins takes all, or half of it when the machine is busy. */
 const INTERVAL_MS = 1_000;
-/** What else a keeper may find to do in that time. USER_HZ is 100 everywhere. */
+/** What else a keeper may find to do in that time. */
 const FEW_TICKS = 10;
 
 /** What e2e/programs/interrupted.c prints. */
@@ -59,7 +59,7 @@ beforeAll(async () => {
     await calls(first, "kill", NEIGHBOURS_CALLS);
     await first.close();
   }
-  idle = await ticksOf(node.keeper);
+  idle = await ticksOver([node.keeper], INTERVAL_MS);
 });
 
 afterAll(async () => {
@@ -121,7 +121,7 @@ describe.each(TIERS)("targets in socket(2), %s", (tier) => {
       const program = await target.start(interrupted("loop"), { prints: /^\{.*\}$/m });
       const resume = await hold(JSON.parse(program.stdout) as Loop);
       try {
-        expect((await ticksOf(node.keeper)) - idle, "CPU time in a second").toBeLessThan(FEW_TICKS);
+        expect((await ticksOver([node.keeper], INTERVAL_MS)) - idle, "CPU time in a second").toBeLessThan(FEW_TICKS);
         expect(await calls(neighbour, "calls", NEIGHBOURS_CALLS)).toMatchObject({ errors: 0 });
       } finally {
         resume();
@@ -133,18 +133,6 @@ describe.each(TIERS)("targets in socket(2), %s", (tier) => {
     expect(await holdingsLike(before, [node])).toEqual(before);
   });
 });
-
-/** CPU time that a process takes in an interval. */
-async function ticksOf(pid: number): Promise<number> {
-  const now = () => {
-    const [, ...fields] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ");
-    const [user = Number.NaN, system = Number.NaN] = fields.join("").split(" ").slice(11, 13).map(Number);
-    return user + system;
-  };
-  const before = now();
-  await sleep(INTERVAL_MS);
-  return now() - before;
-}
 
 /** Whether a thread of it, which does not run, is in the call. */
 function isInside({ pid, numbers }: Loop): boolean {

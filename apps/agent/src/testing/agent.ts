@@ -34,8 +34,7 @@ export const TEST_LIMITS: Readonly<Limits> = {
   reportIntervalMs: 5,
   reportCountersMs: 20,
   reportValuesMs: 20,
-  reportSnapshotConnections: 4,
-  listedConnections: 4,
+  messageConnections: 4,
   shutdownTimeoutMs: 4_500,
 };
 

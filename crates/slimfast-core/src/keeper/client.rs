@@ -280,17 +280,12 @@ impl Drop for KeeperWatch {
 }
 
 fn ask(line: &mut Line, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply> {
-    line.send(request, fds).map_err(|error| failed("sendmsg", error))?;
-    receive(line).map(|(reply, _)| reply)
+    ask_for(line, request, fds).map(|(reply, _)| reply)
 }
 
 /// As [`ask`], for answers that come with descriptors.
-pub(super) fn ask_for(line: &mut Line, request: &Request) -> Result<(Reply, Vec<OwnedFd>)> {
-    line.send(request, &[]).map_err(|error| failed("sendmsg", error))?;
-    receive(line)
-}
-
-fn receive(line: &mut Line) -> Result<(Reply, Vec<OwnedFd>)> {
+pub(super) fn ask_for(line: &mut Line, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>)> {
+    line.send(request, fds).map_err(|error| failed("sendmsg", error))?;
     match line.receive().map_err(|error| failed("recvmsg", error))? {
         Some((Reply::Failed { reason }, _)) => Err(failed("recvmsg", io::Error::other(reason))),
         Some(answer) => Ok(answer),

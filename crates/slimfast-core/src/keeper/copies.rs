@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::client::{ANSWER_TIMEOUT, Keeper, ask_for, failed, unexpected};
 use super::line::Line;
 use super::protocol::{Reply, Request};
+use super::server::lock;
 use crate::admission::HandedCopy;
 use crate::error::Result;
 use crate::owner::EndpointKey;
@@ -36,7 +37,7 @@ impl Copies {
     /// Gets what is new, and what is said anew of `changed`, and drops what has ended.
     pub fn follow(&self, changed: Option<EndpointKey>) -> Result<()> {
         let mut line = lock(&self.line);
-        let numbers = match ask_for(&mut line, &Request::Numbers)? {
+        let numbers = match ask_for(&mut line, &Request::Numbers, &[])? {
             (Reply::Numbers { numbers }, _) => numbers.into_iter().collect::<HashSet<_>>(),
             (other, _) => return Err(unexpected(&other)),
         };
@@ -46,7 +47,7 @@ impl Copies {
             if copies.get(&number).is_some_and(|copy| Some(copy.handed.endpoint) != changed) {
                 continue;
             }
-            let (reply, fds) = ask_for(&mut line, &Request::Copy { number })?;
+            let (reply, fds) = ask_for(&mut line, &Request::Copy { number }, &[])?;
             let Reply::Copy { handed } = reply else { return Err(unexpected(&reply)) };
             let mut fds = fds.into_iter();
             if let (Some(handed), Some(fd), Some(page)) = (handed, fds.next(), fds.next()) {
@@ -73,9 +74,4 @@ impl Copies {
         });
         failed.map(|copy| copy.handed.endpoint).collect()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What they guard is whole at each point where anything can panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -299,7 +299,7 @@ fn converse(server: &Server, stream: UnixStream) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What they guard is whole at each point where anything can panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -68,8 +68,9 @@ impl Shelves {
         }
     }
 
-    fn next_to_fill(&mut self) -> Option<&mut Shelf> {
-        if self.inet.filling { Some(&mut self.inet) } else { Some(&mut self.inet6).filter(|shelf| shelf.filling) }
+    /// The family of which sockets are missing.
+    fn wanted(&self) -> Option<Family> {
+        [&self.inet, &self.inet6].into_iter().find(|shelf| shelf.filling).map(|shelf| shelf.family)
     }
 }
 
@@ -118,7 +119,7 @@ impl Pool {
     /// True once for each time that there is something for the refiller to do.
     pub(super) fn wants_refill(&self) -> bool {
         let mut shelves = self.lock();
-        let wants = shelves.next_to_fill().is_some() && !shelves.is_queued;
+        let wants = shelves.wanted().is_some() && !shelves.is_queued;
         shelves.is_queued |= wants;
         wants
     }
@@ -128,15 +129,11 @@ impl Pool {
         loop {
             let (source, family) = {
                 let mut shelves = self.lock();
-                let next = shelves
-                    .next_to_fill()
-                    .map(|shelf| shelf.family)
-                    .and_then(|f| shelves.source.clone().map(|s| (s, f)));
-                let Some(next) = next else {
+                let (Some(source), Some(family)) = (shelves.source.clone(), shelves.wanted()) else {
                     shelves.is_queued = false;
                     return;
                 };
-                next
+                (source, family)
             };
             let made = source.create(family);
             let mut shelves = self.lock();

@@ -113,24 +113,35 @@ const NOTIF_SET_FLAGS: libc::Ioctl = request::<u64>(IOC_WRITE, 4);
 const ADDFD_FLAG_SEND: u32 = 1 << 1;
 const FD_SYNC_WAKE_UP: u64 = 1;
 
+fn is_listener(fd: &OwnedFd) -> bool {
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+        .is_ok_and(|target| target.as_os_str() == "anon_inode:seccomp notify")
+}
+
 impl SeccompListener {
     /// Takes a descriptor from another process; gives it back if it is no seccomp listener. `is_wait_killable`: its filter was
     /// installed so that signals do not interrupt a call once its notification has been taken.
     pub fn new(fd: OwnedFd, is_wait_killable: bool) -> Result<Self, OwnedFd> {
-        match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
-            Ok(target) if target.as_os_str() == "anon_inode:seccomp notify" => match SharedPage::create() {
-                Ok(page) => Ok(SeccompListener { fd, is_wait_killable, page, in_use: Mutex::default() }),
-                Err(_) => Err(fd),
-            },
-            _ => Err(fd),
+        if !is_listener(&fd) {
+            return Err(fd);
         }
+        match SharedPage::create() {
+            Ok(page) => Ok(Self::with_page(fd, is_wait_killable, page)),
+            Err(_) => Err(fd),
+        }
+    }
+
+    fn with_page(fd: OwnedFd, is_wait_killable: bool, page: SharedPage) -> Self {
+        SeccompListener { fd, is_wait_killable, page, in_use: Mutex::default() }
     }
 
     /// The listener that a process has served which is no more.
     pub fn resume(copy: ListenerCopy, is_wait_killable: bool) -> io::Result<Self> {
         let page = SharedPage::map(copy.page)?;
-        let listener = Self::new(copy.fd, is_wait_killable).map_err(|_| io::ErrorKind::InvalidInput)?;
-        Ok(SeccompListener { page, ..listener })
+        if !is_listener(&copy.fd) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Self::with_page(copy.fd, is_wait_killable, page))
     }
 
     /// Descriptors for whoever is to go on with it.
