@@ -22,8 +22,11 @@ static __noinline int record_syn(const struct sf_flow_key *key, bool from_here, 
     __u8 version = option ? option->version_flags >> 4 : 0;
 
     count(SF_COUNTER_syns_seen);
+    /* Loopback is told by version 1, that of IPv6 too. */
     if (!option || option->kind != SF_OPTION_KIND || option->length != sizeof(*option) ||
-        option->exid != bpf_htons(SF_OPTION_EXID) || (version != SF_OPTION_VERSION && version != SF_OPTION_VERSION6)) {
+        option->exid != bpf_htons(SF_OPTION_EXID) ||
+        (version != SF_OPTION_VERSION &&
+         (version != SF_OPTION_VERSION6 || option->version_flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6)))) {
         count(SF_COUNTER_syns_no_option);
         drop_handshake(key);
         return 0;

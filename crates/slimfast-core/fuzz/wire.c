@@ -292,6 +292,8 @@ static enum verdict read_again(const __u8 *bytes, size_t length, struct sf_flow 
         .source_port = htobe16(half(option + 18)),
     };
     if (option[4] >> 4 == 2) {
+        if (option[4] & 3)
+            return NO_FLOW;
         flow->flags = SF_OPTION_IPV6;
         return FLOW;
     }

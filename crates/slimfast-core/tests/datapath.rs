@@ -22,6 +22,8 @@ use slimfast_core::datapath::tables::{HostAddresses, Tables};
 use slimfast_core::owner::{Addresses, EndpointKey, Family, Prefixes, SocketSources, Tier};
 use socket2::{SockRef, Socket};
 
+#[path = "datapath/forged.rs"]
+mod forged;
 #[path = "datapath/ipv6.rs"]
 mod ipv6;
 #[path = "datapath/limits.rs"]

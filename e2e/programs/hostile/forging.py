@@ -113,8 +113,7 @@ def forge(source, destination, port, vni, endpoint, to, overlay):
     named = overlay_source(overlay)
     shapes = SHAPES
     if named[0] == BY_ID:
-        # Its loopback flags are not looked at: with them it is a valid one.
-        shapes = {what: shape for what, shape in SHAPES.items() if not what.startswith("loopback")} | SHAPES_BY_ID
+        shapes = SHAPES | SHAPES_BY_ID
     asked = dict(zip(random.sample(range(20_000, 60_000), len(shapes)), shapes))
     for source_port, what in asked.items():
         options = shapes[what](named, int(vni), int(endpoint), int(to))

@@ -70,7 +70,7 @@ describe("somebody on the wire", () => {
       inet6: "SYN+ACK",
       mapped: "SYN+ACK",
     });
-    expectBlocked(attempts, 132);
+    expectBlocked(attempts, 138);
   });
 
   it("row 13: connections are set up during a flood", async () => {
