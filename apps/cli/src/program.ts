@@ -213,6 +213,7 @@ function addDevelopmentCommands(program: Command): void {
     .option("--changes <N>", "changes per second: endpoints that come and go", "100")
     .option("--seconds <S>", "how long they are measured", "20")
     .option("--joins <N>", "nodes that join meanwhile, one after the other", "10")
+    .option("--generators <N>", "processes that are the agents (default: one for every 1,500 agents, up to the CPUs)")
     .option("--store <STORE>", "the controller's store, as its --store (default: SQLite in a directory of its own)")
     .option("--check", "end with exit code 1 if a target is missed")
     .option(...JSON_OPTION)

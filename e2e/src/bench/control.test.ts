@@ -47,7 +47,7 @@ afterAll(() => {
 });
 
 it("each change reaches each agent of its network, and nodes that join get all that they need", async () => {
-  const load = ["--changes", "50", "--seconds", "2", "--joins", "2", "--networks-per-agent", "2"];
+  const load = ["--changes", "50", "--seconds", "2", "--joins", "2", "--networks-per-agent", "2", "--generators", "2"];
   const result = await cli.json<Result>("bench", "control", ...SIZE, ...load);
   expect(result).toMatchObject({ ok: true, failures: [] });
   const { steady, joining, join: joined, controller, generators, targets } = result;
@@ -91,6 +91,7 @@ it.each([
   ["--agents 0", ["--agents", "0"]],
   ["--seconds soon", ["--seconds", "soon"]],
   ["--networks 9: some would have no node", ["--agents", "4", "--networks", "9"]],
+  ["--generators 5: at most as many as there are agents, 4", ["--agents", "4", "--networks", "4", "--generators", "5"]],
   ["--endpoints 3: at least one for each network", ["--networks", "4", "--endpoints", "3"]],
 ])("wrong usage is told before anything is started: %s", async (message, args) => {
   const { exitCode, stderr } = await cli.run(["bench", "control", ...args]);

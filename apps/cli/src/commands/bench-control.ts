@@ -1,4 +1,6 @@
 /** `slimfast bench control`: how the control plane distributes changes, at a size. */
+
+import { defaultGenerators } from "../bench/control/agents-load.js";
 import { ControlBenchmark } from "../bench/control/measure.js";
 import type { ClusterShape, Load } from "../bench/control/shape.js";
 import { controlTable, controlTargets, controlTargetTable } from "../bench/control/targets.js";
@@ -16,6 +18,7 @@ export interface BenchControlOptions {
   readonly changes: string;
   readonly seconds: string;
   readonly joins: string;
+  readonly generators?: string;
   readonly store?: string;
   readonly check?: boolean;
   readonly json?: boolean;
@@ -68,7 +71,15 @@ function parse(options: BenchControlOptions): { shape: ClusterShape; load: Load 
     changesPerSecond: whole("--changes", options.changes, 1),
     seconds: whole("--seconds", options.seconds, 1),
     joins: whole("--joins", options.joins, 0),
+    generators:
+      options.generators === undefined ? defaultGenerators(shape.agents) : whole("--generators", options.generators, 1),
   };
+  if (load.generators > shape.agents) {
+    throw new CliError(
+      "usage",
+      `--generators ${load.generators}: at most as many as there are agents, ${shape.agents}`,
+    );
+  }
   return { shape, load };
 }
 

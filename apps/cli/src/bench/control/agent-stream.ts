@@ -2,22 +2,17 @@
  * One node's agent as far as the controller can tell: a connection of its own, a Sync stream, an ack for each response. It
  * keeps which resources it holds (but for those that come and go with the load), and when it heard of the load's changes.
  */
-import {
-  AgentServiceDefinition,
-  type EndpointRef,
-  ResourceKind,
-  type SyncRequest,
-  type SyncResponse,
-} from "@slimfast/proto";
+import { type EndpointRef, ResourceKind, type SyncRequest } from "@slimfast/proto";
 import { type Channel, createClientFactory } from "nice-grpc";
 import { monotonicMs } from "./clock.js";
+import { type Names, NamesOnlyAgentServiceDefinition } from "./response-reader.js";
 import { changeOf } from "./shape.js";
 
 /** Numbers for names: a thousand agents hold the same thousand names. */
-export class Names {
+export class Numbers {
   readonly #numbers = new Map<string, number>();
 
-  number(name: string): number {
+  of(name: string): number {
     let number = this.#numbers.get(name);
     if (number === undefined) {
       number = this.#numbers.size;
@@ -62,7 +57,7 @@ export interface AgentStreamOptions {
   readonly channel: Channel;
   readonly node: string;
   readonly attached: readonly EndpointRef[];
-  readonly names: Names;
+  readonly numbers: Numbers;
   readonly heard: Heard;
 }
 
@@ -104,11 +99,11 @@ export class AgentStream {
     const { node, attached } = this.#options;
     const hello = { node, known: [], attached: [...attached], storeId: "" };
     this.#requests.push({ kind: { $case: "hello", value: hello } });
-    const client = createClientFactory().create(AgentServiceDefinition, this.#options.channel);
+    const client = createClientFactory().create(NamesOnlyAgentServiceDefinition, this.#options.channel);
     void this.#read(client.sync(this.#requests));
   }
 
-  async #read(responses: AsyncIterable<SyncResponse>): Promise<void> {
+  async #read(responses: AsyncIterable<Names>): Promise<void> {
     try {
       for await (const response of responses) {
         const nowMs = monotonicMs();
@@ -123,22 +118,22 @@ export class AgentStream {
     this.#changed?.();
   }
 
-  #take(response: SyncResponse, nowMs: number): void {
-    const { names, heard } = this.#options;
-    for (const { name } of response.nodes) this.held.add(names.number(`n:${name}`));
-    for (const { name } of response.networks) this.held.add(names.number(`w:${name}`));
-    for (const { network, name } of response.endpoints) {
-      const change = changeOf(name);
+  #take({ nodes, networks, endpoints, removed }: Names, nowMs: number): void {
+    const { numbers, heard } = this.#options;
+    for (const name of nodes) this.held.add(numbers.of(`n:${name}`));
+    for (const name of networks) this.held.add(numbers.of(`w:${name}`));
+    for (const name of endpoints) {
+      const change = changeOf(name.slice(name.indexOf("/") + 1));
       if (change !== undefined) heard(change * 2, nowMs);
-      else this.held.add(names.number(`e:${network}/${name}`));
+      else this.held.add(numbers.of(`e:${name}`));
     }
-    for (const { kind, name } of response.removed) {
-      if (kind === ResourceKind.RESOURCE_KIND_NODE) this.held.delete(names.number(`n:${name}`));
-      else if (kind === ResourceKind.RESOURCE_KIND_NETWORK) this.held.delete(names.number(`w:${name}`));
+    for (const { kind, name } of removed) {
+      if (kind === ResourceKind.RESOURCE_KIND_NODE) this.held.delete(numbers.of(`n:${name}`));
+      else if (kind === ResourceKind.RESOURCE_KIND_NETWORK) this.held.delete(numbers.of(`w:${name}`));
       else if (kind === ResourceKind.RESOURCE_KIND_ENDPOINT) {
         const change = changeOf(name.slice(name.indexOf("/") + 1));
         if (change !== undefined) heard(change * 2 + 1, nowMs);
-        else this.held.delete(names.number(`e:${name}`));
+        else this.held.delete(numbers.of(`e:${name}`));
       }
     }
   }

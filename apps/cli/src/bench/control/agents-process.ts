@@ -1,7 +1,7 @@
-/** The load generator that is all the agents: a process of its own, started by `bench control`. */
+/** A load generator that is some of the agents, or all: a process of its own, started by `bench control`. */
 import { AgentServiceDefinition } from "@slimfast/proto";
 import { type ChannelCredentials, createClientFactory } from "nice-grpc";
-import { AgentStream, Names } from "./agent-stream.js";
+import { AgentStream, Numbers } from "./agent-stream.js";
 import { openChannel } from "./channel.js";
 import { monotonicMs } from "./clock.js";
 import { Enrollment, type Joining } from "./enrollment.js";
@@ -9,6 +9,7 @@ import { type Reply, runGenerator } from "./generator.js";
 import type { Command } from "./messages.js";
 import {
   agentsOfNetworks,
+  agentsOfPart,
   type ClusterShape,
   endpointName,
   endpointPlaces,
@@ -16,6 +17,7 @@ import {
   networkName,
   networksOf,
   nodeName,
+  type Part,
   underlayAddress,
 } from "./shape.js";
 
@@ -28,7 +30,7 @@ const CONCURRENCY = 64;
 let enrollment: Enrollment | undefined;
 let address = "";
 const credentials: ChannelCredentials[] = [];
-const names = new Names();
+const numbers = new Numbers();
 const agents = new Map<number, AgentStream>();
 /** Pairs of operation and time. */
 let receipts = new Float64Array(1 << 16);
@@ -56,14 +58,16 @@ function joined(): Enrollment {
   return enrollment;
 }
 
-async function enroll(joining: Joining, shape: ClusterShape, reply: Reply): Promise<void> {
+async function enroll(joining: Joining, shape: ClusterShape, part: Part, reply: Reply): Promise<void> {
   address = joining.address;
   enrollment = new Enrollment(joining);
-  let next = 0;
-  const progress = setInterval(() => reply({ kind: "progress", done: next }), PROGRESS_MS);
+  let done = 0;
+  const progress = setInterval(() => reply({ kind: "progress", done }), PROGRESS_MS);
+  const waiting = agentsOfPart(shape, part);
   const worker = async () => {
-    for (let agent = next++; agent < shape.agents; agent = next++) {
+    for (let agent = waiting.pop(); agent !== undefined; agent = waiting.pop()) {
       credentials[agent] = await joined().enroll(nodeName(agent));
+      done += 1;
     }
   };
   try {
@@ -74,7 +78,7 @@ async function enroll(joining: Joining, shape: ClusterShape, reply: Reply): Prom
   reply({ kind: "done" });
 }
 
-async function connect(shape: ClusterShape, reply: Reply): Promise<void> {
+async function connect(shape: ClusterShape, part: Part, reply: Reply): Promise<void> {
   const attached = Array.from({ length: shape.agents }, (): { network: string; name: string; id: number }[] => []);
   let number = 0;
   for (const { network, agent } of endpointPlaces(shape)) {
@@ -88,9 +92,10 @@ async function connect(shape: ClusterShape, reply: Reply): Promise<void> {
   const progress = setInterval(() => reply({ kind: "progress", done: current }), PROGRESS_MS);
   try {
     await Promise.all(
-      attached.map(async (own, index) => {
+      agentsOfPart(shape, part).map(async (index) => {
         const channel = openChannel(address, credentials[index]);
-        const agent = new AgentStream({ channel, node: nodeName(index), attached: own, names, heard });
+        const own = attached[index] ?? [];
+        const agent = new AgentStream({ channel, node: nodeName(index), attached: own, numbers, heard });
         agents.set(index, agent);
         agent.start();
         await agent.holds(holding(networksOf(index, shape), shape, shape.agents));
@@ -119,7 +124,7 @@ async function join(command: Extract<Command, { kind: "join" }>, reply: Reply): 
   await client.createEndpoint({ endpoint: { name, network: networkName(network), node } });
   const attached = [{ network: networkName(network), name, id: 0 }];
   // What it gets at first has not just changed, so it is no witness of the load.
-  const agent = new AgentStream({ channel, node, attached, names, heard: () => undefined });
+  const agent = new AgentStream({ channel, node, attached, numbers, heard: () => undefined });
   agents.set(number, agent);
   agent.start();
   const resources = holding([network], shape, number + 1) + 1;
@@ -139,7 +144,7 @@ function wrong(shape: ClusterShape): string[] {
     for (const index of own) {
       const agent = agents.get(index);
       if (!agent) continue;
-      const missing = (endpointsOf[network] ?? []).filter((name) => !agent.held.has(names.number(name)));
+      const missing = (endpointsOf[network] ?? []).filter((name) => !agent.held.has(numbers.of(name)));
       if (missing.length > 0) found.push(`${agent.node}: ${missing.length} endpoints missing, ${missing[0]}`);
     }
   });
@@ -147,8 +152,8 @@ function wrong(shape: ClusterShape): string[] {
 }
 
 runGenerator(async (command, reply) => {
-  if (command.kind === "enroll") await enroll(command.joining, command.shape, reply);
-  else if (command.kind === "connect") await connect(command.shape, reply);
+  if (command.kind === "enroll") await enroll(command.joining, command.shape, command.part, reply);
+  else if (command.kind === "connect") await connect(command.shape, command.part, reply);
   else if (command.kind === "join") await join(command, reply);
   else if (command.kind === "collect") {
     reply({ kind: "collected", receipts: receipts.slice(0, receiptCount), wrong: wrong(command.shape) });

@@ -15,9 +15,9 @@ export class LoadProcess {
   readonly #exited: Promise<void>;
   #errors = "";
 
-  /** @param program `agents` or `changes`. */
-  constructor(program: "agents" | "changes") {
-    this.#name = `the load generator (${program})`;
+  /** @param program `agents` or `changes`. @param name For people, where there are several of the program. */
+  constructor(program: "agents" | "changes", name: string = program) {
+    this.#name = `the load generator (${name})`;
     const file = fileURLToPath(new URL(`./${program}-process.js`, import.meta.url));
     this.#child = fork(file, [], {
       serialization: "advanced",

@@ -1,5 +1,5 @@
 /**
- * One run of the benchmark: a controller, its agents on real streams, and a load, each in a process of its own.
+ * One run of the benchmark: a controller, its agents on real streams, and a load, in processes of their own.
  *
  * The agents connect at once, as after a restart of the controller; then changes go on at a fixed rate, first alone, then
  * while further nodes join. All processes share the machine: what the generators take of it is part of the result.
@@ -9,6 +9,7 @@ import { connectController } from "@slimfast/client";
 import { AuthorityState, Role } from "@slimfast/proto";
 import { CliError } from "../../exit-codes.js";
 import type { Step } from "../../progress.js";
+import { AgentsLoad } from "./agents-load.js";
 import { monotonicMs } from "./clock.js";
 import { type ControllerMemory, ControllerProcess } from "./controller-process.js";
 import type { Joining } from "./enrollment.js";
@@ -35,6 +36,8 @@ export interface ControlReport {
   /** From the asking for a new node's certificate until it has all that it needs; null without joins. */
   readonly join: (Times & { readonly resources: number }) | null;
   readonly controller: ControllerMemory & { readonly cpuShare: number };
+  /** Processes that were the agents. */
+  readonly agentProcesses: number;
   /** Of the steady part: shares of one CPU. */
   readonly generators: { readonly agents: GeneratorUse; readonly changes: GeneratorUse };
   /** What did not work as it should: empty, or the figures mean nothing. */
@@ -43,14 +46,14 @@ export interface ControlReport {
 
 export interface GeneratorUse {
   readonly cpuShare: number;
-  /** How late its event loop was: the agents' part of it is in the times of propagation. */
+  /** How late its event loop was, the latest of several: the agents' part of it is in the times of propagation. */
   readonly loopDelayP99Ms: number;
   readonly residentMib: number;
 }
 
 interface Parts {
   readonly controller: ControllerProcess;
-  readonly agents: LoadProcess;
+  readonly agents: AgentsLoad;
   readonly changes: LoadProcess;
 }
 
@@ -111,14 +114,14 @@ export class ControlBenchmark {
 
   async #start(): Promise<void> {
     const controller = await ControllerProcess.start(this.#store);
-    this.#parts = { controller, agents: new LoadProcess("agents"), changes: new LoadProcess("changes") };
+    const agents = new AgentsLoad(this.#load.generators, this.#shape, this.#signal);
+    this.#parts = { controller, agents, changes: new LoadProcess("changes") };
   }
 
   async #enroll(note: (text: string) => void): Promise<void> {
     const { controller, agents } = this.#running;
     const joining = await openToJoin(controller);
-    const command = { kind: "enroll", joining, shape: this.#shape } as const;
-    await agents.ask(command, "done", this.#signal, (done) => note(`${done}`));
+    await agents.enroll(joining, (done) => note(`${done}`));
   }
 
   async #populate(note: (text: string) => void): Promise<void> {
@@ -131,11 +134,7 @@ export class ControlBenchmark {
 
   async #connect(note: (text: string) => void): Promise<void> {
     const { agents } = this.#running;
-    const command = { kind: "connect", shape: this.#shape } as const;
-    const { elapsedMs, firstMs } = await agents.ask(command, "connected", this.#signal, (done) =>
-      note(`${done} have their state`),
-    );
-    this.#found.connect = { firstMs, allMs: elapsedMs };
+    this.#found.connect = await agents.connect((done) => note(`${done} have their state`));
   }
 
   async #steady(): Promise<void> {
@@ -144,7 +143,7 @@ export class ControlBenchmark {
     const perSecond = this.#load.changesPerSecond;
     await changes.ask({ kind: "change", listen: controller.listen, shape: this.#shape, perSecond }, "done", signal);
     await sleep(WARM_UP_MS, undefined, { signal });
-    await agents.usage(signal);
+    await agents.usage();
     await changes.usage(signal);
     const cpuBefore = controller.cpuSeconds();
     const fromMs = monotonicMs();
@@ -157,7 +156,7 @@ export class ControlBenchmark {
       residentMib,
     });
     this.#found.use = {
-      agents: use(await agents.usage(signal)),
+      agents: use(await agents.usage()),
       changes: use(await changes.usage(signal)),
       controllerShare: share((controller.cpuSeconds() - cpuBefore) / seconds),
     };
@@ -170,8 +169,7 @@ export class ControlBenchmark {
       note(`${index} of ${this.#load.joins}`);
       const agent = this.#shape.agents + index;
       const network = index % this.#shape.networks;
-      const command = { kind: "join", shape: this.#shape, agent, network } as const;
-      const { elapsedMs, resources } = await agents.ask(command, "joined", this.#signal);
+      const { elapsedMs, resources } = await agents.join(agent, network);
       this.#found.joins.push(elapsedMs);
       this.#found.resources = Math.max(this.#found.resources, resources);
       await sleep(JOIN_PAUSE_MS, undefined, { signal: this.#signal });
@@ -184,7 +182,7 @@ export class ControlBenchmark {
     this.#found.changes = (await changes.ask({ kind: "stop" }, "changes", this.#signal)).changes;
     await sleep(SETTLE_MS, undefined, { signal: this.#signal });
     this.#found.memory = controller.memory();
-    const { receipts, wrong } = await agents.ask({ kind: "collect", shape: this.#shape }, "collected", this.#signal);
+    const { receipts, wrong } = await agents.collect();
     this.#found.receipts = receipts;
     this.#found.wrong = wrong;
   }
@@ -210,6 +208,7 @@ export class ControlBenchmark {
       joining: joins.length === 0 ? null : inWindow(joiningFromMs, untilMs),
       join: joins.length === 0 ? null : { ...times(joins), resources },
       controller: { ...memory, cpuShare: use.controllerShare },
+      agentProcesses: this.#load.generators,
       generators: { agents: use.agents, changes: use.changes },
       failures,
     };

@@ -1,6 +1,6 @@
 /** What the benchmark and its load generators say to each other. Structured clones over the pipe of child_process.fork. */
 import type { Joining } from "./enrollment.js";
-import type { ClusterShape } from "./shape.js";
+import type { ClusterShape, Part } from "./shape.js";
 
 export type Command =
   /** Networks, nodes and endpoints of the shape. */
@@ -8,10 +8,10 @@ export type Command =
   /** Endpoints come and go at this rate, until `stop`. */
   | { readonly kind: "change"; readonly listen: string; readonly shape: ClusterShape; readonly perSecond: number }
   | { readonly kind: "stop" }
-  /** All nodes of the shape get their certificates, before there are nodes of their names. */
-  | { readonly kind: "enroll"; readonly joining: Joining; readonly shape: ClusterShape }
-  /** All nodes of the shape connect at once. */
-  | { readonly kind: "connect"; readonly shape: ClusterShape }
+  /** The part's nodes get their certificates, before there are nodes of their names. */
+  | { readonly kind: "enroll"; readonly joining: Joining; readonly shape: ClusterShape; readonly part: Part }
+  /** The part's nodes connect at once. */
+  | { readonly kind: "connect"; readonly shape: ClusterShape; readonly part: Part }
   /** One more node joins, with an endpoint in a network. Its number is beyond those of the shape. */
   | {
       readonly kind: "join";

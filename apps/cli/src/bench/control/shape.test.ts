@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   agentsOfNetworks,
+  agentsOfPart,
   type ClusterShape,
   changedName,
   changeOf,
@@ -35,6 +36,13 @@ describe.each<ClusterShape>([
     const expected = shape.agents * Math.min(shape.networksPerAgent, shape.networks);
     expect(agents.reduce((sum, { length }) => sum + length, 0)).toBe(expected);
   });
+});
+
+it("every agent is in one of the parts, which are of one size", () => {
+  const shape = { agents: 1_000, networks: 50, endpoints: 1_000, networksPerAgent: 1 };
+  const parts = [0, 1, 2, 3].map((index) => agentsOfPart(shape, { index, of: 4 }));
+  expect(parts.map(({ length }) => length)).toEqual([250, 250, 250, 250]);
+  expect(new Set(parts.flat()).size).toBe(1_000);
 });
 
 it("tells the load's endpoints from the others", () => {

@@ -17,11 +17,19 @@ export interface Load {
   readonly seconds: number;
   /** Nodes that join one after the other while the changes go on. */
   readonly joins: number;
+  /** Processes that are the agents. */
+  readonly generators: number;
 }
 
 export interface EndpointPlace {
   readonly network: number;
   readonly agent: number;
+}
+
+/** One of the processes that are the agents: its number, and how many there are. */
+export interface Part {
+  readonly index: number;
+  readonly of: number;
 }
 
 /** Distances between the networks of one node, so that neighbours do not share all of theirs. */
@@ -75,6 +83,10 @@ export function agentsOfNetworks(shape: ClusterShape): number[][] {
     for (const network of networksOf(agent, shape)) agents[network]?.push(agent);
   }
   return agents;
+}
+
+export function agentsOfPart({ agents }: ClusterShape, { index, of }: Part): number[] {
+  return Array.from({ length: agents }, (_, agent) => agent).filter((agent) => agent % of === index);
 }
 
 /** The endpoints evenly over the networks, and in each over its nodes. */

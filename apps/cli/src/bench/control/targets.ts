@@ -29,7 +29,7 @@ export function controlTargets({ steady, join, controller }: ControlReport): Con
 }
 
 export function controlTable(report: ControlReport): string {
-  const { steady, joining, join, connect, controller, generators, populateSeconds } = report;
+  const { steady, joining, join, connect, controller, generators, agentProcesses, populateSeconds } = report;
   const line = (name: string, { toAgent, toAnswer }: PropagationReport) => [
     name,
     toAgent.p50Ms,
@@ -55,7 +55,8 @@ export function controlTable(report: ControlReport): string {
     "controller",
     `${controller.residentMib} MiB (most: ${controller.peakMib} MiB), ${percent(controller.cpuShare)}`,
   ]);
-  for (const [name, use] of Object.entries(generators)) {
+  const inAll = agentProcesses > 1 ? ` (${agentProcesses} processes)` : "";
+  for (const [name, use] of Object.entries({ [`agents${inAll}`]: generators.agents, changes: generators.changes })) {
     facts.push([
       `load generator: ${name}`,
       `${use.residentMib} MiB, ${percent(use.cpuShare)}, its event loop late by p99 ${use.loopDelayP99Ms} ms`,

@@ -4498,7 +4498,7 @@ export const ClusterServiceDefinition = {
       responseStream: false,
       options: { idempotencyLevel: "NO_SIDE_EFFECTS" },
     },
-    /** Mutable: description, labels, default_deny. */
+    /** Mutable: description, labels, default_deny, egress. */
     updateNetwork: {
       name: "UpdateNetwork",
       requestType: UpdateNetworkRequest as typeof UpdateNetworkRequest,
@@ -4692,7 +4692,7 @@ export interface ClusterServiceImplementation<CallContextExt = {}> {
     request: ListNetworksRequest,
     context: CallContext & CallContextExt,
   ): Promise<DeepPartial<ListNetworksResponse>>;
-  /** Mutable: description, labels, default_deny. */
+  /** Mutable: description, labels, default_deny, egress. */
   updateNetwork(
     request: UpdateNetworkRequest,
     context: CallContext & CallContextExt,
@@ -4796,7 +4796,7 @@ export interface ClusterServiceClient<CallOptionsExt = {}> {
     request: DeepPartial<ListNetworksRequest>,
     options?: CallOptions & CallOptionsExt,
   ): Promise<ListNetworksResponse>;
-  /** Mutable: description, labels, default_deny. */
+  /** Mutable: description, labels, default_deny, egress. */
   updateNetwork(
     request: DeepPartial<UpdateNetworkRequest>,
     options?: CallOptions & CallOptionsExt,
