@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::counters::HandoutCounters;
 use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, SocketSources, Tier};
+use crate::sys::cpu::Place;
 use crate::sys::seccomp::{Answered, ListenerCopy, Notification, SeccompListener};
 use crate::sys::unix::set_nonblocking;
 use crate::sys::wake::{Wake, raise_priority, spawn};
@@ -107,7 +108,7 @@ impl Supervisor {
         on_end: impl FnOnce(ListenerEnded) + Send + 'static,
     ) -> Result<Self> {
         let control = Control::new()?;
-        listener.set_sync_wake_up();
+        let follows_target = listener.set_sync_wake_up();
         let listener = Arc::new(listener);
         let served = Arc::downgrade(&listener);
         let body = {
@@ -117,7 +118,8 @@ impl Supervisor {
                 let pool =
                     sources.for_endpoint(endpoint, Tier::Notify).map(|source| Arc::new(Pool::new(Arc::from(source))));
                 let interfaces = Interfaces::default();
-                let mut worker = Worker { listener, control, counters, pool, refills, interfaces };
+                let place = follows_target.then(Place::of_this_thread);
+                let mut worker = Worker { listener, control, counters, pool, refills, interfaces, place };
                 let ended = worker.run();
                 // The listener goes before the report: whoever hears of the end finds nothing of it left.
                 drop(worker);
@@ -161,6 +163,8 @@ struct Worker {
     pool: Result<Arc<Pool>>,
     refills: RefillRequests,
     interfaces: Interfaces,
+    /// On its target's CPU; `None` where notifications do not wake it there.
+    place: Option<Place>,
 }
 
 impl Worker {
@@ -245,11 +249,18 @@ impl Worker {
         }
     }
 
-    fn hand_over(&self, id: u64, socket: OwnedFd, nonblocking: bool, cloexec: bool) -> io::Result<Answered> {
+    fn hand_over(&mut self, id: u64, socket: OwnedFd, nonblocking: bool, cloexec: bool) -> io::Result<Answered> {
         if nonblocking {
             set_nonblocking(socket.as_fd())?;
         }
-        self.listener.hand_over(id, socket, cloexec)
+        if let Some(place) = &mut self.place {
+            place.stay();
+        }
+        let answered = self.listener.hand_over(id, socket, cloexec);
+        if let Some(place) = &mut self.place {
+            place.answered();
+        }
+        answered
     }
 
     fn count_socket(&self, answered: Answered) {

@@ -2,6 +2,7 @@
 //! interface in owned descriptors and plain values; policy lives with the callers.
 
 pub mod clock;
+pub mod cpu;
 pub mod filters;
 pub mod host_socket;
 pub mod limits;
