@@ -131,15 +131,15 @@ async function putTogether(options: AgentOptions, teardown: Teardown): Promise<A
   const { metricsAddress, version } = options;
   // Counts every event: only for somebody who reads it.
   const metrics = metricsAddress === undefined ? undefined : new AgentMetrics({ core, link, endpoints, version });
+  for (const key of await endpoints.adopt()) {
+    log.error(key, "an endpoint of another version's agent cannot be taken over: it is detached");
+    await core.detachEndpoint(key);
+  }
+  // What has happened since the core was opened waits for that: it may be about an endpoint that was adopted.
   core.onEvents((batch) => {
     metrics?.note(batch);
     deliver(batch, { endpoints, events, reporter, convert, log, onKeeperEnded: () => void replaceKeeper(core, log) });
   });
-
-  for (const key of endpoints.adopt()) {
-    log.error(key, "an endpoint of another version's agent cannot be taken over: it is detached");
-    await core.detachEndpoint(key);
-  }
   const { signal } = options;
   signal?.throwIfAborted();
   const onAbort = () => void link.stop();

@@ -321,6 +321,20 @@ describe("ephemeral endpoints", () => {
     await eventually(() => expect(bed.controller.endpoints.size).toBe(0));
   });
 
+  it("are looked at together when many processes end at once, and once more if that fails", async () => {
+    await bed.startAgent();
+    const { local } = bed.connect();
+    const count = 50;
+    for (let id = 1; id <= count; id += 1) await local.attachEndpoint(attachment(`job-${id}`, { ephemeral: true }));
+    bed.core.setListeners({ vni: 7, id: count }, 1);
+    const looks = vi.spyOn(bed.core, "attached");
+    bed.core.faults.failNext("attached", new Error("the keeper has ended"));
+    for (let id = 1; id <= count; id += 1) bed.core.emit([{ kind: "idle", vni: 7, endpointId: id }]);
+    await eventually(() => expect([...bed.controller.endpoints.keys()]).toEqual([`blue/job-${count}`]));
+    expect(looks.mock.calls.length).toBeLessThanOrEqual(3);
+    expect([...bed.core.held.keys()]).toEqual([`7:${count}`]);
+  });
+
   it("go if no process joins them in time", async () => {
     await bed.startAgent({ ephemeralJoinMs: 30 });
     const { local } = bed.connect();

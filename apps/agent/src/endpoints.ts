@@ -8,6 +8,7 @@
  */
 import { setMaxListeners } from "node:events";
 import { basename } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type ErrorCode, SlimFastError } from "@slimfast/client";
 import type { AttachedState, Core, EndpointKey } from "@slimfast/core";
 import {
@@ -70,6 +71,9 @@ export class Endpoints {
   readonly #entries = new Map<string, Entry>();
   /** Attachments under way; each promise is fulfilled when its attachment is over, however it ends. */
   readonly #attaching = new Map<string, { network: string; name: string; over: Promise<void> }>();
+  /** Endpoints that go unless a process has joined them, and what to say then. */
+  readonly #suspects = new Map<string, { readonly entry: Entry; readonly warning: string | undefined }>();
+  #looking: Promise<void> | undefined;
   readonly #stop = new AbortController();
   #eventsLost = 0n;
 
@@ -85,14 +89,14 @@ export class Endpoints {
   }
 
   /**
-   * Takes over what a former agent had attached, as the core has it. To be called before anything else.
+   * Takes over what a former agent had attached, as the core has it. To be over before anything else.
    *
    * @returns keys of endpoints that cannot be taken over
    */
-  adopt(): EndpointKey[] {
+  async adopt(): Promise<EndpointKey[]> {
     const { core, node, log } = this.#options;
     const unknown: EndpointKey[] = [];
-    for (const { vni, id, netnsPath, listenerMetadata, note } of core.attached()) {
+    for (const { vni, id, netnsPath, listenerMetadata, note, seccompListeners } of await core.attached()) {
       const read = readNote(note);
       if (!read || read.endpoint.vni !== vni || read.endpoint.id !== id || read.endpoint.node !== node.name) {
         unknown.push({ vni, id });
@@ -111,7 +115,7 @@ export class Endpoints {
       };
       this.#entries.set(key, entry);
       // Its last process may have ended while nobody was there to hear of it.
-      if (ephemeral && !this.#isJoined(entry)) this.#expectProcess(key, entry);
+      if (ephemeral && seccompListeners === 0) this.#expectProcess(key, entry);
     }
     if (this.#entries.size > 0) log.info({ endpoints: this.#entries.size }, "endpoints of a former agent go on");
     return unknown;
@@ -149,8 +153,8 @@ export class Endpoints {
     return refs;
   }
 
-  list(): AttachedEndpoint[] {
-    const held = new Map(this.#options.core.attached().map((state) => [`${state.vni}:${state.id}`, state]));
+  async list(): Promise<AttachedEndpoint[]> {
+    const held = new Map((await this.#options.core.attached()).map((state) => [`${state.vni}:${state.id}`, state]));
     return [...this.#entries.values()]
       .filter((entry) => entry.state === "attached")
       .map((entry) => {
@@ -268,19 +272,47 @@ export class Endpoints {
   }
 
   #expectProcess(key: string, entry: Entry): void {
-    const { limits, log } = this.#options;
+    const { limits } = this.#options;
     entry.joinTimer = setTimeout(() => {
       entry.joinTimer = undefined;
-      if (this.#isJoined(entry)) return;
-      log.warn({ endpoint: key }, "nothing joined the ephemeral endpoint: it is removed");
-      void this.#detachEntry(key, entry);
+      this.#detachUnlessJoined(key, entry, "nothing joined the ephemeral endpoint: it is removed");
     }, limits.ephemeralJoinMs);
     entry.joinTimer.unref();
   }
 
-  #isJoined({ endpoint: { vni, id } }: Entry): boolean {
-    const { core } = this.#options;
-    return core.attached().some((held) => held.vni === vni && held.id === id && held.seccompListeners > 0);
+  /** Whether a process has joined it is looked up for all that are asked for meanwhile at once: a thousand may end together. */
+  #detachUnlessJoined(key: string, entry: Entry, warning?: string): void {
+    this.#suspects.set(key, { entry, warning });
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined;
+    });
+  }
+
+  async #look(): Promise<void> {
+    const { core, limits, log } = this.#options;
+    const { signal } = this.#stop;
+    while (this.#suspects.size > 0 && !signal.aborted) {
+      let joined: ReadonlySet<string>;
+      const suspects = [...this.#suspects];
+      try {
+        const held = (await core.attached()).filter(({ seccompListeners }) => seccompListeners > 0);
+        joined = new Set(held.map(({ vni, id }) => `${vni}:${id}`));
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn({ reason: messageOf(error) }, "cannot see which endpoints have processes: looking again");
+        await sleep(limits.reconnectMinMs, undefined, { signal }).catch(() => undefined);
+        continue;
+      }
+      if (signal.aborted) return;
+      for (const [key, suspect] of suspects) {
+        const { entry, warning } = suspect;
+        if (this.#suspects.get(key) === suspect) this.#suspects.delete(key);
+        // The event has been on its way for a while: another process may have joined since, and will end in its turn.
+        if (entry.state !== "attached" || joined.has(`${entry.endpoint.vni}:${entry.endpoint.id}`)) continue;
+        if (warning !== undefined) log.warn({ endpoint: key }, warning);
+        void this.#detachEntry(key, entry);
+      }
+    }
   }
 
   /** Idempotent. Resolves when the endpoint is gone from the core, and from the controller where that answers. */
@@ -294,8 +326,7 @@ export class Endpoints {
   /** The last process under an endpoint's last seccomp listener has ended. */
   onIdle(vni: number, id: number): void {
     const [key, entry] = this.#find({ vni, id });
-    // The event has been on its way for a while: another process may have joined since, and will end in its turn.
-    if (entry?.ephemeral && entry.state === "attached" && !this.#isJoined(entry)) void this.#detachEntry(key, entry);
+    if (entry?.ephemeral && entry.state === "attached") this.#detachUnlessJoined(key, entry);
   }
 
   /**
@@ -309,9 +340,7 @@ export class Endpoints {
     this.#eventsLost = dropped;
     for (const [key, entry] of this.#entries) {
       const isWaiting = entry.joinTimer !== undefined;
-      if (entry.ephemeral && entry.state === "attached" && !isWaiting && !this.#isJoined(entry)) {
-        void this.#detachEntry(key, entry);
-      }
+      if (entry.ephemeral && entry.state === "attached" && !isWaiting) this.#detachUnlessJoined(key, entry);
     }
   }
 

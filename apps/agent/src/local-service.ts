@@ -30,7 +30,7 @@ export function localService(parts: LocalServiceParts): LocalServiceImplementati
         node: { ...node, connected: link.connected },
         controllerConnected: link.connected,
         appliedRevision: link.appliedRevision,
-        counters: core.counters(),
+        counters: await core.counters(),
         attachedEndpoints: endpoints.count,
         pid: process.pid,
         version,
@@ -47,7 +47,7 @@ export function localService(parts: LocalServiceParts): LocalServiceImplementati
       return {};
     },
     async listAttachedEndpoints() {
-      return { endpoints: endpoints.list() };
+      return { endpoints: await endpoints.list() };
     },
     async listConnections() {
       const { connections, more } = await liveConnections(core, limits.messageConnections);

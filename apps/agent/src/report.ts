@@ -162,7 +162,7 @@ export class Reporter {
     const told = new Map<bigint, Told>();
     const unguarded = new UnguardedNews(() => endpoints.list());
     const begin = { ...ReportRequest.create(), node, ...(await this.#snapshot(told)) };
-    yield { ...begin, counters: core.counters(), unguarded: unguarded.next() };
+    yield { ...begin, counters: await core.counters(), unguarded: await unguarded.next() };
     let nextCountersMs = performance.now() + limits.reportCountersMs;
     let nextValuesMs = performance.now() + limits.reportValuesMs;
     let isLossy = false;
@@ -173,10 +173,10 @@ export class Reporter {
       const request = { ...ReportRequest.create(), ...outbox.take(limits.reportBatchEvents) };
       if (request.dropped > 0n) isLossy = true;
       if (nowMs >= nextCountersMs) {
-        request.counters = core.counters();
+        request.counters = await core.counters();
         if (this.#hasUnguardedNews || unguarded.isAnyKnown) {
           this.#hasUnguardedNews = false;
-          request.unguarded = unguarded.next();
+          request.unguarded = await unguarded.next();
         }
         nextCountersMs = nowMs + limits.reportCountersMs;
       }

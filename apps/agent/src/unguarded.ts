@@ -2,11 +2,11 @@
 import type { AttachedEndpoint, UnguardedEndpoints } from "@slimfast/proto";
 
 export class UnguardedNews {
-  readonly #list: () => readonly AttachedEndpoint[];
+  readonly #list: () => Promise<readonly AttachedEndpoint[]>;
   #told: string | undefined;
 
   /** For one stream. @param list - All that are attached. */
-  constructor(list: () => readonly AttachedEndpoint[]) {
+  constructor(list: () => Promise<readonly AttachedEndpoint[]>) {
     this.#list = list;
   }
 
@@ -14,8 +14,8 @@ export class UnguardedNews {
   isAnyKnown = false;
 
   /** What has to be told now; undefined: nothing that was not told before. The first time there always is something. */
-  next(): UnguardedEndpoints | undefined {
-    const endpoints = this.#list().flatMap(({ endpoint, unguardedListeners: listeners }) => {
+  async next(): Promise<UnguardedEndpoints | undefined> {
+    const endpoints = (await this.#list()).flatMap(({ endpoint, unguardedListeners: listeners }) => {
       if (!endpoint || listeners === 0) return [];
       const { network, name, id } = endpoint;
       return [{ endpoint: { network, name, id }, listeners }];

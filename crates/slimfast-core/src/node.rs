@@ -5,31 +5,34 @@
 //! node/config   what a node is opened with, checked once
 //! node/state    the cluster's state: remembered, and written into the maps and the routers
 //! node/attach   endpoints of this node: attached and detached as a whole
+//! node/readings what can be asked while a change is under way
 //! node/adopt    taking over what a former agent has left
 //! node/uplinks the wires between this node and the routers of its networks
 //! node/queue    events on their way to the agent: bounded, dropped and counted when nobody reads
 //! ```
 //!
-//! Threads: any. Changes are serialised by one lock; no thread that serves a container ever takes it.
+//! Threads: any. Changes are serialised by one lock; no thread that serves a container ever takes it, and neither does one that
+//! only asks ([`readings`]).
 
 mod adopt;
 mod attach;
 mod config;
 mod queue;
+mod readings;
 mod state;
 mod uplinks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use self::attach::{AttachRequest, PublishedPort};
 pub use self::config::NodeConfig;
 pub use self::queue::{Batch, EventQueue, NodeEvent};
 pub use self::state::{EndpointState, NetworkState, NodeState, StateChange};
 
-use self::attach::Attached;
+use self::readings::Readings;
 use self::state::State;
 use crate::datapath::accounts::{EndpointLimits, EndpointUsage};
 use crate::datapath::events::EventReader;
@@ -58,6 +61,8 @@ const FRONT_HOLD: &str = "front";
 /// An open node. Every method fails with [`Error::Closed`] once [`Node::close`] was called.
 pub struct Node {
     inner: Mutex<Option<Inner>>,
+    /// None once it is closed.
+    readings: RwLock<Option<Arc<Readings>>>,
     queue: Arc<EventQueue>,
     seccomp_socket: PathBuf,
 }
@@ -80,7 +85,7 @@ pub struct AttachedState {
 struct Inner {
     config: NodeConfig,
     state: State,
-    attached: HashMap<EndpointKey, Attached>,
+    readings: Arc<Readings>,
     /// By VNI; one for each network that has an endpoint attached here.
     routers: HashMap<u32, Router>,
     /// By VNI; one for each router.
@@ -98,8 +103,7 @@ struct Parts {
     keeper: Keeper,
     address_watch: AddressWatch,
     reader: EventReader,
-    listing: Listing,
-    tables: Tables,
+    tables: Arc<Tables>,
     policies: Policies,
     loaded: Loaded,
 }
@@ -136,19 +140,20 @@ impl Node {
                 Inner::create(config, namespace, &queue)?
             }
         };
-        Ok(Self { inner: Mutex::new(Some(inner)), queue, seccomp_socket })
+        let readings = RwLock::new(Some(Arc::clone(&inner.readings)));
+        Ok(Self { inner: Mutex::new(Some(inner)), readings, queue, seccomp_socket })
     }
 
     /// Detaches every endpoint, takes everything down and restores the host. Idempotent. Goes on past failures and returns
     /// the first.
     pub fn close(&self) -> Result<()> {
-        let Some(inner) = self.lock().take() else { return Ok(()) };
+        let Some(inner) = self.take() else { return Ok(()) };
         inner.close()
     }
 
     /// Closes the node and leaves everything as it is, for the next agent to take over. Idempotent.
     pub fn leave(&self) -> Result<()> {
-        let Some(inner) = self.lock().take() else { return Ok(()) };
+        let Some(inner) = self.take() else { return Ok(()) };
         inner.leave()
     }
 
@@ -181,42 +186,32 @@ impl Node {
 
     /// Detaches an endpoint and cuts its connections. Idempotent.
     pub fn detach(&self, key: EndpointKey) -> Result<()> {
-        self.with(|inner| inner.detach(key))
+        self.detach_all(&[key])
     }
 
+    /// As [`Self::detach`] of each, in a fraction of the time: what the kernel waits for, it waits for once. Goes on past failures
+    /// and returns the first.
+    pub fn detach_all(&self, keys: &[EndpointKey]) -> Result<()> {
+        self.with(|inner| inner.detach_all(keys))
+    }
+
+    /// Also what is just being attached.
     pub fn attached(&self) -> Result<Vec<AttachedState>> {
-        self.with(|inner| {
-            let held: HashMap<_, _> =
-                inner.parts.keeper.endpoints()?.into_iter().map(|held| (held.endpoint, held)).collect();
-            let state = |(&key, attached): (&EndpointKey, &Attached)| {
-                let held = held.get(&key);
-                Ok(AttachedState {
-                    key,
-                    netns_name: attached.netns_name.clone(),
-                    note: attached.note.clone(),
-                    seccomp_listeners: held.map_or(0, |held| held.seccomp_listeners),
-                    dispensers: held.map_or(0, |held| held.dispensers),
-                    unguarded: held.map_or(0, |held| held.unguarded),
-                    usage: inner.parts.tables.accounts().usage(key)?.unwrap_or_default(),
-                })
-            };
-            inner.attached.iter().map(state).collect()
-        })
+        self.reading(Readings::states)
     }
 
     /// What each endpoint of this node may have.
     pub fn endpoint_limits(&self) -> Result<EndpointLimits> {
-        self.with(|inner| Ok(inner.parts.tables.accounts().limits()))
+        self.reading(|readings| Ok(readings.limits()))
     }
 
     /// All of them, or that many.
     pub fn connections(&self, at_most: Option<usize>) -> Result<Vec<Connection>> {
-        let at_most = at_most.unwrap_or(usize::MAX);
-        self.with(|inner| inner.namespace.run(|| inner.parts.listing.connections(at_most)))
+        self.reading(|readings| readings.connections(at_most.unwrap_or(usize::MAX)))
     }
 
     pub fn listeners(&self) -> Result<Vec<Listener>> {
-        self.with(|inner| inner.namespace.run(|| inner.parts.listing.listeners()))
+        self.reading(Readings::listeners)
     }
 
     /// Replaces a network's policies and resets the connections that they do not allow; says how many those were. `note` is kept
@@ -269,12 +264,7 @@ impl Node {
     /// Counters of the BPF programs and of the hand-out of sockets, by name; they grow from 0 while the node is there, whatever
     /// agent runs it.
     pub fn counters(&self) -> Result<Vec<(String, u64)>> {
-        self.with(|inner| {
-            let mut all: Vec<_> =
-                inner.parts.tables.counters()?.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            all.extend(inner.parts.keeper.counters()?);
-            Ok(all)
-        })
+        self.reading(Readings::counters)
     }
 
     /// The queue of this node's events.
@@ -294,6 +284,17 @@ impl Node {
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> Result<T>) -> Result<T> {
         work(self.lock().as_mut().ok_or(Error::Closed)?)
+    }
+
+    fn reading<T>(&self, work: impl FnOnce(&Readings) -> Result<T>) -> Result<T> {
+        let readings = self.readings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        work(&*readings.ok_or(Error::Closed)?)
+    }
+
+    fn take(&self) -> Option<Inner> {
+        let inner = self.lock().take();
+        *self.readings.write().unwrap_or_else(PoisonError::into_inner) = None;
+        inner
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Inner>> {
@@ -366,7 +367,12 @@ impl Host {
 }
 
 impl Parts {
-    fn open(config: &NodeConfig, host: &Host, namespace: &NetNs, queue: &Arc<EventQueue>) -> Result<Self> {
+    fn open(
+        config: &NodeConfig,
+        host: &Host,
+        namespace: &NetNs,
+        queue: &Arc<EventQueue>,
+    ) -> Result<(Self, Arc<Readings>)> {
         // First of all: who has a front port is to be named before anything is attached.
         let hold = PortHold::acquire(config.front_ports()?)?;
         let loaded = host.load(config)?;
@@ -385,8 +391,8 @@ impl Parts {
         config: &NodeConfig,
         namespace: &NetNs,
         queue: &Arc<EventQueue>,
-    ) -> Result<Self> {
-        let tables = Tables::new(&loaded, config.endpoint_limits)?;
+    ) -> Result<(Self, Arc<Readings>)> {
+        let tables = Arc::new(Tables::new(&loaded, config.endpoint_limits)?);
         let policies = Policies::new(&loaded)?;
         // Its own containers reach their loopback before any state has come.
         tables.set_node(config.underlay)?;
@@ -397,7 +403,6 @@ impl Parts {
             drop(first.try_send(host_addresses.replace(addresses)));
         })?;
         written.recv().unwrap_or(Err(Error::Closed))?;
-        let listing = Listing::new(&loaded)?;
         let sink = Arc::clone(queue);
         let reader = EventReader::start(
             loaded.map("events")?,
@@ -405,7 +410,9 @@ impl Parts {
             Box::new(move |told| sink.push_told(told)),
         )?;
         let keeper_watch = watch(&keeper, queue)?;
-        Ok(Self { keeper_watch, keeper, address_watch, reader, listing, tables, policies, loaded })
+        let readings = Readings::new(Arc::clone(&tables), Listing::new(&loaded)?, namespace.clone(), keeper.again()?);
+        let parts = Self { keeper_watch, keeper, address_watch, reader, tables, policies, loaded };
+        Ok((parts, Arc::new(readings)))
     }
 
     /// Ends this process's threads, and gives the keeper back.
@@ -450,7 +457,7 @@ impl Inner {
     fn create(config: NodeConfig, namespace: NetNs, queue: &Arc<EventQueue>) -> Result<Self> {
         let host = Host::prepare(&config)?;
         match Parts::open(&config, &host, &namespace, queue) {
-            Ok(parts) => Ok(Self::new(config, namespace, host, parts)),
+            Ok((parts, readings)) => Ok(Self::new(config, namespace, host, parts, readings)),
             Err(error) => {
                 // The error that led here is the one to report.
                 let _ = host.restore();
@@ -459,10 +466,10 @@ impl Inner {
         }
     }
 
-    fn new(config: NodeConfig, namespace: NetNs, host: Host, parts: Parts) -> Self {
+    fn new(config: NodeConfig, namespace: NetNs, host: Host, parts: Parts, readings: Arc<Readings>) -> Self {
         let state = State::new(config.node_name.clone());
-        let (attached, routers, uplinks) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { config, state, attached, routers, uplinks, parts, host, namespace, is_adopted: false }
+        let (routers, uplinks) = (HashMap::new(), HashMap::new());
+        Self { config, state, readings, routers, uplinks, parts, host, namespace, is_adopted: false }
     }
 
     fn reserve_ports(&mut self, ranges: &[PortRange]) -> Result<()> {
@@ -478,17 +485,13 @@ impl Inner {
         }
     }
 
-    /// The iterators walk the sockets of the namespace that they are read in.
     fn cut(&self, which: Cut) -> Result<u32> {
-        self.namespace.run(|| self.parts.listing.cut(which))
+        self.readings.cut(which)
     }
 
     fn close(mut self) -> Result<()> {
-        let mut outcome = Ok(());
-        let keys: Vec<_> = self.attached.keys().copied().collect();
-        for key in keys {
-            outcome = outcome.and(self.detach(key));
-        }
+        let keys: Vec<_> = self.readings.attached().keys().copied().collect();
+        let mut outcome = self.detach_all(&keys);
         let vnis: Vec<_> = self.uplinks.keys().copied().collect();
         for vni in vnis {
             outcome = outcome.and(self.close_uplink(vni));

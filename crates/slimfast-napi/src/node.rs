@@ -68,9 +68,9 @@ impl NativeNode {
     }
 
     #[napi]
-    pub fn detach_endpoint(&self, key: dto::Key) -> AsyncTask<Job<()>> {
+    pub fn detach_endpoints(&self, keys: Vec<dto::Key>) -> AsyncTask<Job<()>> {
         let node = Arc::clone(&self.node);
-        job(move || node.detach((&key).into()))
+        job(move || node.detach_all(&keys.iter().map(Into::into).collect::<Vec<_>>()))
     }
 
     /// Resolves with how many connections were cut.
@@ -120,9 +120,9 @@ impl NativeNode {
     }
 
     #[napi]
-    pub fn attached(&self) -> napi::Result<Vec<dto::AttachedState>> {
-        let states = self.node.attached().map_err(|error| to_js(&error))?;
-        Ok(states.iter().map(dto::AttachedState::from).collect())
+    pub fn attached(&self) -> AsyncTask<Job<Vec<dto::AttachedState>>> {
+        let node = Arc::clone(&self.node);
+        job(move || Ok(node.attached()?.iter().map(dto::AttachedState::from).collect()))
     }
 
     #[napi]
@@ -139,9 +139,9 @@ impl NativeNode {
     }
 
     #[napi]
-    pub fn counters(&self) -> napi::Result<HashMap<String, BigInt>> {
-        let counters = self.node.counters().map_err(|error| to_js(&error))?;
-        Ok(counters.into_iter().map(|(name, value)| (name, value.into())).collect())
+    pub fn counters(&self) -> AsyncTask<Job<HashMap<String, BigInt>>> {
+        let node = Arc::clone(&self.node);
+        job(move || Ok(node.counters()?.into_iter().map(|(name, value)| (name, value.into())).collect()))
     }
 
     /// Of each endpoint of the node.

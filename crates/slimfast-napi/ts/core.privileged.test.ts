@@ -114,6 +114,37 @@ describe("a node", () => {
     }
   });
 
+  it("answers those who only ask while a change waits", async () => {
+    await node.call("open", node.config);
+    await node.call("applyState", clusterState());
+    await node.call("attachEndpoint", attachRequest());
+    const keeper = node.keeperPid();
+    if (keeper === undefined) throw new Error("the node has no keeper");
+    let isOver = false;
+    // A detachment asks the keeper to let nobody in any more.
+    process.kill(keeper, "SIGSTOP");
+    try {
+      const detached = node.call("detachEndpoint", { vni: 7, id: 1 }).then(() => {
+        isOver = true;
+      });
+      const stages = () => node.journal().node.endpoints.map(({ stage }) => stage);
+      await vi.waitFor(() => expect(stages()).toEqual(["detaching"]));
+      // As often as libuv has threads, and more.
+      for (let asked = 0; asked < 8; asked += 1) {
+        expect(await node.call("listeners")).toEqual([]);
+        expect(await node.call("connections")).toEqual([]);
+        expect(await node.call("endpointLimits")).toMatchObject({ sockets: expect.any(Number) });
+      }
+      expect(isOver).toBe(false);
+      process.kill(keeper, "SIGCONT");
+      await detached;
+    } finally {
+      process.kill(keeper, "SIGCONT");
+    }
+    await node.call("close");
+    expect(node.traces()).toEqual([]);
+  });
+
   it("can be opened again in the same process", async () => {
     for (let round = 0; round < 2; round += 1) {
       await node.call("open", node.config);

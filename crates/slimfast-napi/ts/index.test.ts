@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { CoreError, fromNative } from "./errors.js";
 import { openWith } from "./index.js";
 import { loadNative, type NativeModule, type NativeNode } from "./native.js";
@@ -97,7 +97,7 @@ describe("the facade", () => {
   test("converts what an asynchronous method throws at once", async () => {
     const core = await openWith(
       fakeAddon({
-        detachEndpoint: () => {
+        detachEndpoints: () => {
           throw wireError({ kind: "closed", message: "the node is closed" });
         },
       }),
@@ -109,13 +109,13 @@ describe("the facade", () => {
   test("converts what a synchronous method throws", async () => {
     const core = await openWith(
       fakeAddon({
-        counters: () => {
+        endpointLimits: () => {
           throw wireError({ kind: "closed", message: "the node is closed" });
         },
       }),
       config,
     );
-    expect(() => core.counters()).toThrow(CoreError);
+    expect(() => core.endpointLimits()).toThrow(CoreError);
   });
 
   test("calls methods on the node itself, with their arguments", async () => {
@@ -141,6 +141,79 @@ describe("the facade", () => {
     };
     await core.applyState(change);
     expect(seen).toEqual([change]);
+  });
+});
+
+describe("changes", () => {
+  /** An addon whose changes end when they are told to. */
+  function slowAddon() {
+    const calls: string[] = [];
+    const endings: (() => void)[] = [];
+    const slow = (call: string) => {
+      calls.push(call);
+      return new Promise<void>((resolve) => endings.push(resolve));
+    };
+    const native = fakeAddon({
+      applyState: () => slow("apply"),
+      detachEndpoints: (keys) => slow(`detach ${keys.map(({ id }) => id).join(" ")}`),
+      attached: async () => [],
+      counters: async () => ({ syn_seen: 1n }),
+    });
+    const endNext = async () => {
+      await vi.waitFor(() => expect(endings).not.toEqual([]));
+      endings.shift()?.();
+    };
+    return { native, calls, endNext };
+  }
+  const NO_CHANGE = {
+    nodes: [],
+    networks: [],
+    endpoints: [],
+    ...{ removedEndpoints: [], removedNetworks: [], removedNodes: [] },
+  };
+
+  test("are not waited for by those who only ask", async () => {
+    const { native, calls } = slowAddon();
+    const core = await openWith(native, config);
+    for (let id = 1; id <= 200; id += 1) void core.detachEndpoint({ vni: 1, id });
+    expect(await core.attached()).toEqual([]);
+    expect(await core.counters()).toEqual({ syn_seen: 1n });
+    expect(calls).toHaveLength(1);
+  });
+
+  test("happen in their order, and detachments that wait together", async () => {
+    const { native, calls, endNext } = slowAddon();
+    const core = await openWith(native, config);
+    const over: string[] = [];
+    const note = (what: string, change: Promise<void>) => void change.then(() => over.push(what));
+    note("apply 1", core.applyState(NO_CHANGE));
+    for (const id of [1, 2, 3]) note(`detach ${id}`, core.detachEndpoint({ vni: 1, id }));
+    note("apply 2", core.applyState(NO_CHANGE));
+    note("detach 4", core.detachEndpoint({ vni: 1, id: 4 }));
+    for (let change = 0; change < 4; change += 1) await endNext();
+    await vi.waitFor(() =>
+      expect(over).toEqual(["apply 1", "detach 1", "detach 2", "detach 3", "apply 2", "detach 4"]),
+    );
+    expect(calls).toEqual(["apply", "detach 1 2 3", "apply", "detach 4"]);
+  });
+
+  test("detach only so many at once, and go on after a failure", async () => {
+    const calls: number[] = [];
+    const core = await openWith(
+      fakeAddon({
+        detachEndpoints: async (keys) => {
+          calls.push(keys.length);
+          if (calls.length === 1)
+            throw wireError({ kind: "system", message: "no memory", syscall: "netlink", errno: 12 });
+        },
+      }),
+      config,
+    );
+    const outcomes = Array.from({ length: 100 }, (_, id) => core.detachEndpoint({ vni: 1, id }));
+    expect((await Promise.allSettled(outcomes)).map(({ status }) => status)).toEqual(
+      Array.from({ length: 100 }, (_, index) => (index < 64 ? "rejected" : "fulfilled")),
+    );
+    expect(calls).toEqual([64, 36]);
   });
 });
 

@@ -53,32 +53,61 @@ export async function openWith(native: NativeModule, config: CoreConfig): Promis
   return new CoreHandle(await later(() => native.open(config)));
 }
 
+/** So that other changes get their turn: as many take a few tenths of a second. */
+const DETACHED_AT_ONCE = 64;
+
 /** Hands every call on and turns what is thrown into a CoreError. */
 class CoreHandle implements Core {
   readonly #node: NativeNode;
+  /** Over when the last change is that was asked for. */
+  #last: Promise<unknown> = Promise.resolve();
+  /** The last change that was asked for, if it is a detachment that has not begun. */
+  #detachment: { readonly keys: EndpointKey[]; readonly over: Promise<void> } | undefined;
 
   constructor(node: NativeNode) {
     this.#node = node;
   }
 
+  /**
+   * One after the other, in the order in which they are asked for: the core has one lock for all changes, and each that waited
+   * for it would take one of libuv's few threads from those who only ask.
+   */
+  #change<T>(call: () => Promise<T>): Promise<T> {
+    this.#detachment = undefined;
+    const over = this.#last.then(() => later(call));
+    this.#last = over.catch(() => undefined);
+    return over;
+  }
+
   applyState(change: StateChange): Promise<void> {
-    return later(() => this.#node.applyState(change));
+    return this.#change(() => this.#node.applyState(change));
   }
 
   reservePorts(ranges: PortRange[]): Promise<void> {
-    return later(() => this.#node.reservePorts(ranges));
+    return this.#change(() => this.#node.reservePorts(ranges));
   }
 
   attachEndpoint(request: AttachRequest): Promise<AttachResult> {
-    return later(() => this.#node.attachEndpoint(request));
+    return this.#change(() => this.#node.attachEndpoint(request));
   }
 
   detachEndpoint(key: EndpointKey): Promise<void> {
-    return later(() => this.#node.detachEndpoint(key));
+    const waiting = this.#detachment;
+    if (waiting && waiting.keys.length < DETACHED_AT_ONCE) {
+      waiting.keys.push(key);
+      return waiting.over;
+    }
+    const keys = [key];
+    const over = this.#change(() => {
+      if (this.#detachment?.keys === keys) this.#detachment = undefined;
+      return this.#node.detachEndpoints(keys);
+    });
+    this.#detachment = { keys, over };
+    return over;
   }
 
   setNetworkPolicy(policy: NetworkPolicy, note: string): Promise<number> {
-    return later(() => this.#node.setNetworkPolicy(policy, note));
+    return this.#change(() => this.#node.setNetworkPolicy(policy, note));
   }
 
   policyNotes(): PolicyNote[] {
@@ -86,19 +115,19 @@ class CoreHandle implements Core {
   }
 
   removeNetworkPolicy(vni: number): Promise<void> {
-    return later(() => this.#node.removeNetworkPolicy(vni));
+    return this.#change(() => this.#node.removeNetworkPolicy(vni));
   }
 
   replaceKeeper(): Promise<number> {
-    return later(() => this.#node.replaceKeeper());
+    return this.#change(() => this.#node.replaceKeeper());
   }
 
   cutConnection(cookie: bigint): Promise<boolean> {
-    return later(() => this.#node.cutConnection(cookie));
+    return this.#change(() => this.#node.cutConnection(cookie));
   }
 
-  attached(): AttachedState[] {
-    return now(() => this.#node.attached());
+  attached(): Promise<AttachedState[]> {
+    return later(() => this.#node.attached());
   }
 
   connections(atMost?: number): Promise<ConnectionState[]> {
@@ -109,8 +138,8 @@ class CoreHandle implements Core {
     return later(() => this.#node.listeners());
   }
 
-  counters(): Record<string, bigint> {
-    return now(() => this.#node.counters());
+  counters(): Promise<Record<string, bigint>> {
+    return later(() => this.#node.counters());
   }
 
   endpointLimits(): EndpointLimits {
@@ -130,15 +159,15 @@ class CoreHandle implements Core {
   }
 
   settle(): Promise<number> {
-    return later(() => this.#node.settle());
+    return this.#change(() => this.#node.settle());
   }
 
   leave(): Promise<void> {
-    return later(() => this.#node.leave());
+    return this.#change(() => this.#node.leave());
   }
 
   close(): Promise<void> {
-    return later(() => this.#node.close());
+    return this.#change(() => this.#node.close());
   }
 }
 

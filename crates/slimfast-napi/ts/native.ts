@@ -4,10 +4,10 @@
  */
 import { createRequire } from "node:module";
 import { CoreError } from "./errors.js";
-import type { Check, Core, CoreConfig } from "./types.js";
+import type { Check, Core, CoreConfig, EndpointKey } from "./types.js";
 
 /** The class that the addon exports: the methods of {@link Core}, with failures as JSON in the error's message. */
-export type NativeNode = Core;
+export type NativeNode = Omit<Core, "detachEndpoint"> & { detachEndpoints(keys: EndpointKey[]): Promise<void> };
 
 /** What `slimfast.node` exports. */
 export interface NativeModule {

@@ -267,7 +267,7 @@ export interface Core {
   reservePorts(ranges: PortRange[]): Promise<void>;
   /** The endpoint must be in the applied state, on this node. Nothing is left behind if it fails. */
   attachEndpoint(request: AttachRequest): Promise<AttachResult>;
-  /** Idempotent. */
+  /** Idempotent. Those that wait for their turn go together, and have one outcome. */
   detachEndpoint(key: EndpointKey): Promise<void>;
   /**
    * Replaces what was set for the network, and cuts the connections of this node's endpoints that it does not allow.
@@ -290,11 +290,12 @@ export interface Core {
   replaceKeeper(): Promise<number>;
   /** Resets one connection; false if there is none with this cookie. */
   cutConnection(cookie: bigint): Promise<boolean>;
-  attached(): AttachedState[];
+  /** Also what is just being attached. Like all that only ask, it does not wait for changes that are under way. */
+  attached(): Promise<AttachedState[]>;
   /** Those that are open, opening or closing: all, or the first so many in the order of the kernel's table. */
   connections(atMost?: number): Promise<ConnectionState[]>;
   listeners(): Promise<ListenerState[]>;
-  counters(): Record<string, bigint>;
+  counters(): Promise<Record<string, bigint>>;
   /** Of each endpoint of the node. */
   endpointLimits(): EndpointLimits;
   /** Path of the seccomp-agent socket. */

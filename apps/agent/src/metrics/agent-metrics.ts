@@ -3,7 +3,7 @@
  * values that code and core define. Counters of the core are read at each scrape. Connections are counted as they happen, all of
  * them; setup times are those of the connections that the core tells of one by one.
  */
-import type { Core, EventBatch, PassedOver } from "@slimfast/core";
+import type { AttachedState, Core, EventBatch, PassedOver } from "@slimfast/core";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
 export interface AgentMetricSources {
@@ -19,6 +19,8 @@ const SETUP_SECONDS = [
 ];
 const MICROSECONDS = 1e6;
 
+type Entries = readonly (readonly [string, bigint])[];
+
 export class AgentMetrics {
   readonly registry = new Registry();
   readonly #connections: Counter<"direction" | "tier" | "result">;
@@ -31,6 +33,14 @@ export class AgentMetrics {
   constructor(sources: AgentMetricSources) {
     const { core, link, endpoints, version } = sources;
     const registers = [this.registry];
+    // One listing for all that read it in one scrape.
+    let listing: Promise<AttachedState[]> | undefined;
+    const sum = async (of: (state: AttachedState) => number) => {
+      listing ??= core.attached().finally(() => {
+        listing = undefined;
+      });
+      return (await listing).reduce((total, state) => total + of(state), 0);
+    };
     collectDefaultMetrics({ register: this.registry });
     this.#connections = new Counter({
       name: "slimfast_agent_connections_total",
@@ -60,7 +70,7 @@ export class AgentMetrics {
       "slimfast_agent_data_path_events_total",
       "Kernel counters of the data path since the agent started.",
       "counter",
-      () => Object.entries(core.counters()),
+      async () => Object.entries(await core.counters()),
     );
     this.#counters(
       "slimfast_agent_events_dropped_total",
@@ -70,23 +80,23 @@ export class AgentMetrics {
     );
     this.#gauge("slimfast_agent_endpoints", "Endpoints that are attached on this node.", () => endpoints.count);
     this.#gauge("slimfast_agent_seccomp_listeners", "Containers and execs whose sockets this agent supervises.", () =>
-      core.attached().reduce((sum, { seccompListeners }) => sum + seccompListeners, 0),
+      sum(({ seccompListeners }) => seccompListeners),
     );
     this.#gauge(
       "slimfast_agent_unguarded_listeners",
       "Of these, those that may use io_uring, or of which that is not known.",
-      () => core.attached().reduce((sum, { unguardedListeners }) => sum + unguardedListeners, 0),
+      () => sum(({ unguardedListeners }) => unguardedListeners),
     );
     this.#gauge("slimfast_agent_dispensers", "Open dispensers of the preload tier.", () =>
-      core.attached().reduce((sum, { dispensers }) => sum + dispensers, 0),
+      sum(({ dispensers }) => dispensers),
     );
     this.#gauge(
       "slimfast_agent_sockets",
       "TCP sockets that the node's endpoints have, or that are ready for them.",
-      () => core.attached().reduce((sum, { usage }) => sum + usage.sockets, 0),
+      () => sum(({ usage }) => usage.sockets),
     );
     this.#gauge("slimfast_agent_listeners", "Listening sockets of the node's endpoints.", () =>
-      core.attached().reduce((sum, { usage }) => sum + usage.listeners, 0),
+      sum(({ usage }) => usage.listeners),
     );
     this.#gauge(
       "slimfast_agent_controller_connected",
@@ -123,31 +133,27 @@ export class AgentMetrics {
     else if (kind === "opened" || kind === "accepted") this.#verdicts.inc({ direction, verdict: "allowed" }, count);
   }
 
-  #gauge(name: string, help: string, read: () => number): void {
+  #gauge(name: string, help: string, read: () => number | Promise<number>): void {
     new Gauge({
       name,
       help,
       registers: [this.registry],
-      collect() {
-        this.set(read());
+      async collect() {
+        this.set(await read());
       },
     });
   }
 
-  #counters(
-    name: string,
-    help: string,
-    label: string | undefined,
-    read: () => readonly (readonly [string, bigint])[],
-  ): void {
+  #counters(name: string, help: string, label: string | undefined, read: () => Entries | Promise<Entries>): void {
     new Counter({
       name,
       help,
       labelNames: label === undefined ? [] : [label],
       registers: [this.registry],
-      collect() {
+      async collect() {
+        const entries = await read();
         this.reset();
-        for (const [value, number] of read()) this.inc(label === undefined ? {} : { [label]: value }, Number(number));
+        for (const [value, number] of entries) this.inc(label === undefined ? {} : { [label]: value }, Number(number));
       },
     });
   }

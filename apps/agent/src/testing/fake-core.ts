@@ -155,7 +155,8 @@ export class FakeCore implements Core {
     return this.currentConnections.some((connection) => connection.cookie === cookie);
   }
 
-  attached(): AttachedState[] {
+  async attached(): Promise<AttachedState[]> {
+    await this.faults.pass("attached");
     this.#mustBeOpen();
     return [...this.held.values()];
   }
@@ -169,7 +170,7 @@ export class FakeCore implements Core {
     return this.currentListeners;
   }
 
-  counters(): Record<string, bigint> {
+  async counters(): Promise<Record<string, bigint>> {
     this.#mustBeOpen();
     return { syn_seen: 3n };
   }

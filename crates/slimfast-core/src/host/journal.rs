@@ -174,10 +174,23 @@ impl Journal {
 
     /// Must come after the change was undone.
     pub fn forget(&self, change: &Change) -> Result<()> {
+        self.forget_all(std::slice::from_ref(change))
+    }
+
+    /// As [`Journal::forget`] of each. On failure all of them stay.
+    pub fn forget_all(&self, undone: &[Change]) -> Result<()> {
         let mut document = self.document();
-        let Some(position) = document.changes.iter().rposition(|recorded| recorded == change) else { return Ok(()) };
-        let removed = document.changes.remove(position);
-        write(&self.directory, &document).inspect_err(|_| document.changes.insert(position, removed))
+        let mut rest = document.changes.clone();
+        for change in undone {
+            if let Some(position) = rest.iter().rposition(|recorded| recorded == change) {
+                rest.remove(position);
+            }
+        }
+        if rest.len() == document.changes.len() {
+            return Ok(());
+        }
+        let former = std::mem::replace(&mut document.changes, rest);
+        write(&self.directory, &document).inspect_err(|_| document.changes = former)
     }
 
     /// What is recorded now, oldest first.

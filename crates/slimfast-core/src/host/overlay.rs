@@ -39,6 +39,9 @@ pub const ENDPOINT_DEVICE: &str = "eth0";
 const DEVICE_MTU_MAX_BYTES: u32 = 65_485;
 const VXLAN_DEVICE: &str = "vxlan0";
 
+/// Of devices that are about to be removed, in a router's namespace, where nobody else makes groups.
+const DOOMED_GROUP: u32 = 1;
+
 /// What a router is made from.
 #[derive(Debug, Clone)]
 pub struct RouterConfig {
@@ -262,28 +265,59 @@ impl Router {
     /// Takes the endpoint off the overlay and its namespace's name away, even while processes still run in it.
     /// [`Error::NotFound`] when it is not attached.
     pub fn detach(&mut self, id: u32) -> Result<()> {
-        let attached = self
-            .endpoints
-            .get(&id)
-            .ok_or_else(|| Error::NotFound { what: format!("endpoint {id} in {}", self.name) })?;
-        let Attached { endpoint, device_index } = attached;
+        if !self.endpoints.contains_key(&id) {
+            return Err(Error::NotFound { what: format!("endpoint {id} in {}", self.name) });
+        }
+        self.detach_all(&[id])
+    }
+
+    /// As [`Router::detach`] of each that is attached. Goes on past failures and returns the first.
+    pub fn detach_all(&mut self, ids: &[u32]) -> Result<()> {
+        let doomed = || ids.iter().filter_map(|id| self.endpoints.get(id).map(|attached| (*id, attached)));
+        let devices: Vec<u32> = doomed().filter_map(|(_, attached)| attached.device_index).collect();
+        let namespaces: Vec<(u32, String)> = doomed().map(|(id, it)| (id, it.endpoint.netns.clone())).collect();
         // Routes and neighbours go with the device.
-        if let Some(index) = *device_index {
-            let removed = self.netlink.request(
-                &format!("removing the veth pair of endpoint {id}"),
-                messages::delete_link(index),
-                Mode::Plain,
-            );
-            tolerate(removed, libc::ENODEV)?;
+        self.remove_devices(&devices)?;
+        let mut outcome = Ok(());
+        let mut undone = Vec::new();
+        let mut addresses = Vec::new();
+        for (id, name) in namespaces {
+            match netns::delete(&name) {
+                Ok(()) | Err(Error::NotFound { .. }) => {
+                    undone.push(Change::NetNs { name });
+                    let detached = self.endpoints.remove(&id);
+                    addresses
+                        .extend(detached.into_iter().flat_map(|it| it.endpoint.addresses.iter().collect::<Vec<_>>()));
+                }
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
         }
-        let addresses = endpoint.addresses;
-        delete_namespace(&endpoint.netns, &self.journal)?;
-        self.endpoints.remove(&id);
+        outcome = outcome.and(self.journal.forget_all(&undone));
         // A remote endpoint that had to yield gets its route back.
-        for message in addresses.iter().filter_map(|address| self.remotes.request_for(address, self.vxlan_index)) {
-            self.netlink.request("restoring a remote endpoint's route", message, Mode::Put)?;
+        for message in addresses.into_iter().filter_map(|address| self.remotes.request_for(address, self.vxlan_index)) {
+            outcome = outcome.and(self.netlink.request("restoring a remote endpoint's route", message, Mode::Put));
         }
-        Ok(())
+        outcome
+    }
+
+    /// After the end of each device the kernel waits until nothing can refer to it any more (`rcu_barrier`: tens of milliseconds), so
+    /// many are made a group, and go together.
+    fn remove_devices(&mut self, indices: &[u32]) -> Result<()> {
+        const CONTEXT: &str = "removing endpoints' veth pairs";
+        if let [index] = indices {
+            return tolerate(self.netlink.request(CONTEXT, messages::delete_link(*index), Mode::Plain), libc::ENODEV);
+        }
+        let grouped: Vec<_> =
+            indices.iter().map(|index| (messages::link_group(*index, DOOMED_GROUP), Mode::Plain)).collect();
+        for failure in self.netlink.batch(CONTEXT, &grouped)?.into_iter().flatten() {
+            tolerate(Err(Error::system("netlink", CONTEXT, failure)), libc::ENODEV)?;
+        }
+        match indices {
+            [] => Ok(()),
+            _ => {
+                tolerate(self.netlink.request(CONTEXT, messages::delete_group(DOOMED_GROUP), Mode::Plain), libc::ENODEV)
+            }
+        }
     }
 
     /// Index, in the router's namespace, of the device that leads to an attached endpoint.
@@ -333,10 +367,7 @@ impl Router {
     /// Detaches what is still attached and takes the router away. Goes on past failures and returns the first.
     pub fn destroy(mut self) -> Result<()> {
         let ids: Vec<u32> = self.attached().collect();
-        let mut outcome = Ok(());
-        for id in ids {
-            outcome = outcome.and(self.detach(id));
-        }
+        let outcome = self.detach_all(&ids);
         let removed =
             self.netlink.request("removing the VXLAN device", messages::delete_link(self.vxlan_index), Mode::Plain);
         outcome.and(tolerate(removed, libc::ENODEV)).and(delete_namespace(&self.name, &self.journal))

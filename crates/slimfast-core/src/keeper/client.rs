@@ -117,6 +117,12 @@ impl Keeper {
         Self::find(run_dir)?.ok_or_else(|| failed("connect", io::Error::other("it has ended at once")))
     }
 
+    /// Another conversation with the same keeper: neither waits for the other's answers.
+    pub fn again(&self) -> Result<Self> {
+        let ended = || failed("connect", io::Error::other("it has ended"));
+        Self::find(self.socket.parent().ok_or_else(ended)?)?.ok_or_else(ended)
+    }
+
     /// Whether this agent can go on with it.
     pub fn is_compatible(&self) -> Result<bool> {
         Ok((OLDEST..=VERSION).contains(&self.version()?))

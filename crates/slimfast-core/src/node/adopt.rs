@@ -90,8 +90,8 @@ impl Inner {
             keeper.hold(FRONT_HOLD, PortHold::acquire(config.front_ports()?)?.sockets())?;
         }
         let loaded = host.load(&config)?;
-        let parts = Parts::around(keeper, loaded, &config, &namespace, queue)?;
-        let mut inner = Self::new(config, namespace, host, parts);
+        let (parts, readings) = Parts::around(keeper, loaded, &config, &namespace, queue)?;
+        let mut inner = Self::new(config, namespace, host, parts, readings);
         inner.is_adopted = true;
         Ok(inner)
     }
@@ -105,16 +105,14 @@ impl Inner {
         for (vni, records) in by_network {
             let is_there = self.adopt_router(vni, &records)?;
             for record in records {
-                self.attached.insert(record.endpoint, attached_of(&record));
+                self.readings.attached().insert(record.endpoint, attached_of(&record));
                 if !(is_there && self.adopt_endpoint(&record)?) {
                     doomed.push(record.endpoint);
                 }
             }
         }
-        for key in doomed {
-            // What cannot be taken away is in the journal, and is tried again when the node is closed.
-            let _ = self.detach(key);
-        }
+        // What cannot be taken away is in the journal, and is tried again when the node is closed.
+        let _ = self.detach_all(&doomed);
         self.dismiss_others()?;
         self.parts.tables.drop_inherited_of_node()?;
         self.undo_namespaces();
@@ -195,10 +193,11 @@ impl Inner {
         let keeper = self.host.start_keeper(&self.config, &hold)?;
         let told = self.tell_keeper(&keeper).and_then(|endpoints| {
             let lost = self.parts.keeper_watch.hand_to(&keeper);
-            Ok((lost.map_or(endpoints, |lost| lost.len()), super::watch(&keeper, queue)?))
+            Ok((lost.map_or(endpoints, |lost| lost.len()), super::watch(&keeper, queue)?, keeper.again()?))
         });
         match told {
-            Ok((affected, watch)) => {
+            Ok((affected, watch, asked)) => {
+                self.readings.follow(asked);
                 self.parts.keeper_watch = watch;
                 self.parts.keeper = keeper;
                 Ok(affected)
@@ -233,14 +232,15 @@ impl Inner {
     fn dismiss_others(&self) -> Result<()> {
         let keeper = &self.parts.keeper;
         for held in keeper.endpoints()? {
-            if held.admitted && !self.attached.contains_key(&held.endpoint) {
+            if held.admitted && !self.readings.attached().contains_key(&held.endpoint) {
                 keeper.dismiss(held.endpoint)?;
                 self.cut(Cut::Endpoint(held.endpoint))?;
             }
         }
-        let published = self.attached.values().flat_map(|attached| &attached.published);
-        let wanted: HashSet<String> =
-            published.map(|port| hold_label(port.host_port)).chain([FRONT_HOLD.to_owned()]).collect();
+        let published =
+            |attached: &Attached| attached.published.iter().map(|port| hold_label(port.host_port)).collect();
+        let mut wanted: HashSet<String> = self.readings.attached().values().flat_map::<Vec<_>, _>(published).collect();
+        wanted.insert(FRONT_HOLD.to_owned());
         for label in keeper.labels()? {
             if !wanted.contains(&label) {
                 keeper.release(&label)?;
@@ -252,8 +252,8 @@ impl Inner {
     /// Namespaces of the journal that belong to no router and no endpoint: made when the former agent was killed.
     fn undo_namespaces(&self) {
         let routers = self.routers.keys().map(|&vni| router_name(&self.config.node_name, vni));
-        let endpoints = self.attached.values().map(|attached| attached.netns_name.clone());
-        let wanted: HashSet<String> = routers.chain(endpoints).collect();
+        let mut wanted: HashSet<String> = routers.collect();
+        wanted.extend(self.readings.attached().values().map(|attached| attached.netns_name.clone()));
         for change in self.host.journal.changes() {
             if let Change::NetNs { name } = &change
                 && !wanted.contains(name)

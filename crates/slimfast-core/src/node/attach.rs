@@ -1,5 +1,7 @@
 //! Endpoints of this node: attached and detached as a whole.
 
+use std::collections::BTreeMap;
+
 use super::Inner;
 use crate::datapath::listing::Cut;
 use crate::error::{Error, Result};
@@ -80,7 +82,7 @@ impl Inner {
     }
 
     fn set_stage(&self, key: EndpointKey, stage: EndpointStage) -> Result<()> {
-        let is_routed = self.attached.get(&key).is_some_and(|attached| attached.is_routed);
+        let is_routed = self.readings.attached().get(&key).is_some_and(|attached| attached.is_routed);
         self.host.journal.update_node(|node| {
             for record in node.endpoints.iter_mut().filter(|record| record.endpoint == key) {
                 record.stage = stage;
@@ -110,7 +112,7 @@ impl Inner {
                 return Err(Error::invalid(family, reason));
             }
         }
-        if self.attached.contains_key(key) {
+        if self.readings.attached().contains_key(key) {
             return Err(Error::Conflict { what: describe(), holder: "this node: it is attached already".into() });
         }
         match request.published.iter().find(|port| port.host_port == 0 || port.endpoint_port == 0) {
@@ -159,7 +161,7 @@ impl Inner {
         self.routers.get_mut(&key.vni).ok_or(Error::Closed)?.attach(&endpoint)?;
         let (netns_name, note) = (netns_name.clone(), note.clone());
         let attached = Attached { published: Vec::new(), addresses: *addresses, is_routed: false, netns_name, note };
-        self.attached.insert(*key, attached);
+        self.readings.attached().insert(*key, attached);
         Ok(())
     }
 
@@ -174,27 +176,58 @@ impl Inner {
         }
         if let Some(address) = addresses.v4 {
             let is_routed = self.route_from_node(key.vni, address)?;
-            self.attached.get_mut(key).ok_or(Error::Closed)?.is_routed = is_routed;
+            self.readings.attached().get_mut(key).ok_or(Error::Closed)?.is_routed = is_routed;
         }
         for port in published {
             let hold = PortHold::acquire_in(&self.namespace, PortRange::block(port.host_port, 1)?)?;
-            self.attached.get_mut(key).ok_or(Error::Closed)?.published.push(*port);
+            self.readings.attached().get_mut(key).ok_or(Error::Closed)?.published.push(*port);
             self.parts.keeper.hold(&hold_label(port.host_port), hold.sockets())?;
             self.parts.tables.set_published(port.host_port, *key, port.endpoint_port)?;
         }
         Ok(())
     }
 
-    /// Goes on past failures and returns the first: whatever can be taken away is.
+    /// See [`Self::detach_all`].
     pub(super) fn detach(&mut self, key: EndpointKey) -> Result<()> {
-        if !self.attached.contains_key(&key) {
+        self.detach_all(&[key])
+    }
+
+    /// Goes on past failures and returns the first: whatever can be taken away is. What takes the kernel or the journal as long for
+    /// one as for many is done once for all.
+    pub(super) fn detach_all(&mut self, keys: &[EndpointKey]) -> Result<()> {
+        let mut doomed: BTreeMap<EndpointKey, Attached> = BTreeMap::new();
+        for key in keys {
+            // From here on it counts as detached.
+            doomed.extend(self.readings.attached().remove(key).map(|attached| (*key, attached)));
+        }
+        if doomed.is_empty() {
             return Ok(());
         }
-        let mut outcome = self.set_stage(key, EndpointStage::Detaching);
-        let Some(attached) = self.attached.remove(&key) else { return Ok(()) };
-        // First no new sockets, then no new connections, then the ones that are there.
-        outcome = outcome.and(self.parts.keeper.dismiss(key));
-        for port in attached.published {
+        let mut outcome = self.host.journal.update_node(|node| {
+            for record in node.endpoints.iter_mut().filter(|record| doomed.contains_key(&record.endpoint)) {
+                record.stage = EndpointStage::Detaching;
+            }
+        });
+        for (key, attached) in &doomed {
+            outcome = outcome.and(self.close_datapath(*key, attached));
+        }
+        let mut by_network: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for key in doomed.keys() {
+            by_network.entry(key.vni).or_default().push(key.id);
+        }
+        for (vni, ids) in by_network {
+            let detached = self.routers.get_mut(&vni).map_or(Ok(()), |router| router.detach_all(&ids));
+            outcome = outcome.and(detached).and(self.drop_unused_router(vni));
+        }
+        outcome.and(self.host.journal.update_node(|node| {
+            node.endpoints.retain(|record| !doomed.contains_key(&record.endpoint));
+        }))
+    }
+
+    /// First no new sockets, then no new connections, then the ones that are there.
+    fn close_datapath(&mut self, key: EndpointKey, attached: &Attached) -> Result<()> {
+        let mut outcome = self.parts.keeper.dismiss(key);
+        for port in &attached.published {
             outcome = outcome.and(self.parts.tables.remove_published(port.host_port));
             outcome = outcome.and(self.parts.keeper.release(&hold_label(port.host_port)));
         }
@@ -203,10 +236,7 @@ impl Inner {
         if let (true, Some(address)) = (attached.is_routed, attached.addresses.v4) {
             outcome = outcome.and(self.withdraw_from_node(key.vni, address));
         }
-        outcome = outcome.and(self.forget_wire(key));
-        let detached = self.routers.get_mut(&key.vni).map_or(Ok(()), |router| router.detach(key.id));
-        outcome = outcome.and(detached).and(self.drop_unused_router(key.vni));
-        outcome.and(self.host.journal.update_node(|node| forget_endpoint(node, key)))
+        outcome.and(self.forget_wire(key))
     }
 }
 

@@ -131,7 +131,7 @@ export class NodeProcess {
     ];
   }
 
-  journal(): { changes: unknown[] } {
+  journal(): { changes: unknown[]; node: { endpoints: { stage: string }[] } } {
     return JSON.parse(readFileSync(join(this.config.runDir, "journal.json"), "utf8"));
   }
 

@@ -111,6 +111,21 @@ pub(crate) fn link_up(index: u32) -> Message {
     Message::SetLink(message)
 }
 
+/// Makes the device one of a group.
+pub(crate) fn link_group(index: u32, group: u32) -> Message {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::Group(group));
+    Message::SetLink(message)
+}
+
+/// All devices of a group.
+pub(crate) fn delete_group(group: u32) -> Message {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(group));
+    Message::DelLink(message)
+}
+
 pub(crate) fn delete_link(index: u32) -> Message {
     let mut message = LinkMessage::default();
     message.header.index = index;

@@ -272,6 +272,34 @@ fn a_local_endpoint_comes_before_a_remote_one_with_its_address() {
 }
 
 #[test]
+fn many_endpoints_go_together_and_others_stay() {
+    let (a, _b) = two_nodes();
+    let run_dir = RunDir::new();
+    let before = a.picture();
+    let mut router = router(&a, A, 42, &run_dir.journal);
+    let endpoints: Vec<_> = (1..=5).map(|id| endpoint(id, Ipv4Addr::new(10, 32, 0, id as u8))).collect();
+    for endpoint in &endpoints {
+        router.attach(endpoint).expect("attach");
+    }
+    let name = router_name(&a.name, 42);
+    // One whose device is gone already, and one that was never there.
+    run("ip", &["-n", &name, "link", "delete", "ep2"]);
+    router.detach_all(&[1, 2, 3, 99]).expect("detach");
+    let links = run("ip", &["-n", &name, "-o", "link"]);
+    let left: Vec<_> = (1..=5).filter(|id| links.contains(&format!("ep{id}@"))).collect();
+    assert_eq!(left, [4, 5]);
+    let mut attached: Vec<_> = router.attached().collect();
+    attached.sort_unstable();
+    assert_eq!(attached, [4, 5]);
+    let names: Vec<_> = endpoints.iter().map(|endpoint| netns::exists(&endpoint.netns)).collect();
+    assert_eq!(names, [false, false, false, true, true]);
+    router.detach_all(&[]).expect("nothing");
+    router.destroy().expect("destroy");
+    assert_same_picture(&a.picture(), &before, "the node");
+    assert_eq!(run_dir.journal.changes(), []);
+}
+
+#[test]
 fn a_failure_at_any_step_of_making_a_router_leaves_nothing() {
     let (a, _b) = two_nodes();
     let run_dir = RunDir::new();
