@@ -5,6 +5,8 @@ durable.py keep ADDRESS PORT COUNT   opens COUNT connections and prints "ready";
 durable.py connect ADDRESS PORT      connects again and again, prints "ready", and when its input ends {"count", "errors": {NAME: count}}
 durable.py sockets                   creates and closes TCP sockets as fast as it can, prints "ready", and when its input ends
                                      {"count", "errors": {NAME: count}, "p999_ms", "longest_ms"}
+durable.py own PORT NAME             tells whoever connects its name; prints "ready", and the address of each: "met ADDRESS"
+durable.py ask ADDRESS PORT          prints "asks", connects, and prints the name of who answers, or of the error
 """
 
 import collections
@@ -77,11 +79,34 @@ def sockets():
     print(json.dumps({**report, "p999_ms": durations[at] * 1000, "longest_ms": durations[-1] * 1000}))
 
 
+def own(port, name):
+    with socket.create_server(("", port), backlog=1024) as listener:
+        print("ready", flush=True)
+        while True:
+            client, (address, _) = listener.accept()
+            print(f"met {address}", flush=True)
+            with client:
+                client.sendall(name.encode())
+
+
+def ask(target):
+    print("asks", flush=True)
+    try:
+        with socket.create_connection(target, timeout=TIMEOUT_SECONDS) as client:
+            print(client.recv(100).decode() or "cut off")
+    except OSError as error:
+        print(errno.errorcode.get(error.errno, error))
+
+
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 if sys.argv[1] == "keep":
     keep((sys.argv[2], int(sys.argv[3])), int(sys.argv[4]))
 elif sys.argv[1] == "connect":
     connect((sys.argv[2], int(sys.argv[3])))
+elif sys.argv[1] == "own":
+    own(int(sys.argv[2]), sys.argv[3])
+elif sys.argv[1] == "ask":
+    ask((sys.argv[2], int(sys.argv[3])))
 else:
     sockets()

@@ -115,7 +115,7 @@ function logOf(node: string): { time: number; msg: string }[] {
 
 /** What must not have changed: resources with their revisions, and what the kernel has. */
 async function everything() {
-  const { endpoints } = await cluster.cli.json<{ endpoints: object[] }>("endpoint", "list");
+  const endpoints = await cluster.cli.json<object[]>("endpoint", "list");
   const networks = await cluster.cli.json<unknown>("network", "list");
   const nodes = await Promise.all(
     ["node-1", "node-2"].map(async (node) => {
@@ -180,4 +180,5 @@ it("goes on for an hour without a controller, and nothing flaps on its return", 
     expect(Math.max(...times) - Math.min(...times), "for how long the agent has tried").toBeGreaterThan(0.9 * HOUR_MS);
   }
   expect(before.nodes.map((node) => node.kept.length)).toEqual([CONNECTIONS, CONNECTIONS]);
+  expect(before.endpoints).toHaveLength(boxes.length);
 });

@@ -18,6 +18,16 @@ export function connect(address: string, port: number): readonly string[] {
   return [...PROGRAM, "connect", address, String(port)];
 }
 
+/** Tells whoever connects its name. */
+export function own(port: number, name: string): readonly string[] {
+  return [...PROGRAM, "own", String(port), name];
+}
+
+/** Says who answers, or the name of the error. */
+export function ask(address: string, port: number): readonly string[] {
+  return [...PROGRAM, "ask", address, String(port)];
+}
+
 /** The p99.9 of socket(2), and the longest, in a row of them that began before and ended after. */
 export interface SocketReport {
   readonly count: number;
