@@ -31,11 +31,6 @@ beforeAll(async () => {
 });
 afterAll(() => cluster?.stop());
 
-async function address6Of({ node, name }: Background): Promise<string> {
-  const { endpoints } = await cluster.agent(node).local.listAttachedEndpoints({});
-  return endpoints.find(({ endpoint }) => endpoint?.name === name)?.endpoint?.address6 ?? "";
-}
-
 /** Packets that were dropped because they were not from their endpoint's own address. */
 async function forgedOn(node: string): Promise<bigint> {
   const { counters } = await cluster.agent(node).local.getStatus({});
@@ -50,7 +45,7 @@ describe.each(["dual", "six"])("in network %s", (network) => {
     const command = [built("names"), "server", "6", "epoll", "::", String(PORT)];
     const ready = { prints: /listening.*\n/ };
     server = await cluster.start({ node: "node-2", network, name: `server-${network}`, ready }, command);
-    address = await address6Of(server);
+    address = server.address6;
     expect(address).toMatch(/^fd00:60::/);
   });
   afterAll(() => server?.stop());

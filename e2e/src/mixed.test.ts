@@ -1,33 +1,49 @@
 /**
  * TCP between accelerated endpoints and those that are not: plain endpoints, processes that entered an endpoint's
- * namespace, and the node's own. In two networks with the same prefix at once, so that a mix-up would show.
+ * namespace, and the node's own; by both families, alone and together. In networks with the same prefixes at once, so that
+ * a mix-up would show.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Background } from "./fixture/background.js";
 import { Cluster, type TierChoice } from "./fixture/cluster.js";
-import { type ClientReport, peerClient, peerServer, readReports, SERVER_READY } from "./testing/peer-programs.js";
+import { until } from "./fixture/until.js";
+import {
+  type ClientReport,
+  type Family,
+  peerClient,
+  peerServer,
+  readReports,
+  SERVER_READY,
+  socketAddress,
+} from "./testing/peer-programs.js";
 import { runIn, type Surroundings } from "./testing/surroundings.js";
 
 const PORT = 80;
-const NETWORKS = ["default", "blue"] as const;
+const PREFIXES = { 4: ["--prefix", "10.32.0.0/16"], 6: ["--prefix6", "fd00:32::/64"] } as const;
+/** The first one's endpoints are those that the nodes' own processes reach. */
+const NETWORKS = { red: [4, 6], blue: [4, 6], six: [6] } as const satisfies Record<string, readonly Family[]>;
+type Network = keyof typeof NETWORKS;
+const NETWORK_NAMES = Object.keys(NETWORKS) as Network[];
+const FAMILIES = [4, 6] as const;
+const CASES = NETWORK_NAMES.flatMap((network) => NETWORKS[network].map((family) => ({ network, family })));
 const NODES = ["node-1", "node-2"] as const;
 /** What containers see of their node. */
-const NODE_ALIAS = "169.254.1.2";
+const NODE_ALIAS = { 4: "169.254.1.2", 6: "100::a9fe:102" } as const;
 /** Clients bind to this one before they connect. */
 const BOUND_PORT = 5_555;
 
 interface Place {
-  readonly network: string;
+  readonly network: Network;
   readonly node: string;
   readonly tier: TierChoice;
 }
 
-const PLACES: readonly Place[] = NETWORKS.flatMap((network) => [
-  { network, node: "node-1", tier: "plain" },
-  { network, node: "node-2", tier: "plain" },
-  { network, node: "node-1", tier: "notify" },
-  { network, node: "node-2", tier: "preload" },
+const PLACES: readonly Place[] = NETWORK_NAMES.flatMap((network) => [
+  { network, node: "node-1", tier: "plain" } as const,
+  { network, node: "node-2", tier: "plain" } as const,
+  { network, node: "node-1", tier: "notify" } as const,
+  { network, node: "node-2", tier: "preload" } as const,
 ]);
 
 let cluster: Cluster;
@@ -43,9 +59,32 @@ function serverAt(place: Place): Background {
   return server;
 }
 
+function addressAt(place: Place, family: Family): string {
+  const { address, address6 } = serverAt(place);
+  return family === 4 ? address : address6;
+}
+
+/** Of its server. */
+function targetAt(place: Place, family: Family, port = PORT): string {
+  return socketAddress(addressAt(place, family), port);
+}
+
+/** Without the port. */
+function hostOf(target: string | null | undefined): string | undefined {
+  return target?.replace(/:\d+$/, "");
+}
+
+function bracketed(address: string): string {
+  return address.includes(":") ? `[${address}]` : address;
+}
+
 /** Enters a network namespace, as a process that was there before, or a kubelet's. */
 function inside(netnsPath: string): Surroundings {
   return ["nsenter", `--net=${netnsPath}`];
+}
+
+function insideNode(node: string): Surroundings {
+  return inside(`/run/netns/${cluster.netnsOf(node)}`);
 }
 
 async function namespaceOf(place: Place): Promise<Surroundings> {
@@ -59,146 +98,164 @@ async function ask(surroundings: Surroundings, targets: readonly string[], envir
   return readReports((await runIn(surroundings, peerClient(targets, environment))).stdout);
 }
 
+function answersOf(reports: readonly ClientReport[]): (string | null)[] {
+  return reports.map(({ answer, error }) => answer?.label ?? error);
+}
+
 /** Every server of the place's network answers, and both ends agree on both names. */
 function expectAllAnswer(place: Place, reports: readonly ClientReport[], client: string): void {
-  const answering = PLACES.filter(({ network }) => network === place.network);
-  expect(reports.map(({ answer, error }) => answer?.label ?? error)).toEqual(answering.map(labelOf));
+  expect(answersOf(reports)).toEqual(PLACES.filter(({ network }) => network === place.network).map(labelOf));
   for (const { target, local, peer, answer } of reports) {
     expect({ peer, seenPeer: answer?.peer, seenLocal: answer?.local }).toEqual({
       peer: target,
       seenPeer: local,
       seenLocal: target,
     });
-    expect(local?.split(":")[0]).toBe(client);
+    expect(hostOf(local)).toBe(bracketed(client));
   }
 }
 
-function targetsIn(network: string): string[] {
-  return PLACES.filter((place) => place.network === network).map((place) => `${serverAt(place).address}:${PORT}`);
+function targetsIn(network: Network, family: Family): string[] {
+  return PLACES.filter((place) => place.network === network).map((place) => targetAt(place, family));
+}
+
+/** Python's web server among plain sockets; answers when this resolves. */
+async function webServer(surroundings: Surroundings, address: string, port: number): Promise<ChildProcess> {
+  const [program = "", ...args] = [...surroundings, "python3", "-m", "http.server", "--bind", address, String(port)];
+  const server = spawn(program, args, { stdio: "ignore" });
+  const list = [...surroundings, "ss", "-Htln", `sport = :${port}`];
+  await until(async () => (await runIn([], list)).stdout !== "", `a server listens on port ${port}`);
+  return server;
 }
 
 beforeAll(async () => {
   cluster = await Cluster.start();
-  await cluster.cli.json("network", "create", "blue", "--prefix", "10.32.0.0/16");
-  // One after the other: both networks then give out the same addresses.
+  for (const network of NETWORK_NAMES) {
+    const prefixes = NETWORKS[network].flatMap((family) => PREFIXES[family]);
+    await cluster.cli.json("network", "create", network, ...prefixes);
+  }
+  // One after the other: the networks then give out the same addresses.
   for (const place of PLACES) {
     const label = labelOf(place);
-    const server = await cluster.start({ ...place, name: label, ready: SERVER_READY }, peerServer(PORT, label));
-    servers.set(label, server);
+    const command = peerServer(PORT, label, FAMILIES);
+    servers.set(label, await cluster.start({ ...place, name: label, ready: SERVER_READY }, command));
   }
 });
 
 afterAll(() => cluster?.stop());
 
-describe("in networks with the same prefix", () => {
-  it("the addresses are the same", () => {
-    expect(targetsIn("blue")).toEqual(targetsIn("default"));
+describe.each(CASES)("in network $network, with the prefixes of others, by IPv$family", ({ network, family }) => {
+  const places = PLACES.filter((place) => place.network === network);
+
+  it("the addresses are those of the others", () => {
+    expect(targetsIn(network, family)).toEqual(targetsIn("red", family));
   });
 
-  it.each(PLACES.filter(({ tier }) => tier !== "plain"))(
-    "an accelerated client ($network, $node, $tier) reaches everybody",
+  it.each(places.filter(({ tier }) => tier !== "plain"))(
+    "an accelerated client ($node, $tier) reaches everybody",
     async (place) => {
-      const client = await cluster.start({ ...place, name: "client" }, peerClient(targetsIn(place.network)));
+      const client = await cluster.start({ ...place, name: "client" }, peerClient(targetsIn(network, family)));
       const { stdout } = await client.ended;
-      expectAllAnswer(place, readReports(stdout), client.address);
+      expectAllAnswer(place, readReports(stdout), family === 4 ? client.address : client.address6);
     },
   );
 
-  it.each(PLACES.filter(({ tier }) => tier === "plain"))(
-    "a plain client ($network, $node) reaches everybody",
-    async (place) => {
-      const reports = await ask(await namespaceOf(place), targetsIn(place.network));
-      expectAllAnswer(place, reports, serverAt(place).address);
-    },
-  );
+  it.each(places.filter(({ tier }) => tier === "plain"))("a plain client ($node) reaches everybody", async (place) => {
+    const reports = await ask(await namespaceOf(place), targetsIn(network, family));
+    expectAllAnswer(place, reports, addressAt(place, family));
+  });
+
+  it("datagrams of every size and pings pass between accelerated and plain endpoints", async () => {
+    for (const place of places.filter(({ node }) => node === "node-1")) {
+      const surroundings = await namespaceOf(place);
+      const targets = targetsIn(network, family).map((target) => `udp/${target}`);
+      // The last ones do not fit into a packet.
+      for (const length of ["1", "1400", "1473", "20000"]) {
+        const reports = await ask(surroundings, targets, { LENGTH: length });
+        expect(answersOf(reports)).toEqual(places.map(labelOf));
+        expect(reports.map(({ answer }) => answer?.received)).toEqual(targets.map(() => Number(length)));
+      }
+      for (const to of places) {
+        const ping = ["ping", "-n", "-c", "2", "-i", "0.05", "-s", "4000", addressAt(to, family)];
+        expect((await runIn(surroundings, ping)).stdout).toContain("2 received, 0% packet loss");
+      }
+    }
+  });
 });
 
-describe("a process that entered an accelerated endpoint's namespace", () => {
-  const place: Place = { network: "default", node: "node-1", tier: "notify" };
+describe.each(FAMILIES)("a process that entered an accelerated endpoint's namespace, by IPv%i", (family) => {
+  const place: Place = { network: "red", node: "node-1", tier: "notify" };
 
   it("reaches everybody else", async () => {
     const others = PLACES.filter(
-      ({ network, node, tier }) => network === "default" && (node !== "node-1" || tier === "plain"),
+      ({ network, node, tier }) => network === "red" && (node !== "node-1" || tier === "plain"),
     );
-    const targets = others.map((other) => `${serverAt(other).address}:${PORT}`);
-    const reports = await ask(await namespaceOf(place), targets);
-    expect(reports.map(({ answer, error }) => answer?.label ?? error)).toEqual(others.map(labelOf));
+    const reports = await ask(
+      await namespaceOf(place),
+      others.map((other) => targetAt(other, family)),
+    );
+    expect(answersOf(reports)).toEqual(others.map(labelOf));
     for (const { local, answer } of reports) {
-      expect(local?.split(":")[0]).toBe(serverAt(place).address);
+      expect(hostOf(local)).toBe(bracketed(addressAt(place, family)));
       expect(answer?.peer).toBe(local);
     }
   });
 
   it("serves plain peers beside the accelerated listener", async () => {
-    const server = ["python3", "-m", "http.server", "--bind", "0.0.0.0", "8000"];
-    const surroundings = await namespaceOf(place);
-    const program = `${[...surroundings, ...server].join(" ")} >/dev/null 2>&1 & pid=$!; read line; kill $pid`;
-    const child = spawn("sh", ["-c", program], { stdio: ["pipe", "ignore", "ignore"] });
+    const server = await webServer(await namespaceOf(place), family === 4 ? "0.0.0.0" : "::", 8000);
     try {
-      const client = await namespaceOf({ network: "default", node: "node-2", tier: "plain" });
-      const url = `http://${serverAt(place).address}:8000/`;
-      const curl = [
-        "curl",
-        "-sSf",
-        "--retry",
-        "20",
-        "--retry-connrefused",
-        "--retry-delay",
-        "1",
-        "-o",
-        "/dev/null",
-        url,
-      ];
-      expect(await runIn(client, curl)).toMatchObject({ exitCode: 0 });
-      const [accelerated] = await ask(client, [`${serverAt(place).address}:${PORT}`]);
-      expect(accelerated?.answer?.label).toBe(labelOf(place));
+      const client = await namespaceOf({ network: "red", node: "node-2", tier: "plain" });
+      const url = `http://${targetAt(place, family, 8000)}/`;
+      expect(await runIn(client, ["curl", "-gsSf", "-o", "/dev/null", url])).toMatchObject({ exitCode: 0 });
+      expect(answersOf(await ask(client, [targetAt(place, family)]))).toEqual([labelOf(place)]);
     } finally {
-      child.stdin?.end("\n");
+      server.kill("SIGKILL");
     }
   });
 });
 
-describe("the node's own processes", () => {
+describe.each(FAMILIES)("the node's own processes, by IPv%i", (family) => {
   it.each(NODES)("probe the endpoints of %s", async (node) => {
-    const here = PLACES.filter((place) => place.network === "default" && place.node === node);
-    const surroundings = inside(`/run/netns/${cluster.netnsOf(node)}`);
+    const here = PLACES.filter((place) => place.network === "red" && place.node === node);
     const reports = await ask(
-      surroundings,
-      here.map((place) => `${serverAt(place).address}:${PORT}`),
+      insideNode(node),
+      here.map((place) => targetAt(place, family)),
     );
-    expect(reports.map(({ answer, error }) => answer?.label ?? error)).toEqual(here.map(labelOf));
+    expect(answersOf(reports)).toEqual(here.map(labelOf));
     for (const { local, peer, target, answer } of reports) {
-      expect(local).toMatch(new RegExp(`^${NODE_ALIAS}:`));
+      expect(hostOf(local)).toBe(bracketed(NODE_ALIAS[family]));
       expect({ peer, seen: answer?.peer }).toEqual({ peer: target, seen: local });
     }
   });
 
+  it("ping the endpoints", async () => {
+    const to = addressAt({ network: "red", node: "node-1", tier: "notify" }, family);
+    expect((await runIn(insideNode("node-1"), ["ping", "-n", "-c", "1", to])).stdout).toContain("1 received");
+  });
+
   it("are not reached by containers", async () => {
-    const node = inside(`/run/netns/${cluster.netnsOf("node-1")}`);
-    const [program = "", ...args] = [...node, "python3", "-m", "http.server", "9123"];
-    const server = spawn(program, args, { stdio: "ignore" });
+    const port = 9_123;
+    const server = await webServer(insideNode("node-1"), family === 4 ? "0.0.0.0" : "::", port);
+    const { endpoints } = await cluster.agent("node-1").local.listAttachedEndpoints({});
+    const vni = Number(endpoints[0]?.listenerMetadata.split("/")[1]).toString(16).padStart(6, "0");
+    const block = `${vni.slice(0, 2)}:${vni.slice(2)}`;
+    const aliases = {
+      4: ["10.200.0.1", "240.0.0.0", "244.0.0.0", "244.0.0.1"],
+      6: [`100::f0${block}:0:0`, `100::f4${block}:0:0`, `100::f4${block}:0:1`, "100::1"],
+    }[family];
     try {
-      const isUp = await runIn(node, [
-        "curl",
-        "-sSf",
-        "--retry",
-        "20",
-        "--retry-connrefused",
-        "-o",
-        "/dev/null",
-        "http://127.0.0.1:9123/",
-      ]);
-      expect(isUp).toMatchObject({ exitCode: 0 });
-      const targets = [NODE_ALIAS, "10.200.0.1", "240.0.0.0", "244.0.0.0", "244.0.0.1"].map(
-        (address) => `${address}:9123`,
-      );
-      const namespace = await namespaceOf({ network: "default", node: "node-1", tier: "plain" });
+      const namespace = await namespaceOf({ network: "red", node: "node-1", tier: "plain" });
       // Routers limit how often they say so: one address is enough.
-      const plain = await ask(namespace, [`${NODE_ALIAS}:9123`, "10.200.0.1:9123"], { SYN_RETRIES: "1" });
-      expect(plain.map(({ error }) => error)).toEqual(["ETIMEDOUT", "EHOSTUNREACH"]);
-      const fast = readReports(await cluster.output({ tier: "notify" }, peerClient(targets)));
-      expect(fast.map(({ error }) => error)).toEqual([
-        ...["EHOSTUNREACH", "EHOSTUNREACH"],
+      const targets = [NODE_ALIAS[family], aliases[0] ?? ""].map((address) => socketAddress(address, port));
+      const plain = await ask(namespace, targets, { SYN_RETRIES: "1" });
+      expect(plain.map(({ error }) => error)).toEqual(["ETIMEDOUT", family === 4 ? "EHOSTUNREACH" : "ENETUNREACH"]);
+      const fast = await cluster.output(
+        { network: "red", tier: "notify" },
+        peerClient([NODE_ALIAS[family], ...aliases].map((address) => socketAddress(address, port))),
+      );
+      const hidden = family === 4 ? "EHOSTUNREACH" : "ENETUNREACH";
+      expect(readReports(fast).map(({ error }) => error)).toEqual([
+        ...[hidden, hidden],
         ...["ENETUNREACH", "ENETUNREACH", "ENETUNREACH"],
       ]);
     } finally {
@@ -207,36 +264,35 @@ describe("the node's own processes", () => {
   });
 });
 
-describe("between an accelerated endpoint and a plain one", () => {
+describe.each(FAMILIES)("between an accelerated endpoint and a plain one, by IPv%i", (family) => {
   it.each(["notify", "preload"] as const)(
     "a bound port, a refusal and a reset are seen as they are (%s)",
     async (tier) => {
-      const plain = serverAt({ network: "default", node: "node-2", tier: "plain" });
+      const plain: Place = { network: "red", node: "node-2", tier: "plain" };
       const program = `
 import errno, json, socket, struct, sys
 host, port, bound = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-s = socket.socket(); s.bind(("", bound)); s.connect((host, port))
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+name = lambda address: ("[%s]:%d" if ":" in address[0] else "%s:%d") % address[:2]
+s = socket.socket(family); s.bind(("", bound)); s.connect((host, port))
 about = json.loads(s.recv(4096))
 s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)); s.close()
-again = socket.socket(); again.bind(("", bound)); again.connect((host, port)); again.recv(1)
-v6 = socket.socket(socket.AF_INET6); v6.connect(("::ffff:" + host, port))
-r = socket.socket()
+again = socket.socket(family); again.bind(("", bound)); again.connect((host, port)); again.recv(1)
+r = socket.socket(family)
 refused = errno.errorcode[r.connect_ex((host, 1))]
 r.connect((host, port))
-print(json.dumps({"seen": about["peer"], "local": "%s:%d" % again.getsockname(), "refused": refused,
-  "v6": v6.getpeername()[0], "afterRefusal": r.getpeername()[0]}))`;
-      const output = await cluster.output({ tier }, [
-        "python3",
-        "-c",
-        program,
-        plain.address,
-        String(PORT),
-        String(BOUND_PORT),
-      ]);
-      const { seen, local, ...rest } = JSON.parse(output);
+mapped = None
+if family == socket.AF_INET:
+    mapped = socket.socket(socket.AF_INET6); mapped.connect(("::ffff:" + host, port)); mapped = mapped.getpeername()[0]
+print(json.dumps({"seen": about["peer"], "local": name(again.getsockname()), "refused": refused,
+  "mapped": mapped, "afterRefusal": r.getpeername()[0]}))`;
+      const host = addressAt(plain, family);
+      const command = ["python3", "-c", program, host, String(PORT), String(BOUND_PORT)];
+      const { seen, local, ...rest } = JSON.parse(await cluster.output({ network: "red", tier }, command));
       expect(seen).toMatch(new RegExp(`:${BOUND_PORT}$`));
       expect(local).toBe(seen);
-      expect(rest).toEqual({ refused: "ECONNREFUSED", v6: `::ffff:${plain.address}`, afterRefusal: plain.address });
+      const mapped = family === 4 ? `::ffff:${host}` : null;
+      expect(rest).toEqual({ refused: "ECONNREFUSED", mapped, afterRefusal: host });
     },
   );
 
@@ -248,17 +304,24 @@ print(json.dumps({"seen": about["peer"], "local": "%s:%d" % again.getsockname(),
     const script = `d=$(mktemp -d); head -c 30000000 /dev/urandom > $d/file; sha256sum < $d/file; chmod -R a+rX $d
 cat > $d/c <<END
 daemon off; master_process off; pid $d/pid; error_log $d/log; events {}
-http { access_log off; server { listen 8088; root $d; } }
+http { access_log off; server { listen 8088; listen [::]:8088; root $d; } }
 END
 trap 'kill $!; rm -rf $d; exit 0' TERM; nginx -c $d/c & echo ready; wait $!; rm -rf $d`;
     const nginx = await cluster.start(
-      { node: "node-2", tier: tierOf(server), name: `nginx-${server}`, ready: { prints: /^ready$/m } },
+      {
+        node: "node-2",
+        network: "red",
+        tier: tierOf(server),
+        name: `nginx-${server}-${family}`,
+        ready: { prints: /^ready$/m },
+      },
       ["sh", "-c", script],
     );
     const [sum] = nginx.stdout.split(" ");
-    const get = `curl -sSf --retry 20 --retry-connrefused --retry-delay 1 http://${nginx.address}:8088/file | sha256sum`;
-    const output = await cluster.output({ node: "node-1", tier: tierOf(client) }, ["sh", "-c", get]);
-    expect(output.split(" ")[0]).toBe(sum);
+    const target = socketAddress(family === 4 ? nginx.address : nginx.address6, 8088);
+    const get = `curl -gsSf --retry 20 --retry-connrefused --retry-delay 1 http://${target}/file | sha256sum`;
+    const place = { node: "node-1", network: "red", tier: tierOf(client) };
+    expect((await cluster.output(place, ["sh", "-c", get])).split(" ")[0]).toBe(sum);
     await nginx.stop();
   });
 
@@ -267,15 +330,13 @@ trap 'kill $!; rm -rf $d; exit 0' TERM; nginx -c $d/c & echo ready; wait $!; rm 
     const plain: Place = { network: "blue", node: "node-2", tier: "plain" };
     await cluster.cli.json("network", "update", "blue", "--default-deny");
     try {
-      const [inbound] = await ask(await namespaceOf(plain), [`${serverAt(fast).address}:${PORT}`]);
+      const [inbound] = await ask(await namespaceOf(plain), [targetAt(fast, family)]);
       expect(inbound?.error).toBe("ECONNREFUSED");
-      const target = `${serverAt(plain).address}:${PORT}`;
-      const [outbound] = readReports(await cluster.output({ network: "blue" }, peerClient([target])));
-      expect(outbound?.error).toBe("EPERM");
+      const outbound = await cluster.output({ network: "blue" }, peerClient([targetAt(plain, family)]));
+      expect(readReports(outbound)[0]?.error).toBe("EPERM");
     } finally {
       await cluster.cli.json("network", "update", "blue", "--no-default-deny");
     }
-    const [again] = await ask(await namespaceOf(plain), [`${serverAt(fast).address}:${PORT}`]);
-    expect(again?.answer?.label).toBe(labelOf(fast));
+    expect(answersOf(await ask(await namespaceOf(plain), [targetAt(fast, family)]))).toEqual([labelOf(fast)]);
   });
 });

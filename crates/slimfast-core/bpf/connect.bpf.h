@@ -209,11 +209,16 @@ static __always_inline int connect_address6(struct bpf_sock_addr *ctx, struct sf
     record->peer_id = peer->id;
     if (!is_allowed(key.vni, record->owner.id, peer->id, port_of(ctx->user_port)))
         return refuse_connect(record, EPERM, SF_COUNTER_connects_denied_policy);
-    /* What is translated for plain peers (plain.bpf.h) is IPv4. */
-    if (!peer->ports.front_count)
-        return refuse_connect(record, EHOSTUNREACH, SF_COUNTER_connects_no_address);
     if (record->flags & SF_BOUND && is_tuple_taken(record))
         return refuse_connect(record, EADDRNOTAVAIL, SF_COUNTER_connects_taken);
+    if (!peer->ports.front_count) {
+        struct sf_address6 alias = alias6_of(key.vni, peer->id, SF_ALIAS_PEER);
+
+        record->flags |= SF_PLAIN;
+        write_address6(ctx, &alias);
+        count(SF_COUNTER_connects_plain);
+        return 1;
+    }
     write_v4_mapped(ctx, peer->node);
     ctx->user_port = bpf_htons(peer->ports.front_first + bpf_get_prandom_u32() % peer->ports.front_count);
     count(SF_COUNTER_connects_overlay);

@@ -315,7 +315,7 @@ static __always_inline int to_published(struct bpf_sk_lookup *ctx, const struct 
 }
 
 /* A SYN from a plain peer, or from the node itself, by way of a network's router. */
-static __always_inline int from_plain(struct bpf_sk_lookup *ctx) {
+static __noinline int from_plain(struct bpf_sk_lookup *ctx) {
     struct sf_address_key key = {};
     struct sf_flow flow = {.source_port = ctx->remote_port, .destination_port = ctx->local_port};
     __u32 device = ctx->ingress_ifindex;
@@ -345,6 +345,36 @@ static __always_inline int from_plain(struct bpf_sk_lookup *ctx) {
     return to_endpoint(ctx, &flow.destination, flow.destination_port, 0, &flow);
 }
 
+/* The same by IPv6. */
+static __noinline int from_plain6(struct bpf_sk_lookup *ctx) {
+    struct sf_flow flow = {
+        .source_address = ctx->remote_ip6[3],
+        .source_port = ctx->remote_port,
+        .destination_port = ctx->local_port,
+        .flags = SF_OPTION_IPV6,
+    };
+    __u32 device = ctx->ingress_ifindex;
+    const __u32 *vni = bpf_map_lookup_elem(&uplinks, &device);
+
+    if (!vni || ctx->remote_ip6[0] != bpf_htonl(SF_ALIAS6_PREFIX) || ctx->remote_ip6[1] ||
+        ctx->remote_ip6[2] != bpf_htonl(SF_ALIAS_PEER | *vni) ||
+        ctx->local_ip6[2] != bpf_htonl(SF_ALIAS_PEER | SF_ALIAS_OWN | *vni))
+        return refuse_stranger(SF_COUNTER_refused_hidden);
+    flow.destination.vni = *vni;
+    flow.destination.id = bpf_ntohl(ctx->local_ip6[3]);
+    count(SF_COUNTER_dispatched_plain);
+    if (!flow.source_address)
+        return to_endpoint(ctx, &flow.destination, flow.destination_port, SF_OPTION_IPV6, &flow);
+    return from_source6(ctx, &flow, 0);
+}
+
+/* The SYN's destination stands for an endpoint of the node. */
+static __always_inline bool is_to_alias(const struct bpf_sk_lookup *ctx) {
+    if (ctx->family == AF_INET)
+        return is_own_alias(ctx->local_ip4);
+    return ctx->local_ip6[0] == bpf_htonl(SF_ALIAS6_PREFIX) && !ctx->local_ip6[1] && is_own_alias(ctx->local_ip6[2]);
+}
+
 SEC("sk_lookup")
 int sf_dispatch(struct bpf_sk_lookup *ctx) {
     struct sf_hidden_key hidden = {.port = ctx->local_port, .family = ctx->family};
@@ -365,8 +395,8 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
             key.destination = ctx->local_ip4;
         }
         if (!get_handshake(&key, &flow)) {
-            if (ctx->family == AF_INET && is_own_alias(ctx->local_ip4))
-                return from_plain(ctx);
+            if (is_to_alias(ctx))
+                return ctx->family == AF_INET ? from_plain(ctx) : from_plain6(ctx);
             return refuse_stranger(SF_COUNTER_refused_no_flow);
         }
         endpoint = flow.destination;
@@ -381,8 +411,8 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
             drop_handshake(&key);
         return verdict;
     }
-    if (ctx->family == AF_INET && is_own_alias(ctx->local_ip4))
-        return from_plain(ctx);
+    if (is_to_alias(ctx))
+        return ctx->family == AF_INET ? from_plain(ctx) : from_plain6(ctx);
     to = bpf_map_lookup_elem(&published, &port);
     if (to)
         return to_published(ctx, to);

@@ -53,6 +53,9 @@ static __always_inline __u32 required_length6(const struct sf_address6 *address)
      * 2002::/16: 6to4 (RFC 3056); 2001::/32: Teredo (RFC 4380) */
     if (first == 0 || first == 0x0064ff9b || (first >> 16) == 0x2002 || first == 0x20010000)
         return 129;
+    /* 100::/64: discarded everywhere (RFC 6666), and what stands for plain peers in the node's namespace */
+    if (first == SF_ALIAS6_PREFIX && second == 0)
+        return 129;
     /* fe80::/10 link-local, fec0::/10 once site-local, ff00::/8 multicast: they need a device */
     if ((first >> 23) == 0xfe80 >> 7 || (first >> 24) == 0xff)
         return 129;

@@ -45,6 +45,11 @@ static __always_inline struct sf_connection *reserve_refusal(__u32 flags, __u32 
     return event;
 }
 
+/* The host socket itself is connected by IPv6: to the outside, or to a plain peer. */
+static __always_inline bool is_native6(const struct sf_socket *record) {
+    return record->flags & SF_IPV6 && record->flags & (SF_OUTSIDE | SF_PLAIN);
+}
+
 /* What the record knows: the overlay's view. `real_port` is the host socket's own local port. */
 static __always_inline void describe(struct sf_connection *out, const struct sf_socket *record, __be16 real_port) {
     out->owner = record->owner;

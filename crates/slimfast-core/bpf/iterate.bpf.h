@@ -24,6 +24,12 @@ static __always_inline bool is_outside6(const struct sf_socket *record) {
     return (record->flags & (SF_OUTSIDE | SF_IPV6)) == (SF_OUTSIDE | SF_IPV6);
 }
 
+/* The peer is one of the node's own processes, with which policies have nothing to do. */
+static __always_inline bool is_with_node(const struct sf_socket *record) {
+    return (record->flags & (SF_PLAIN | SF_ACCEPTED)) == (SF_PLAIN | SF_ACCEPTED) &&
+           (record->flags & SF_IPV6 ? !record->peer_id : record->peer_address == bpf_htonl(SF_NODE_ALIAS));
+}
+
 SEC("iter/tcp")
 int sf_list(struct bpf_iter__tcp *ctx) {
     struct sock_common *common = ctx->sk_common;
@@ -41,8 +47,8 @@ int sf_list(struct bpf_iter__tcp *ctx) {
     if (record->bind_class == SF_BIND_ADDRESS6)
         out.local_address6 = record->address6;
     out.cookie = bpf_get_socket_cookie(tcp);
-    /* Of a connection to the outside by IPv6 these are no addresses. */
-    if (!is_outside6(record)) {
+    /* Of what is not carried by IPv4 these are no addresses. */
+    if (!is_native6(record)) {
         out.underlay_local_address = common->skc_rcv_saddr;
         out.underlay_peer_address = common->skc_daddr;
     }
@@ -61,7 +67,7 @@ static __always_inline bool is_denied(const struct sf_socket *record, __be16 rea
     if ((record->flags & (SF_OUTSIDE | SF_ACCEPTED)) == SF_OUTSIDE)
         return (is_outside6(record) ? may_leave6(record->owner.vni, &record->peer_address6)
                                     : may_leave(record->owner.vni, record->peer_address)) != 0;
-    if (!(record->flags & SF_OVERLAY) || record->flags & (SF_LOOPBACK | SF_LOOPBACK6))
+    if (!(record->flags & SF_OVERLAY) || record->flags & (SF_LOOPBACK | SF_LOOPBACK6) || is_with_node(record))
         return false;
     if ((record->flags & (SF_ACCEPTED | SF_IPV6)) == (SF_ACCEPTED | SF_IPV6))
         return !is_allowed(record->owner.vni, record->peer_id, record->owner.id,

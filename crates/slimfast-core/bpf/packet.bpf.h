@@ -5,6 +5,12 @@
 
 #include "maps.bpf.h"
 
+#define ETHERTYPE_IPV4 0x0800
+#define ETHERTYPE_IPV6 0x86dd
+#define ETHERNET_BYTES 14
+#define IPPROTO_ICMP   1
+#define IPPROTO_ICMPV6 58
+
 struct ip_header {
     __u8 version_length;
     __u8 tos;
@@ -16,6 +22,16 @@ struct ip_header {
     __u16 checksum;
     __be32 source;
     __be32 destination;
+};
+
+/* Without extension headers, of which TCP has none. */
+struct ip6_header {
+    __be32 version_class_flow;
+    __be16 payload_length;
+    __u8 next_header;
+    __u8 hop_limit;
+    struct sf_address6 source;
+    struct sf_address6 destination;
 };
 
 struct tcp_header {

@@ -60,7 +60,7 @@ static __always_inline bool is_allowed_from6(__u32 vni, __u32 from_id, const str
                                              __u32 to_id, __u16 port) {
     if (!*(volatile __u32 *)&networks_with_policies || !bpf_map_lookup_elem(&policies, &vni))
         return true;
-    return via == from->node && is_allowed(vni, from_id, to_id, port);
+    return (!via || via == from->node) && is_allowed(vni, from_id, to_id, port);
 }
 
 #endif

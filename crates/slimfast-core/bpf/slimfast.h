@@ -250,6 +250,12 @@ enum sf_alias {
     SF_ALIAS_MASK = 0xfc000000u,
     /* What a plain container, or a listener, sees of the node's own processes: 169.254.1.2. */
     SF_NODE_ALIAS = 0xa9fe0102u,
+    /*
+     * By IPv6 aliases are in 100::/64, where packets are discarded everywhere else (RFC 6666), and made from ids: the
+     * third word is SF_ALIAS_PEER, and SF_ALIAS_OWN, above the VNI, the last one the endpoint's id, 0 for the node.
+     * What containers see of the node's own processes is SF_NODE_ALIAS there: 100::a9fe:102.
+     */
+    SF_ALIAS6_PREFIX = 0x01000000u,
 };
 
 /* A network's router namespace, by its cookie. */
@@ -270,7 +276,11 @@ struct sf_wire_key {
     __u32 pad;
 };
 
-/* A connection from an endpoint of the node to a plain one, as the overlay sees it. */
+/* In the `vni` of a crossing: by IPv6. */
+#define SF_CROSSING_IPV6 (1u << 24)
+
+/* A connection from an endpoint of the node to a plain one, as the overlay sees it. By IPv6 the endpoints' ids, in
+ * network order, are in the places of their addresses. */
 struct sf_crossing_key {
     __u32 vni;
     __be32 local;

@@ -45,8 +45,8 @@ static __always_inline void watch_end(struct bpf_sock_ops *ctx, const struct sf_
 static __always_inline void fill(struct sf_connection *event, struct bpf_sock_ops *ctx, struct sf_socket *record) {
     describe(event, record, ops_local_port(ctx));
     event->cookie = bpf_get_socket_cookie(ctx);
-    /* Of a connection to the outside by IPv6 these are no addresses. */
-    if ((record->flags & (SF_OUTSIDE | SF_IPV6)) != (SF_OUTSIDE | SF_IPV6)) {
+    /* Of what is not carried by IPv4 these are no addresses. */
+    if (!is_native6(record)) {
         event->underlay_local_address = ctx->local_ip4;
         event->underlay_peer_address = ctx->remote_ip4;
     }
@@ -319,6 +319,8 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
     } else if (is_plain_peer(key.source) && is_own_alias(key.destination)) {
         record->flags |= SF_OVERLAY | SF_PLAIN;
         record->peer_address = address_behind(record->owner.vni, key.source);
+        record->peer_port = key.source_port;
+    } else if (take_plain_peer6(ctx, record)) {
         record->peer_port = key.source_port;
     } else {
         take_real_peer(ctx, record, key.source);

@@ -8,9 +8,6 @@
 
 #include "plain.bpf.h"
 
-#define ETHERTYPE_IPV6 0x86dd
-#define IP6_SOURCE     (ETHERNET_BYTES + 8)
-
 SEC("tc")
 int sf_from_endpoint(struct __sk_buff *ctx) {
     struct sf_wire_key key = {.device = ctx->ifindex};

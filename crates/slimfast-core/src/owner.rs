@@ -30,7 +30,7 @@ impl EndpointKey {
     }
 }
 
-/// Overlay addresses of an endpoint: one of each family at most, and one at least.
+/// Overlay addresses of an endpoint: one of each family at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Addresses {
     #[serde(rename = "address")]
@@ -40,6 +40,16 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    pub const NONE: Self = Self { v4: None, v6: None };
+
+    /// In the place of one of its family, if any.
+    pub fn set(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.v4 = Some(address),
+            IpAddr::V6(address) => self.v6 = Some(address),
+        }
+    }
+
     pub fn iter(self) -> impl Iterator<Item = IpAddr> {
         self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6))
     }

@@ -102,8 +102,10 @@ impl Connection {
                 v4(address, port)
             }
         };
-        // Only what leaves the overlay by IPv6 is not carried by IPv4; then nobody records the node's own address.
-        let underlay = if is_ipv6 && has(record, sf_socket_flags::SF_OUTSIDE) {
+        // What leaves the overlay by IPv6, or goes to a plain peer, is not carried by IPv4; then nobody records the node's own
+        // address.
+        let is_native = has(record, sf_socket_flags::SF_OUTSIDE) || has(record, sf_socket_flags::SF_PLAIN);
+        let underlay = if is_ipv6 && is_native {
             [v6(sf_address6::default(), record.underlay_local_port), v6(record.peer_address6, record.peer_port)]
         } else {
             [

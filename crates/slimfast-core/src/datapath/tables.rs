@@ -185,12 +185,12 @@ impl Tables {
     }
 
     /// Containers may not connect to the address although the host itself does not have it: it has a route there.
-    pub fn guard_address(&self, address: Ipv4Addr) -> Result<()> {
-        self.guarded.put(&be32(address).to_ne_bytes(), &[1])
+    pub fn guard_address(&self, address: IpAddr) -> Result<()> {
+        guard(&self.guarded, &self.guarded6, address)
     }
 
-    pub fn unguard_address(&self, address: Ipv4Addr) -> Result<()> {
-        self.guarded.remove(&be32(address).to_ne_bytes())
+    pub fn unguard_address(&self, address: IpAddr) -> Result<()> {
+        unguard(&self.guarded, &self.guarded6, address)
     }
 
     /// Endpoints of the network may connect to this range outside of the overlay.
@@ -297,19 +297,27 @@ impl HostAddresses {
     /// Only `addresses` from now on. New ones first, so that none of both sets is open in between.
     pub fn replace(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<()> {
         for address in addresses {
-            match address {
-                IpAddr::V4(address) => self.table.put(&be32(*address).to_ne_bytes(), &[1])?,
-                IpAddr::V6(address) => self.table6.put(bytes_of(&address6(*address)), &[1])?,
-            }
+            guard(&self.table, &self.table6, *address)?;
         }
         for address in self.written.difference(addresses) {
-            match address {
-                IpAddr::V4(address) => self.table.remove(&be32(*address).to_ne_bytes())?,
-                IpAddr::V6(address) => self.table6.remove(bytes_of(&address6(*address)))?,
-            }
+            unguard(&self.table, &self.table6, *address)?;
         }
         self.written.clone_from(addresses);
         Ok(())
+    }
+}
+
+fn guard(table: &Table, table6: &Table, address: IpAddr) -> Result<()> {
+    match address {
+        IpAddr::V4(address) => table.put(&be32(address).to_ne_bytes(), &[1]),
+        IpAddr::V6(address) => table6.put(bytes_of(&address6(address)), &[1]),
+    }
+}
+
+fn unguard(table: &Table, table6: &Table, address: IpAddr) -> Result<()> {
+    match address {
+        IpAddr::V4(address) => table.remove(&be32(address).to_ne_bytes()),
+        IpAddr::V6(address) => table6.remove(bytes_of(&address6(address))),
     }
 }
 

@@ -21,8 +21,9 @@ use crate::host::journal::{Change, EndpointRecord, EndpointStage, Journal, undo_
 use crate::host::netns::NetNs;
 use crate::host::overlay::{LocalEndpoint, Router, router_name};
 use crate::host::ports::{PortHold, PortRange, Purpose, Reservation};
-use crate::host::uplink::{Aliases, Uplink};
+use crate::host::uplink::{Uplink, UplinkConfig};
 use crate::keeper::Keeper;
+use crate::owner::Addresses;
 
 /// How often a keeper is started in the place of one that has ended: the machine may be short of memory for a moment.
 const KEEPER_ATTEMPTS: u32 = 4;
@@ -129,7 +130,8 @@ impl Inner {
                 netns: netns_name.clone(),
             })
             .collect();
-        match Router::adopt(&self.router_config(vni)?, &locals, &self.host.journal) {
+        let config = self.router_config(vni)?;
+        match Router::adopt(&config, &locals, &self.host.journal) {
             Ok(router) => self.routers.insert(vni, router),
             Err(Error::NotFound { .. }) => return Ok(false),
             Err(error) => return Err(error),
@@ -137,8 +139,8 @@ impl Inner {
         let wire = self.host.journal.node().uplinks.into_iter().find(|uplink| uplink.vni == vni);
         let router = self.routers.get(&vni).ok_or(Error::Closed)?;
         let adopted = wire.map(|wire| {
-            let aliases = Aliases::from_parts(wire.first, wire.prefix_length);
-            Uplink::adopt(&self.namespace, router.namespace(), vni, aliases)
+            let config = UplinkConfig { vni, aliases: wire.aliases, has_ipv6: config.has_ipv6 };
+            Uplink::adopt(&self.namespace, router.namespace(), config)
         });
         match adopted {
             Some(Ok(uplink)) => {
@@ -154,7 +156,7 @@ impl Inner {
 
     /// Writes once more what the programs and the keeper know of an endpoint. False if it is not a whole one.
     fn adopt_endpoint(&self, record: &EndpointRecord) -> Result<bool> {
-        let EndpointRecord { endpoint, addresses, published, is_plain, is_routed, stage, .. } = record;
+        let EndpointRecord { endpoint, addresses, published, is_plain, stage, .. } = record;
         let has_device = self.routers.get(&endpoint.vni).is_some_and(|router| router.device_of(endpoint.id).is_some());
         if *stage != EndpointStage::Attached || !has_device {
             return Ok(false);
@@ -166,7 +168,7 @@ impl Inner {
             self.lead_to_node(*endpoint)?;
             keeper.admit(*endpoint)?;
         }
-        if let (true, Some(address)) = (*is_routed, addresses.v4) {
+        for address in attached_of(record).routed.iter() {
             tables.guard_address(address)?;
         }
         for (host_port, port) in published {
@@ -287,11 +289,14 @@ impl Inner {
 fn attached_of(record: &EndpointRecord) -> Attached {
     let published =
         record.published.iter().map(|&(host_port, endpoint_port)| PublishedPort { host_port, endpoint_port });
+    // One that was not whole may have its routes or not: taking away what is not there does nothing.
+    let is_partial = record.stage != EndpointStage::Attached;
     Attached {
         published: published.collect(),
-        addresses: record.addresses,
-        // One that was not whole may have its route or not: taking away what is not there does nothing.
-        is_routed: record.is_routed || record.stage != EndpointStage::Attached,
+        routed: Addresses {
+            v4: record.addresses.v4.filter(|_| record.is_routed || is_partial),
+            v6: record.addresses.v6.filter(|_| record.is_routed6 || is_partial),
+        },
         netns_name: record.netns_name.clone(),
         note: record.note.clone(),
     }

@@ -32,9 +32,8 @@ pub struct AttachRequest {
 /// What an attached endpoint holds.
 pub(super) struct Attached {
     pub published: Vec<PublishedPort>,
-    pub addresses: Addresses,
-    /// Whether the node's own processes reach it by IPv4: the first to have an address of several networks is reached.
-    pub is_routed: bool,
+    /// The addresses under which the node's own processes reach it: the first to have one of several networks is reached.
+    pub routed: Addresses,
     pub netns_name: String,
     pub note: String,
 }
@@ -72,6 +71,7 @@ impl Inner {
             published: published.iter().map(|port| (port.host_port, port.endpoint_port)).collect(),
             is_plain: self.is_plain(*key),
             is_routed: false,
+            is_routed6: false,
             stage: EndpointStage::Attaching,
             note: note.clone(),
         }
@@ -82,11 +82,12 @@ impl Inner {
     }
 
     fn set_stage(&self, key: EndpointKey, stage: EndpointStage) -> Result<()> {
-        let is_routed = self.readings.attached().get(&key).is_some_and(|attached| attached.is_routed);
+        let routed = self.readings.attached().get(&key).map_or(Addresses::NONE, |attached| attached.routed);
         self.host.journal.update_node(|node| {
             for record in node.endpoints.iter_mut().filter(|record| record.endpoint == key) {
                 record.stage = stage;
-                record.is_routed = is_routed;
+                record.is_routed = routed.v4.is_some();
+                record.is_routed6 = routed.v6.is_some();
             }
         })
     }
@@ -160,7 +161,8 @@ impl Inner {
         let endpoint = LocalEndpoint { id: key.id, addresses: *addresses, netns: netns_name.clone() };
         self.routers.get_mut(&key.vni).ok_or(Error::Closed)?.attach(&endpoint)?;
         let (netns_name, note) = (netns_name.clone(), note.clone());
-        let attached = Attached { published: Vec::new(), addresses: *addresses, is_routed: false, netns_name, note };
+        let (published, routed) = (Vec::new(), Addresses::NONE);
+        let attached = Attached { published, routed, netns_name, note };
         self.readings.attached().insert(*key, attached);
         Ok(())
     }
@@ -174,9 +176,10 @@ impl Inner {
             self.lead_to_node(*key)?;
             self.parts.keeper.admit(*key)?;
         }
-        if let Some(address) = addresses.v4 {
-            let is_routed = self.route_from_node(key.vni, address)?;
-            self.readings.attached().get_mut(key).ok_or(Error::Closed)?.is_routed = is_routed;
+        for address in addresses.iter() {
+            if self.route_from_node(key.vni, address)? {
+                self.readings.attached().get_mut(key).ok_or(Error::Closed)?.routed.set(address);
+            }
         }
         for port in published {
             let hold = PortHold::acquire_in(&self.namespace, PortRange::block(port.host_port, 1)?)?;
@@ -233,7 +236,7 @@ impl Inner {
         }
         outcome = outcome.and(self.parts.tables.remove_endpoint(key));
         outcome = outcome.and(self.cut(Cut::Endpoint(key)).map(drop));
-        if let (true, Some(address)) = (attached.is_routed, attached.addresses.v4) {
+        for address in attached.routed.iter() {
             outcome = outcome.and(self.withdraw_from_node(key.vni, address));
         }
         outcome.and(self.forget_wire(key))

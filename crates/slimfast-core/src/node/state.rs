@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::Inner;
 use crate::datapath::listing::Cut;
 use crate::error::{Error, Result};
+use crate::host::uplink::{Aliases, Uplink};
 use crate::owner::{Addresses, EndpointKey, Prefixes};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +164,7 @@ impl Inner {
             return Err(Error::invalid("egress", format!("{base}/{length} is longer than an address")));
         }
         let vni = network.vni;
-        let aliases = self.uplinks.get(&vni).map(|uplink| uplink.aliases().first());
+        let aliases = self.uplinks.get(&vni).and_then(Uplink::aliases).map(Aliases::first);
         self.parts.tables.set_network(vni, network.prefixes, aliases)?;
         for range in &network.egress {
             self.parts.tables.allow_egress(vni, *range)?;

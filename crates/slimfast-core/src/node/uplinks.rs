@@ -1,30 +1,30 @@
 //! The wires between this node's namespace and its networks' routers, and the programs that translate at their ends.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::Inner;
 use crate::error::{Error, Result};
 use crate::host::journal::UplinkRecord;
 use crate::host::netns::NetNs;
-use crate::host::uplink::{Aliases, Uplink};
+use crate::host::uplink::{Aliases, Uplink, UplinkConfig};
 use crate::owner::{EndpointKey, Prefixes};
 
 impl Inner {
-    /// Joins the node to the network's router, which is there, if the network has IPv4 addresses: no others are translated.
+    /// Joins the node to the network's router, which is there.
     pub(super) fn ensure_uplink(&mut self, vni: u32) -> Result<()> {
         if self.uplinks.contains_key(&vni) {
             return Ok(());
         }
         let router = self.routers.get(&vni).ok_or(Error::Closed)?;
-        let Some((_, prefix_length)) = self.prefixes_of(vni)?.v4 else { return Ok(()) };
-        let taken: Vec<_> = self.uplinks.values().map(Uplink::aliases).collect();
-        let aliases = Aliases::choose(prefix_length, &taken)?;
-        let record = UplinkRecord { vni, first: aliases.first(), prefix_length };
+        let prefixes = self.prefixes_of(vni)?;
+        let taken: Vec<_> = self.uplinks.values().filter_map(Uplink::aliases).collect();
+        let aliases = prefixes.v4.map(|(_, prefix_length)| Aliases::choose(prefix_length, &taken)).transpose()?;
         self.host.journal.update_node(|node| {
             node.uplinks.retain(|uplink| uplink.vni != vni);
-            node.uplinks.push(record);
+            node.uplinks.push(UplinkRecord { vni, aliases });
         })?;
-        let uplink = Uplink::open(&self.namespace, router.namespace(), vni, aliases, router.mtu())?;
+        let config = UplinkConfig { vni, aliases, has_ipv6: prefixes.v6.is_some() };
+        let uplink = Uplink::open(&self.namespace, router.namespace(), config, router.mtu())?;
         let attached = self.attach_uplink(vni, &uplink, router.namespace());
         self.uplinks.insert(vni, uplink);
         attached.inspect_err(|_| {
@@ -48,7 +48,7 @@ impl Inner {
         // The guard of the node before anything leads there.
         self.parts.loaded.attach_egress("sf_to_node", router, router_index)?;
         self.parts.loaded.attach_egress("sf_from_node", &self.namespace, node_index)?;
-        self.parts.tables.set_network(vni, prefixes, Some(uplink.aliases().first()))
+        self.parts.tables.set_network(vni, prefixes, uplink.aliases().map(Aliases::first))
     }
 
     /// Idempotent. Goes on past failures and returns the first.
@@ -99,8 +99,8 @@ impl Inner {
         Ok((router.namespace(), router.device_of(key.id).ok_or_else(missing)?))
     }
 
-    /// The node's own processes reach the endpoint; says whether they do.
-    pub(super) fn route_from_node(&mut self, vni: u32, address: Ipv4Addr) -> Result<bool> {
+    /// The node's own processes reach the endpoint under this address; says whether they do.
+    pub(super) fn route_from_node(&mut self, vni: u32, address: IpAddr) -> Result<bool> {
         let is_routed = self.uplinks.get_mut(&vni).map_or(Ok(false), |uplink| uplink.route_to(address))?;
         if is_routed {
             self.parts.tables.guard_address(address)?;
@@ -109,7 +109,7 @@ impl Inner {
     }
 
     /// Undoes [`Self::route_from_node`] where that answered true.
-    pub(super) fn withdraw_from_node(&mut self, vni: u32, address: Ipv4Addr) -> Result<()> {
+    pub(super) fn withdraw_from_node(&mut self, vni: u32, address: IpAddr) -> Result<()> {
         let removed = self.uplinks.get_mut(&vni).map_or(Ok(()), |uplink| uplink.remove_route_to(address));
         removed.and(self.parts.tables.unguard_address(address))
     }

@@ -215,7 +215,9 @@ fn refuses_what_has_no_address_no_route_or_no_known_source() {
         assert_eq!(node.connect_error(owner, v6(E6, 81)), Some(libc::ECONNREFUSED));
         let nobody = v6(Ipv6Addr::new(0xfd00, 0x32, 0, 0, 0, 0, 9, 9), 80);
         assert_eq!(node.connect_error(owner, nobody), Some(libc::EHOSTUNREACH));
-        for outside in ["2001:db8::1", "fe80::1", "::10.32.0.12", "64:ff9b::a20:c", "ff02::1", "fd00:ec2::254"] {
+        for outside in
+            ["2001:db8::1", "fe80::1", "::10.32.0.12", "64:ff9b::a20:c", "ff02::1", "fd00:ec2::254", "100::a9fe:102"]
+        {
             let to = SocketAddr::new(outside.parse().expect("an address"), 80);
             assert_eq!(node.connect_error(owner, to), Some(libc::ENETUNREACH), "{outside}");
         }
@@ -229,11 +231,12 @@ fn refuses_what_has_no_address_no_route_or_no_known_source() {
     let client = node.connect(F, v4(Ipv4Addr::LOCALHOST, 83)).expect("its loopback");
     exchange(&four, &client, Ipv4Addr::LOCALHOST, v4(Ipv4Addr::LOCALHOST, 83));
 
-    // No front port leads to a plain endpoint, and nothing is translated for it.
+    // To a plain endpoint no front port leads, but what stands for it in the node's namespace: there is no wire here.
     let plain = EndpointKey { vni: D.vni, id: 13 };
     let address = Ipv6Addr::new(0xfd00, 0x32, 0, 0, 0, 0, 0, 13);
     node.tables.set_peer(plain, address, NODE, (0, 0)).expect("set a peer");
-    assert_eq!(node.connect_error(D, v6(address, 80)), Some(libc::EHOSTUNREACH));
+    assert_eq!(node.connect_error(D, v6(address, 80)), Some(libc::ENETUNREACH));
+    assert_eq!(node.counter("connects_plain"), 1);
 
     let listener = node.listener(E, any6(80));
     node.tables.set_peer(EndpointKey { vni: D.vni, id: 99 }, E6, NODE, (FRONT, 16)).expect("an outdated entry");

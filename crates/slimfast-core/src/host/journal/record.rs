@@ -1,10 +1,10 @@
 //! What the next agent has to know of a node that it takes over: what it cannot ask the kernel.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::uplink::Aliases;
 use crate::owner::{Addresses, EndpointKey};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,18 +37,22 @@ pub struct EndpointRecord {
     /// (host port, port of the endpoint)
     pub published: Vec<(u16, u16)>,
     pub is_plain: bool,
-    /// Whether the node's own processes reach it.
+    /// Whether the node's own processes reach it by IPv4.
     pub is_routed: bool,
+    /// The same by IPv6.
+    #[serde(default)]
+    pub is_routed6: bool,
     pub stage: EndpointStage,
     /// The agent's own, which it gets back.
     pub note: String,
 }
 
-/// A network's block of addresses in the node's namespace.
+/// A network's wire to the node's namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UplinkRecord {
     pub vni: u32,
-    pub first: Ipv4Addr,
-    pub prefix_length: u8,
+    /// Its block of addresses there; none if it has no IPv4 addresses.
+    #[serde(flatten)]
+    pub aliases: Option<Aliases>,
 }

@@ -86,7 +86,7 @@ pub(super) fn endpoint_sysctls() -> Vec<Setting> {
 }
 
 /// Without an IPv6 address the overlay device carries IPv4 alone; ::1 on the loopback stays.
-pub(super) fn inner_device_sysctls(device: &str, has_ipv6: bool) -> Vec<Setting> {
+pub(crate) fn inner_device_sysctls(device: &str, has_ipv6: bool) -> Vec<Setting> {
     if has_ipv6 { device_ipv6_sysctls(device) } else { vec![no_ipv6(device)] }
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn await_carrier(netlink: &mut Netlink, index: u32) -> Result<()> {
 
 /// Waits until the namespace takes what is for its own `address`: of an IPv6 one the kernel says that it is there, and has
 /// a worker make it so, duplicate address detection or not.
-pub(super) fn await_local(netlink: &mut Netlink, address: IpAddr) -> Result<()> {
+pub(crate) fn await_local(netlink: &mut Netlink, address: IpAddr) -> Result<()> {
     const CONTEXT: &str = "waiting for an address to become local";
     await_answer(netlink, CONTEXT, &messages::get_route(address), |answer| match answer {
         Message::NewRoute(route) => route.header.kind == RouteType::Local,
