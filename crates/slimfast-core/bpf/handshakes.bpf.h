@@ -4,9 +4,16 @@
  * takes it over.
  *
  * A set-associative table, as a processor's cache is one: the 4-tuple says which set, and a set has a few places. Every
- * inbound connection writes, reads and takes an entry, which in a hash map are three calls and three locks. A full set
- * gives away its oldest place: what is not there any more when the handshake ends is answered with RST, so a flood of
- * SYNs from nodes costs some of the handshakes that are under way, and no memory.
+ * inbound connection writes, reads and takes an entry, which in a hash map are three calls and three locks.
+ *
+ * Most of the time few handshakes are under way, and a table that is large enough for many would have each of them wait
+ * for memory that nobody has touched for long. So there are near sets, whose places are used while they are free, and
+ * far ones for what has no place there. A full far set gives away its oldest place: what is not there any more when the
+ * handshake ends is answered with RST, so a flood of SYNs from nodes costs some of the handshakes that are under way,
+ * and no memory. Places whose handshake never ends are free again after SF_HANDSHAKE_JIFFIES, and that long after the
+ * last one nobody looks at far sets.
+ *
+ * A key has one place at most: what a SYN finds of an earlier one is overwritten, or removed first if it is far.
  *
  * A place is owned by whoever has made its stamp odd, and is whole as long as its stamp is the same even number before
  * and after it was read (a seqlock, Documentation/locking/seqlock.rst). Atomic operations are what orders memory here:
@@ -29,10 +36,36 @@ static __always_inline __u32 hash_of(const struct sf_flow_key *key) {
     return mix(key->source ^ key->destination ^ mix((__u32)key->source_port << 16 | key->destination_port));
 }
 
-static __always_inline struct sf_handshakes *set_of(__u32 hash) {
+static __always_inline struct sf_handshakes *set_at(__u32 index) {
+    return bpf_map_lookup_elem(&handshakes, &index);
+}
+
+static __always_inline struct sf_handshakes *near_set(__u32 hash) {
+    return set_at(hash & (SF_NEAR_SETS - 1));
+}
+
+static __always_inline struct sf_handshakes *far_set(__u32 hash) {
     __u32 set = hash & (SF_HANDSHAKE_SETS - 1);
 
-    return bpf_map_lookup_elem(&handshakes, &set);
+    return set_at(set < SF_NEAR_SETS ? set + SF_NEAR_SETS : set);
+}
+
+static __always_inline bool is_far_in_use(void) {
+    const struct sf_handshakes *first = set_at(0);
+    __u64 last;
+
+    if (!first)
+        return false;
+    last = *(const volatile __u64 *)&first->far_jiffies;
+    return last && bpf_jiffies64() - last < SF_HANDSHAKE_JIFFIES;
+}
+
+static __always_inline void use_far(void) {
+    struct sf_handshakes *first = set_at(0);
+
+    /* Atomic, and so seen before what is put there. */
+    if (first)
+        __sync_lock_test_and_set(&first->far_jiffies, bpf_jiffies64());
 }
 
 static __always_inline __u64 stamp_of(const struct sf_handshakes *set, int place) {
@@ -47,51 +80,6 @@ static __always_inline bool is_of(const struct sf_handshakes *set, int place, co
            other->destination_port == key->destination_port && other->destination == key->destination;
 }
 
-/* Records what the SYN of `key` says, in the place of what an earlier one said. */
-static __noinline int put_handshake(const struct sf_flow_key *key, const struct sf_flow *flow) {
-    __u32 hash = hash_of(key);
-    struct sf_handshakes *set = set_of(hash);
-    __u64 now = bpf_jiffies64() << STAMP_COUNT_BITS;
-
-    if (!set)
-        return 0;
-#pragma nounroll
-    for (int attempt = 0; attempt < PLACE_TRIES; attempt++) {
-        __u64 before = ~0ull, after;
-        int place = 0;
-
-#pragma unroll
-        for (int i = 0; i < SF_HANDSHAKE_WAYS; i++) {
-            __u64 stamp = stamp_of(set, i);
-
-            if (stamp & STAMP_IS_WRITTEN)
-                continue;
-            if (stamp && is_of(set, i, key, hash)) {
-                place = i;
-                before = stamp;
-                break;
-            }
-            /* Free ones, whose stamp is 0, are the oldest. */
-            if (stamp < before) {
-                place = i;
-                before = stamp;
-            }
-        }
-        if (before == ~0ull)
-            continue;
-        place = index_of(place, SF_HANDSHAKE_WAYS);
-        after = now | ((before + 2) & STAMP_COUNT_MASK);
-        if (__sync_val_compare_and_swap(&set->stamps[place], before, after | STAMP_IS_WRITTEN) != before)
-            continue;
-        set->tags[place] = hash;
-        set->places[place].key = *key;
-        set->places[place].flow = *flow;
-        __sync_lock_test_and_set(&set->stamps[place], after);
-        break;
-    }
-    return 0;
-}
-
 /* The place that the SYN of `key` has in its set, and its stamp; -1 if it has none. */
 static __always_inline int place_of(const struct sf_handshakes *set, const struct sf_flow_key *key, __u32 hash,
                                     __u64 *stamp) {
@@ -104,16 +92,12 @@ static __always_inline int place_of(const struct sf_handshakes *set, const struc
     return -1;
 }
 
-/* What the SYN of `key` said, and frees its place if it is to be taken; false if there is nothing of it. */
-static __noinline int read_handshake(const struct sf_flow_key *key, struct sf_flow *flow, bool is_taken) {
-    __u32 hash = hash_of(key);
-    struct sf_handshakes *set = set_of(hash);
+/* What the SYN of `key` said according to one set, and frees its place if it is to be taken. */
+static __noinline int read_from(struct sf_handshakes *set, const struct sf_flow_key *key, __u32 hash,
+                                struct sf_flow *flow, bool is_taken) {
     __u64 stamp, now;
-    int place;
+    int place = place_of(set, key, hash, &stamp);
 
-    if (!set)
-        return false;
-    place = place_of(set, key, hash, &stamp);
     if (place < 0)
         return false;
     place = index_of(place, SF_HANDSHAKE_WAYS);
@@ -124,6 +108,91 @@ static __noinline int read_handshake(const struct sf_flow_key *key, struct sf_fl
     else
         now = __sync_fetch_and_add(&set->stamps[place], 0);
     return now == stamp;
+}
+
+/* Whether the place with this stamp can be given away without anybody missing it. */
+static __always_inline bool is_free(__u64 stamp, __u64 now) {
+    /* Signed: a stamp of this jiffy, whose lower bits count, is later than now. */
+    return !stamp || (__s64)(now - stamp) > (__s64)SF_HANDSHAKE_JIFFIES << STAMP_COUNT_BITS;
+}
+
+/*
+ * Records what the SYN of `key` says, in the place of what an earlier one said. False if there is no place for it: of a
+ * far set the oldest one is.
+ */
+static __noinline int put_into(struct sf_handshakes *set, const struct sf_flow_key *key, const struct sf_flow *flow,
+                               __u32 hash, bool is_near) {
+    __u64 now = bpf_jiffies64() << STAMP_COUNT_BITS;
+
+#pragma nounroll
+    for (int attempt = 0; attempt < PLACE_TRIES; attempt++) {
+        __u64 before = ~0ull, after;
+        bool is_own = false;
+        int place = 0;
+
+#pragma unroll
+        for (int i = 0; i < SF_HANDSHAKE_WAYS; i++) {
+            __u64 stamp = stamp_of(set, i);
+
+            if (stamp & STAMP_IS_WRITTEN)
+                continue;
+            if (stamp && is_of(set, i, key, hash)) {
+                place = i;
+                before = stamp;
+                is_own = true;
+                break;
+            }
+            /* Free ones, whose stamp is 0, are the oldest. */
+            if (stamp < before) {
+                place = i;
+                before = stamp;
+            }
+        }
+        if (before == ~0ull || (is_near && !is_own && !is_free(before, now)))
+            continue;
+        place = index_of(place, SF_HANDSHAKE_WAYS);
+        after = now | ((before + 2) & STAMP_COUNT_MASK);
+        if (__sync_val_compare_and_swap(&set->stamps[place], before, after | STAMP_IS_WRITTEN) != before)
+            continue;
+        set->tags[place] = hash;
+        set->places[place].key = *key;
+        set->places[place].flow = *flow;
+        __sync_lock_test_and_set(&set->stamps[place], after);
+        return true;
+    }
+    return false;
+}
+
+/* Records what the SYN of `key` says, in the place of what an earlier one said. */
+static __noinline int put_handshake(const struct sf_flow_key *key, const struct sf_flow *flow) {
+    __u32 hash = hash_of(key);
+    struct sf_handshakes *near = near_set(hash);
+    struct sf_handshakes *far;
+    struct sf_flow earlier;
+
+    if (is_far_in_use() && (far = far_set(hash)))
+        read_from(far, key, hash, &earlier, true);
+    if (near && put_into(near, key, flow, hash, true))
+        return 0;
+    far = far_set(hash);
+    if (!far)
+        return 0;
+    use_far();
+    put_into(far, key, flow, hash, false);
+    return 0;
+}
+
+/* What the SYN of `key` said, and frees its place if it is to be taken; false if there is nothing of it. */
+static __noinline int read_handshake(const struct sf_flow_key *key, struct sf_flow *flow, bool is_taken) {
+    __u32 hash = hash_of(key);
+    struct sf_handshakes *set = near_set(hash);
+
+    if (set && read_from(set, key, hash, flow, is_taken))
+        return true;
+    if (!is_far_in_use())
+        return false;
+    set = far_set(hash);
+    return set && read_from(set, key, hash, flow, is_taken);
 }
 
 static __always_inline bool get_handshake(const struct sf_flow_key *key, struct sf_flow *flow) {

@@ -25,6 +25,11 @@
  * in each. 1 MiB. */
 #define SF_HANDSHAKE_SETS 4096
 #define SF_HANDSHAKE_WAYS 4
+/* The first of the sets, which stay in the cache: a SYN goes to one of the others only if there is no free place in its one
+ * of these. A power of two. */
+#define SF_NEAR_SETS 64
+/* Jiffies after which a SYN's entry means nothing any more: five minutes or more, longer than Linux sends SYN+ACKs. */
+#define SF_HANDSHAKE_JIFFIES 300000
 /* Ports that connections in TIME_WAIT keep; least recently used go first. */
 #define SF_MAX_WAITING_PORTS 16384
 /* Connections of bound sockets, alive or in TIME_WAIT, and clients whose loopback address is an unusual one: the same.
@@ -545,7 +550,9 @@ struct sf_handshakes {
     __u64 stamps[SF_HANDSHAKE_WAYS];
     /* Part of the hash of each place's key. */
     __u32 tags[SF_HANDSHAKE_WAYS];
-    __u32 pad[4];
+    /* Of the first set: the jiffies at which something was put into one that is not near; 0: never. */
+    __u64 far_jiffies;
+    __u32 pad[2];
     struct sf_handshake places[SF_HANDSHAKE_WAYS];
 };
 

@@ -1,6 +1,7 @@
 //! SYNs that are made by hand, with options that no node writes.
 
 use std::net::Ipv6Addr;
+use std::time::Instant;
 
 use socket2::{Domain, Protocol, Type};
 
@@ -41,6 +42,53 @@ fn syn(source_port: u16, version_flags: u8) -> Vec<u8> {
     tcp[16..18].copy_from_slice(&sum);
     // The kernel fills in length and checksum.
     [&[0x45, 0, 0, 0, 0, 1, 0, 0, 64, 6, 0, 0][..], &ends, &tcp].concat()
+}
+
+/// What SYNs leave behind whose handshakes never end, and what comes after them.
+#[test]
+fn more_handshakes_than_fit_into_the_near_sets_find_a_place() {
+    /// More than the near sets have places: SF_NEAR_SETS * SF_HANDSHAKE_WAYS.
+    const UNFINISHED: u16 = 1_000;
+    let node = Node::start();
+    for key in [OWNER, CLIENT] {
+        node.attach(key, Addresses { v4: None, v6: Some(address(key)) }, Prefixes { v4: None, v6: Some(PREFIX) });
+    }
+    let listener = node.listener(OWNER, any6(PORT));
+    let wire = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW))).expect("a raw socket");
+    let send_all = || {
+        let seen = node.counter("syns_seen") + u64::from(UNFINISHED);
+        for port in 0..UNFINISHED {
+            wire.send_to(&syn(20_000 + port, 0x20), &v4(NODE, 0).into()).expect("send");
+        }
+        // Loopback delivers in the call itself, or leaves it to a thread of the kernel when there is much of it.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while node.counter("syns_seen") < seen {
+            assert!(Instant::now() < deadline, "{} of {seen} SYNs arrived", node.counter("syns_seen"));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let to = SocketAddr::V6(SocketAddrV6::new(address(OWNER), PORT, 0, 0));
+    let connects = |count: usize| {
+        for _ in 0..count {
+            let client = node.connect(CLIENT, to).expect("connect");
+            assert_eq!(peer(&client), to);
+            let (accepted, from) = listener.accept().expect("accept");
+            assert_eq!(from.as_socket().map(|from| from.ip()), Some(address(CLIENT).into()));
+            assert_eq!(local(&accepted), to);
+        }
+    };
+    send_all();
+    let kept = node.handshakes();
+    // Five of them in one far set are possible, and one of those gives way.
+    assert!(kept <= UNFINISHED.into() && kept > usize::from(UNFINISHED) - 10, "{kept} of {UNFINISHED} are kept");
+    // Every near place is taken, so each of these has a far one, and leaves it.
+    connects(64);
+    assert!(node.handshakes() <= kept && node.handshakes() > kept - 10);
+    // The same SYNs once more: each has one place still, near or far.
+    send_all();
+    assert!(node.handshakes() <= UNFINISHED.into());
+    connects(64);
+    assert_eq!(node.counter("accepted_stray"), 0);
 }
 
 #[test]
