@@ -25,8 +25,8 @@
  * in each. 1 MiB. */
 #define SF_HANDSHAKE_SETS 4096
 #define SF_HANDSHAKE_WAYS 4
-/* The first of the sets, which stay in the cache: a SYN goes to one of the others only if there is no free place in its one
- * of these. A power of two. */
+/* The first of the sets, which stay in the cache: a SYN goes to one of the others only if there is no free place in its
+ * one of these. A power of two. */
 #define SF_NEAR_SETS 64
 /* Jiffies after which a SYN's entry means nothing any more: five minutes or more, longer than Linux sends SYN+ACKs. */
 #define SF_HANDSHAKE_JIFFIES 300000
