@@ -58,7 +58,9 @@ describe.each(["notify", "preload"] as const)("a container (%s)", (tier) => {
     const errors = (reports: ClientReport[]) => reports.map(({ error }) => error);
     const closed = ["EHOSTUNREACH", "EHOSTUNREACH", "EHOSTUNREACH", "ENETUNREACH"];
     expect(errors(await ask("open", tier, ...others))).toEqual(closed);
-    expect(errors(await ask("default", tier, OUTSIDE, ...others))).toEqual(["ENETUNREACH", ...closed]);
+    // Without a range to keep from it, the node need not know what is at the address of another.
+    const unknown = closed.toSpliced(1, 1, expect.stringMatching(/^E(NET|HOST)UNREACH$/));
+    expect(errors(await ask("default", tier, OUTSIDE, ...others))).toEqual(["ENETUNREACH", ...unknown]);
   });
 });
 

@@ -57,6 +57,8 @@ describe("what comes", () => {
         removedEndpoints: [],
         removedNetworks: [],
         removedNodes: [],
+        nodeAddresses: [],
+        removedNodeAddresses: [],
       },
     ]);
     expect(known()).toEqual([]);
@@ -160,6 +162,28 @@ describe("what goes", () => {
     expect(state.endpointById(7, 10)).toBeUndefined();
     expect(state.endpointById(7, 1_199)?.name).toBe("job");
     expect(state.endpointById(7, 300)?.name).toBe("job");
+  });
+});
+
+describe("the addresses of all nodes", () => {
+  const told = (isComplete: boolean, added: number[], removed: number[] = []) => ({
+    nodeAddresses: { isComplete, added, removed },
+  });
+
+  it("are the core's as far as it lacks them, and those that it should not have go", () => {
+    expect(apply(told(true, [0x0ac80001, 0xfffffffe]))).toEqual([{ nodeAddresses: ["10.200.0.1", "255.255.255.254"] }]);
+    expect(apply(told(false, [0x0ac80001, 0x0ac80002]))).toEqual([{ nodeAddresses: ["10.200.0.2"] }]);
+    expect(apply(told(false, [], [0xfffffffe, 7]))).toEqual([{ removedNodeAddresses: ["255.255.255.254"] }]);
+    expect(apply({})).toEqual([{}]);
+    expect(apply(told(true, [0x0ac80003, 0x0ac80002]))).toEqual([
+      { nodeAddresses: ["10.200.0.3"], removedNodeAddresses: ["10.200.0.1"] },
+    ]);
+    expect(apply(told(true, []))).toEqual([{ removedNodeAddresses: ["10.200.0.2", "10.200.0.3"] }]);
+  });
+
+  it("are not held before the core has taken them", () => {
+    plan(told(true, [1]));
+    expect(apply(told(true, [1]))).toEqual([{ nodeAddresses: ["0.0.0.1"] }]);
   });
 });
 

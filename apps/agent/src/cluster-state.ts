@@ -11,6 +11,7 @@ import {
   endpointMatcher,
   type Network,
   type Node,
+  type NodeAddresses,
   type Policy,
   ResourceKind,
   type SyncResponse,
@@ -19,7 +20,10 @@ import { invalidArgument, messageOf } from "./errors.js";
 import type { NetworkView } from "./policy/compile.js";
 
 /** The part of a SyncResponse that says what changed. */
-export type StateUpdate = Pick<SyncResponse, "revision" | "nodes" | "networks" | "endpoints" | "removed" | "policies">;
+export type StateUpdate = Pick<
+  SyncResponse,
+  "revision" | "nodes" | "networks" | "endpoints" | "removed" | "policies"
+> & { nodeAddresses?: NodeAddresses | undefined };
 
 /** A change for the core. Steps of one plan are applied in order, each committed once the core has taken it. */
 export interface PlannedStep {
@@ -60,6 +64,8 @@ const NO_POLICIES: readonly Policy[] = [];
 
 export class ClusterState {
   readonly #nodes = new Map<string, Node>();
+  /** Underlay addresses of all nodes, while a network's egress ranges have to be kept from them. */
+  readonly #nodeAddresses = new Set<number>();
   readonly #networks = new Map<string, Network>();
   readonly #endpoints = new Map<string, Endpoint>();
   /** Keys of the endpoints of each network. */
@@ -186,8 +192,28 @@ export class ClusterState {
       if (endpoint !== null && !isKept) change.endpoints.push(coreEndpoint(endpoint));
     }
     const views = () => this.#views(edits, policies);
-    const commit = () => this.#commit(edits, policies);
+    const addresses = this.#planAddresses(update.nodeAddresses);
+    change.nodeAddresses.push(...addresses.added.map(dottedQuad));
+    change.removedNodeAddresses.push(...addresses.removed.map(dottedQuad));
+    const commit = () => {
+      this.#commit(edits, policies);
+      for (const address of addresses.added) this.#nodeAddresses.add(address);
+      for (const address of addresses.removed) this.#nodeAddresses.delete(address);
+    };
     return { steps: this.#inSteps({ change, views, commit }, edits), networks: touchedNetworks(edits) };
+  }
+
+  /** What differs from the addresses that are held. */
+  #planAddresses(told: NodeAddresses | undefined): { added: number[]; removed: number[] } {
+    if (!told) return { added: [], removed: [] };
+    const held = this.#nodeAddresses;
+    const { isComplete, added, removed } = told;
+    const wanted = new Set(added);
+    const gone = isComplete ? [...held].filter((address) => !wanted.has(address)) : removed;
+    return {
+      added: added.filter((address) => !held.has(address)),
+      removed: gone.filter((address) => held.has(address)),
+    };
   }
 
   /** The new policies of each network in which some change. */
@@ -412,6 +438,11 @@ function isSameEndpoint(held: Endpoint, endpoint: Endpoint): boolean {
   );
 }
 
+/** As a message has an address: its first byte is the most significant one. */
+function dottedQuad(address: number): string {
+  return [24, 16, 8, 0].map((bits) => (address >>> bits) & 255).join(".");
+}
+
 function coreNode({ name, underlayAddress, frontPorts }: Node): NodeState {
   return { name, underlayAddress, frontPortFirst: frontPorts?.first ?? 0, frontPortCount: frontPorts?.count ?? 0 };
 }
@@ -438,7 +469,16 @@ function sameFields<T extends object>(left: T, right: T): boolean {
 }
 
 function emptyChange(): StateChange {
-  return { nodes: [], networks: [], endpoints: [], removedEndpoints: [], removedNetworks: [], removedNodes: [] };
+  return {
+    nodeAddresses: [],
+    nodes: [],
+    networks: [],
+    endpoints: [],
+    removedEndpoints: [],
+    removedNetworks: [],
+    removedNodes: [],
+    removedNodeAddresses: [],
+  };
 }
 
 function put<T>(map: Map<string, T>, key: string, value: T | null): void {

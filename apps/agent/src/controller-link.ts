@@ -206,7 +206,13 @@ export class ControllerLink {
     const { controller, state, node, attached, limits, log } = this.#options;
     const requests = new PushQueue<SyncRequest>();
     this.#endStream = () => requests.end();
-    const hello = { node: node.name, known: state.known(), attached: attached(), storeId: state.storeId };
+    const hello = {
+      node: node.name,
+      known: state.known(),
+      attached: attached(),
+      storeId: state.storeId,
+      readsNodeAddresses: true,
+    };
     requests.push({ kind: { $case: "hello", value: hello } });
     const cut = new AbortController();
     const onStop = () => cut.abort();
@@ -219,6 +225,8 @@ export class ControllerLink {
         if (refused) continue;
         this.#connected = true;
         if (isFirst) state.beginStream(response.storeId);
+        // Those of an earlier stream are none of this one.
+        if (isFirst) response.nodeAddresses ??= { isComplete: true, added: [], removed: [] };
         const error = await this.#apply(response);
         requests.push({ kind: { $case: "ack", value: { nonce: response.nonce, error } } });
         if (error !== "") {

@@ -81,6 +81,9 @@ export const FIRST_STATE_TURN_MS = 500;
 /** Streams that are woken in one turn of the event loop by a change that concerns more: others have their say in between. */
 export const STREAMS_PER_TURN = 64;
 
+/** How long addresses of nodes that change are collected before the other nodes are told of them. */
+export const ADDRESSES_COLLECTED_MS = 500;
+
 /** A response that is not acknowledged for so long ends the stream: the agent is stuck, or does not read. */
 export const ACK_TIMEOUT_MS = 30_000;
 export const ACK_CHECK_MS = 1_000;

@@ -89,6 +89,8 @@ pub struct StateChange {
     pub removed_endpoints: Vec<Key>,
     pub removed_networks: Vec<u32>,
     pub removed_nodes: Vec<String>,
+    pub node_addresses: Vec<String>,
+    pub removed_node_addresses: Vec<String>,
 }
 
 #[napi(object)]
@@ -386,7 +388,12 @@ impl TryFrom<StateChange> for node::StateChange {
     type Error = Error;
 
     fn try_from(change: StateChange) -> Result<Self> {
+        let addresses = |field: &'static str, texts: &[String]| -> Result<Vec<Ipv4Addr>> {
+            texts.iter().map(|text| address(field, text)).collect()
+        };
         Ok(Self {
+            node_addresses: addresses("nodeAddresses", &change.node_addresses)?,
+            removed_node_addresses: addresses("removedNodeAddresses", &change.removed_node_addresses)?,
             nodes: each(change.nodes)?,
             networks: each(change.networks)?,
             endpoints: each(change.endpoints)?,

@@ -29,6 +29,8 @@ const NO_CHANGE: StateChange = {
   removedEndpoints: [],
   removedNetworks: [],
   removedNodes: [],
+  nodeAddresses: [],
+  removedNodeAddresses: [],
 };
 
 function clusterState(): StateChange {
@@ -301,6 +303,8 @@ describe("an open node refuses", () => {
         "frontPortCount",
         { nodes: [{ name: "n", underlayAddress: "10.200.0.2", frontPortFirst: 1, frontPortCount: 0 }] },
       ],
+      ["nodeAddresses", { nodeAddresses: ["10.200.0.9", "10.200.0"] }],
+      ["removedNodeAddresses", { removedNodeAddresses: ["fd00::1"] }],
       ["vni", { networks: [{ vni: 0, prefix: "10.33.0.0/16", prefix6: null, egress: [] }] }],
       ["vni", { networks: [{ vni: 2 ** 24, prefix: "10.33.0.0/16", prefix6: null, egress: [] }] }],
       ["prefix", { networks: [{ vni: 8, prefix: "10.33.0.0", prefix6: null, egress: [] }] }],

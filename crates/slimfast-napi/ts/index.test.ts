@@ -138,6 +138,8 @@ describe("the facade", () => {
       removedEndpoints: [],
       removedNetworks: [],
       removedNodes: [],
+      nodeAddresses: [],
+      removedNodeAddresses: [],
     };
     await core.applyState(change);
     expect(seen).toEqual([change]);
@@ -169,7 +171,7 @@ describe("changes", () => {
     nodes: [],
     networks: [],
     endpoints: [],
-    ...{ removedEndpoints: [], removedNetworks: [], removedNodes: [] },
+    ...{ removedEndpoints: [], removedNetworks: [], removedNodes: [], nodeAddresses: [], removedNodeAddresses: [] },
   };
 
   test("are not waited for by those who only ask", async () => {

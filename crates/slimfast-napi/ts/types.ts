@@ -79,14 +79,17 @@ export interface EndpointKey {
   id: number;
 }
 
-/** One increment of the cluster's state. Order of application: nodes, networks, endpoints, then removals in reverse. */
+/** One increment of the cluster's state. Order of application: as the fields stand here. */
 export interface StateChange {
+  /** IPv4 addresses of nodes, besides those of `nodes`: no wider egress range leads to them. */
+  nodeAddresses: string[];
   nodes: NodeState[];
   networks: NetworkState[];
   endpoints: EndpointState[];
   removedEndpoints: EndpointKey[];
   removedNetworks: number[];
   removedNodes: string[];
+  removedNodeAddresses: string[];
 }
 
 /** What the policies of one network come to. */

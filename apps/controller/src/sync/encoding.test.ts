@@ -12,6 +12,7 @@ const FULL = SyncResponse.fromPartial({
   removed: [{ kind: ResourceKind.RESOURCE_KIND_ENDPOINT, name: "blue/c" }],
   storeId: "store",
   controllers: ["10.0.0.1:7440", "10.0.0.2:7440"],
+  nodeAddresses: { isComplete: true, added: [0x0ac80001, 0xfffffffe], removed: [1] },
 });
 
 describe("an encoded response", () => {

@@ -2,7 +2,7 @@
  * Sync responses as bytes. Each resource is encoded once, whichever streams it goes to: a response is the encoded resources
  * one behind the other, since fields of a message may come in any order and repeated ones add up.
  */
-import { AgentServiceDefinition, SyncResponse } from "@slimfast/proto";
+import { AgentServiceDefinition, type NodeAddresses, SyncResponse } from "@slimfast/proto";
 import type { ServiceImplementation } from "nice-grpc";
 
 const RESOURCES = ["nodes", "networks", "endpoints", "policies"] as const;
@@ -12,6 +12,16 @@ const EMPTY = SyncResponse.fromPartial({});
 
 /** By message: messages are never changed, only replaced. */
 const encoded = new WeakMap<object, Uint8Array>();
+
+/** Addresses of nodes are the same for all streams that are told of them at a time. */
+function encodedAddresses(nodeAddresses: NodeAddresses): Uint8Array {
+  let bytes = encoded.get(nodeAddresses);
+  if (!bytes) {
+    bytes = SyncResponse.encode({ ...EMPTY, nodeAddresses }).finish();
+    encoded.set(nodeAddresses, bytes);
+  }
+  return bytes;
+}
 
 /** A resource as the field of the response that it is in. */
 function encodedResource<Kind extends Resources>(kind: Kind, message: SyncResponse[Kind][number]): Uint8Array {
@@ -24,9 +34,10 @@ function encodedResource<Kind extends Resources>(kind: Kind, message: SyncRespon
 }
 
 export function encodeSyncResponse(response: SyncResponse): Uint8Array {
-  const parts: Uint8Array[] = [
-    SyncResponse.encode({ ...response, nodes: [], networks: [], endpoints: [], policies: [] }).finish(),
-  ];
+  const { nodeAddresses } = response;
+  const rest = { ...response, nodes: [], networks: [], endpoints: [], policies: [], nodeAddresses: undefined };
+  const parts: Uint8Array[] = [SyncResponse.encode(rest).finish()];
+  if (nodeAddresses) parts.push(encodedAddresses(nodeAddresses));
   for (const kind of RESOURCES) {
     for (const message of response[kind]) parts.push(encodedResource(kind, message));
   }

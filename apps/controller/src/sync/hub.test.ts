@@ -42,7 +42,7 @@ async function register(number: number): Promise<string> {
 
 /** Opens a stream whose responses are acknowledged as they come, or not at all. */
 function open(node: string, answers: boolean): { stream: SyncStream; done: Promise<unknown>; got: SyncResponse[] } {
-  const stream = hub.open({ node, known: [], storeId: "" });
+  const stream = hub.open({ node, known: [], storeId: "", readsNodeAddresses: false });
   const got: SyncResponse[] = [];
   const read = async () => {
     for await (const response of stream.responses()) {

@@ -11,6 +11,7 @@ import { ClusterError } from "../errors.js";
 import {
   ACK_CHECK_MS,
   ACK_TIMEOUT_MS,
+  ADDRESSES_COLLECTED_MS,
   FIRST_STATE_TURN_MS,
   FIRST_STATES_AT_A_TIME,
   STREAMS_PER_TURN,
@@ -18,6 +19,7 @@ import {
 import type { Change, Commit, Store } from "../store/store.js";
 import { SyncKeys } from "./keys.js";
 import { SyncMessages } from "./messages.js";
+import { NodeAddressBook } from "./node-addresses.js";
 import { PeerQuestions } from "./peer-questions.js";
 import { NodePresenceKeeper } from "./presence.js";
 import { Refusals, syncErrorOf } from "./refusals.js";
@@ -132,6 +134,10 @@ export class SyncHub {
   readonly #streams = new Map<string, SyncStream>();
   /** Streams of the nodes that need a network. */
   readonly #streamsOfNetwork = new Map<string, Set<SyncStream>>();
+  /** Streams of agents that are told of all nodes. */
+  readonly #streamsOfAllNodes = new Set<SyncStream>();
+  readonly #addresses: NodeAddressBook;
+  #addressTimer: NodeJS.Timeout | undefined;
   readonly #keys = new SyncKeys();
   readonly #messages: SyncMessages;
   readonly #presence: NodePresenceKeeper;
@@ -159,6 +165,7 @@ export class SyncHub {
     this.#store = store;
     this.#log = log;
     this.#presence = new NodePresenceKeeper(store, log);
+    this.#addresses = new NodeAddressBook(store);
     this.#messages = new SyncMessages((node) => this.isConnected(node));
     this.#questions = new PeerQuestions(store, log, (network, revision, timeoutMs) =>
       this.#waitForStreams(network, revision, timeoutMs),
@@ -196,6 +203,8 @@ export class SyncHub {
           stream.end(error instanceof Error ? error : new Error(String(error)));
         }
       }
+      if (this.#addresses.note(change))
+        this.#addressTimer ??= setTimeout(() => this.#tellAddresses(), ADDRESSES_COLLECTED_MS);
       if (change.kind === "presence") this.#notePresence(change.key, change.after?.controller);
       isControllers ||= change.kind === "controller";
     }
@@ -208,6 +217,12 @@ export class SyncHub {
       }
     }
     this.#wake(concerned);
+  }
+
+  #tellAddresses(): void {
+    this.#addressTimer = undefined;
+    const changes = this.#addresses.take();
+    this.#wake(new Set([...this.#streams.values()].filter(({ subscription }) => subscription.noteAddresses(changes))));
   }
 
   /** A few at once; many by and by, so that what concerns few does not wait for them. */
@@ -248,7 +263,7 @@ export class SyncHub {
   #streamsFor(change: Change): Iterable<SyncStream> {
     switch (change.kind) {
       case "node":
-        return this.#streams.values();
+        return this.#streamsForNode(change.key);
       case "network":
         return this.#streamsOf(change.key);
       case "policy":
@@ -266,6 +281,16 @@ export class SyncHub {
       default:
         return [];
     }
+  }
+
+  #streamsForNode(node: string): Iterable<SyncStream> {
+    const own = this.#streams.get(node);
+    const networks = this.#store.networksOfNode(node);
+    return new Set([
+      ...(own ? [own] : []),
+      ...this.#streamsOfAllNodes,
+      ...networks.flatMap((name) => [...this.#streamsOf(name)]),
+    ]);
   }
 
   #streamsOf(network: string): Iterable<SyncStream> {
@@ -294,7 +319,8 @@ export class SyncHub {
    * Opens the stream of a registered node. A stream that the node still had is ended: its agent has restarted, or lost
    * the connection before we did.
    */
-  open({ node, known, storeId }: Pick<SyncHello, "node" | "known" | "storeId">): SyncStream {
+  open(hello: Pick<SyncHello, "node" | "known" | "storeId" | "readsNodeAddresses">): SyncStream {
+    const { node, known, storeId } = hello;
     if (this.#closed) throw new ClusterError("unavailable", "the controller is shutting down");
     const needed = new Set<string>();
     let opened: SyncStream | undefined;
@@ -306,6 +332,7 @@ export class SyncHub {
       storeId: this.#store.storeId,
       keys: this.#keys,
       messages: this.#messages,
+      allAddresses: hello.readsNodeAddresses ? () => this.#addresses.all() : undefined,
       onNetwork: (network, isNeeded) => {
         if (opened) this.#index(opened, network, isNeeded);
         else needed.add(network);
@@ -314,6 +341,7 @@ export class SyncHub {
     const stream = new SyncStream(subscription, this.#firstStates.take());
     opened = stream;
     for (const network of needed) this.#index(stream, network, true);
+    if (!subscription.readsAddresses) this.#streamsOfAllNodes.add(stream);
     subscription.noteControllers(this.#controllers());
     const former = this.#streams.get(node);
     this.#streams.set(node, stream);
@@ -335,6 +363,7 @@ export class SyncHub {
   }
 
   #unindex(stream: SyncStream): void {
+    this.#streamsOfAllNodes.delete(stream);
     for (const network of stream.subscription.networks) this.#index(stream, network, false);
   }
 
@@ -414,6 +443,7 @@ export class SyncHub {
     this.#closed = true;
     this.#stopListening();
     clearInterval(this.#ackCheck);
+    clearTimeout(this.#addressTimer);
     this.#questions.close();
     for (const stream of this.#streams.values()) {
       stream.end(new ClusterError("unavailable", "the controller is shutting down"));

@@ -11,6 +11,7 @@ import type { Store } from "../store/store.js";
 import { SEEDS, seededRandom } from "../testing/random.js";
 import { SyncKeys } from "./keys.js";
 import { SyncMessages } from "./messages.js";
+import { NodeAddressBook } from "./node-addresses.js";
 import { Subscription } from "./subscription.js";
 
 let directory: string;
@@ -40,7 +41,7 @@ async function create(network: string, name: string, node: string): Promise<void
   await cluster.createEndpoint({ network, name, node, address: "", publishedPorts: [], labels: {} });
 }
 
-function subscribe(node: string, maxResources?: number): Subscription {
+function subscribe(node: string, maxResources?: number, book?: NodeAddressBook): Subscription {
   const options = {
     node,
     store,
@@ -49,10 +50,18 @@ function subscribe(node: string, maxResources?: number): Subscription {
     messages: new SyncMessages(() => false),
     known: [],
     knownStoreId: "",
+    allAddresses: book && (() => book.all()),
   };
   const subscription = new Subscription(maxResources === undefined ? options : { ...options, maxResources });
   store.onCommit(({ changes }) => subscription.noteChanges(changes));
   return subscription;
+}
+
+async function setEgress(network: string, egress: string[]): Promise<void> {
+  await store.transaction((tx) => {
+    const present = tx.getNetwork(network);
+    if (present) tx.put("network", { ...present, egress });
+  });
 }
 
 function apply(held: Map<string, bigint>, response: SyncResponse): void {
@@ -66,9 +75,12 @@ function apply(held: Map<string, bigint>, response: SyncResponse): void {
 }
 
 /** What the node needs, computed from scratch. */
-function needed(node: string): Map<string, bigint> {
+function needed(node: string, ofItsNetworks = false): Map<string, bigint> {
   const result = new Map<string, bigint>();
-  for (const { name, revision } of store.listNodes({ limit: -1 })) result.set(`NODE ${name}`, revision);
+  const near = new Set([node, ...store.networksOfNode(node).flatMap((network) => store.nodesOfNetwork(network))]);
+  for (const { name, revision } of store.listNodes({ limit: -1 })) {
+    if (!ofItsNetworks || near.has(name)) result.set(`NODE ${name}`, revision);
+  }
   for (const network of store.networksOfNode(node)) {
     result.set(`NETWORK ${network}`, store.getNetwork(network)?.revision ?? 0n);
     for (const { name, revision } of store.listEndpoints({ network, limit: -1 })) {
@@ -120,6 +132,59 @@ describe("subscription", () => {
     while (!subscription.isUpToDate()) step();
     expect(sorted(held)).toEqual(sorted(needed("node-1")));
   });
+
+  it.each(SEEDS.slice(0, 15))(
+    "tells an agent that reads addresses of the nodes of its networks, and of all addresses where there is egress (seed %i)",
+    async (seed) => {
+      const random = seededRandom(seed);
+      for (const number of [1, 2, 3, 4]) await register(number);
+      for (const name of ["blue", "red"]) await cluster.createNetwork({ name, vni: 0, prefix: "10.32.0.0/16" });
+      const book = new NodeAddressBook(store);
+      const subscription = subscribe("node-1", 1 + random.below(6), book);
+      let isNoted = false;
+      store.onCommit(({ changes }) => {
+        for (const change of changes) isNoted = book.note(change) || isNoted;
+      });
+      const held = new Map<string, bigint>();
+      const addresses = new Set<number>();
+      const tellAddresses = (): void => {
+        if (isNoted) subscription.noteAddresses(book.take());
+        isNoted = false;
+      };
+      const step = (): void => {
+        const response = subscription.next();
+        if (!response) return;
+        apply(held, response);
+        if (response.nodeAddresses?.isComplete) addresses.clear();
+        for (const address of response.nodeAddresses?.added ?? []) addresses.add(address);
+        for (const address of response.nodeAddresses?.removed ?? []) addresses.delete(address);
+        // No range is there before the addresses that it must not lead to.
+        if (response.networks.some(({ egress }) => egress.length > 0)) expect(addresses.size).toBeGreaterThan(0);
+        subscription.acknowledge(response.nonce, "");
+      };
+      const changes = [
+        () => create(random.pick(["blue", "red"]), `ep-${random.below(8)}`, `node-${1 + random.below(4)}`),
+        () => cluster.deleteEndpoint(random.pick(["blue", "red"]), `ep-${random.below(8)}`, 0),
+        () => cluster.deleteNode(`node-${2 + random.below(5)}`),
+        () => register(2 + random.below(5)),
+        () => setEgress(random.pick(["blue", "red"]), random.below(2) === 0 ? [] : ["192.0.2.0/24"]),
+      ];
+      for (let count = 0; count < 200; count += 1) {
+        await random
+          .pick(changes)()
+          .catch((error: unknown) => expect(error).toBeInstanceOf(ClusterError));
+        if (random.below(3) === 0) step();
+        if (random.below(5) === 0) tellAddresses();
+      }
+      tellAddresses();
+      while (!subscription.isUpToDate()) step();
+      expect(sorted(held)).toEqual(sorted(needed("node-1", true)));
+      const hasEgress = store
+        .networksOfNode("node-1")
+        .some((name) => (store.getNetwork(name)?.egress?.length ?? 0) > 0);
+      expect([...addresses].toSorted()).toEqual(hasEgress ? [...book.all().added].toSorted() : []);
+    },
+  );
 
   it("cuts a long answer, and claims the revision only with the last part", async () => {
     await register(1);

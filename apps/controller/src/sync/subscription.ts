@@ -8,12 +8,13 @@
  * Invariant: the node holds (or will, when it has applied what is under way) what it needs, but for the dirty keys. So what
  * it holds is remembered nowhere: a thousand streams cost no memory for what does not change.
  */
-import { ResourceKind, type ResourceVersion, SyncResponse } from "@slimfast/proto";
+import { type NodeAddresses, ResourceKind, type ResourceVersion, SyncResponse } from "@slimfast/proto";
 import { ClusterError } from "../errors.js";
 import { MAX_RESOURCES_PER_RESPONSE } from "../limits.js";
 import type { Change, StoreReader } from "../store/store.js";
 import { networkOf, type SyncKey, type SyncKeys, type SyncKind, splitKey } from "./keys.js";
 import type { SyncMessages } from "./messages.js";
+import { mergedAddresses, NO_ADDRESSES } from "./node-addresses.js";
 
 const KINDS: ReadonlyMap<ResourceKind, SyncKind> = new Map([
   [ResourceKind.RESOURCE_KIND_NODE, "node"],
@@ -41,6 +42,8 @@ export interface SubscriptionOptions {
   /** What the agent says that it holds, and of which store. */
   readonly known: readonly ResourceVersion[];
   readonly knownStoreId: string;
+  /** All addresses of nodes, for an agent that reads them; without it, all nodes are told. */
+  readonly allAddresses?: (() => NodeAddresses) | undefined;
   /** Called when the node begins or ceases to need a network. */
   readonly onNetwork?: (network: string, isNeeded: boolean) => void;
   /** Most resources in one response. */
@@ -68,6 +71,12 @@ export class Subscription {
   readonly #dirty = new Map<SyncKey, boolean>();
   /** Networks in which the node has endpoints. */
   readonly #networks = new Set<string>();
+  readonly #allAddresses: (() => NodeAddresses) | undefined;
+  /** Nodes that have endpoints in these networks, and itself; empty for an agent that is told of all. */
+  readonly #nodes = new Set<string>();
+  /** Whether the agent has (or will have, with what is under way) the addresses of all nodes, but for these changes. */
+  #hasAddresses = false;
+  #addressChanges: NodeAddresses[] = [];
   /** Those of them in which it seems to have none any more: left with the next response, when all that happened is noted. */
   readonly #leaving = new Set<string>();
   readonly #storeId: string;
@@ -92,8 +101,11 @@ export class Subscription {
     this.#messages = options.messages;
     this.#onNetwork = options.onNetwork ?? (() => {});
     this.#maxResources = options.maxResources ?? MAX_RESOURCES_PER_RESPONSE;
+    this.#allAddresses = options.allAddresses;
     // Nodes before networks before their endpoints, so that nothing refers to what is yet to come.
-    for (const { name } of this.#store.listNodes({ limit: -1 })) this.#mark("node", name, false);
+    if (!this.readsAddresses)
+      for (const { name } of this.#store.listNodes({ limit: -1 })) this.#mark("node", name, false);
+    else this.#addNode(this.node);
     for (const network of this.#store.networksOfNode(this.node)) this.#addNetwork(network);
     const isForeign = options.knownStoreId !== options.storeId;
     for (const { kind, name, revision } of options.known) {
@@ -107,6 +119,11 @@ export class Subscription {
       this.#brought.set(key, isForeign ? FOREIGN : revision);
       this.#dirty.set(key, true);
     }
+  }
+
+  /** Whether the agent is told of the nodes of its networks only. */
+  get readsAddresses(): boolean {
+    return this.#allAddresses !== undefined;
   }
 
   /** The networks that the node needs. */
@@ -131,7 +148,8 @@ export class Subscription {
   }
 
   #hasNothingToTell(): boolean {
-    return this.#dirty.size === 0 && this.#leaving.size === 0 && !this.#controllers && !this.#tellsReservedPorts;
+    const isOpen = this.#dirty.size > 0 || this.#leaving.size > 0 || this.#addressChanges.length > 0;
+    return !isOpen && !this.#controllers && !this.#tellsReservedPorts;
   }
 
   noteChanges(changes: readonly Change[]): void {
@@ -140,14 +158,60 @@ export class Subscription {
 
   noteChange(change: Change): void {
     const wasThere = change.before !== undefined;
-    if (change.kind === "node") this.#mark("node", change.key, wasThere);
+    if (change.kind === "node") this.#noteNode(change.key, wasThere);
     else if (change.kind === "network") this.#noteNetwork(change.key, wasThere);
     else if (change.kind === "policy") this.#notePolicy(change.key, wasThere);
     else if (change.kind === "reservation") this.#tellsReservedPorts = true;
     else if (change.kind === "endpoint") {
-      const endpoint = change.after ?? change.before;
-      if (endpoint) this.#noteEndpoint(endpoint.network, change.key, endpoint.node, wasThere);
+      const { key, before, after } = change;
+      if (before && before.node !== after?.node) this.#noteEndpoint(before.network, key, before.node, true);
+      if (after) this.#noteEndpoint(after.network, key, after.node, wasThere);
     }
+  }
+
+  #noteNode(name: string, wasThere: boolean): void {
+    if (!this.readsAddresses || this.#nodes.has(name)) this.#mark("node", name, wasThere);
+  }
+
+  #addNode(name: string): void {
+    this.#nodes.add(name);
+    this.#mark("node", name, false);
+  }
+
+  /** Its endpoints have come or gone. */
+  #reviewNode(name: string): void {
+    if (!this.readsAddresses) return;
+    const isNeeded = this.#needsNode(name);
+    if (isNeeded === this.#nodes.has(name)) return;
+    if (isNeeded) {
+      this.#addNode(name);
+    } else {
+      this.#nodes.delete(name);
+      this.#mark("node", name, true);
+    }
+  }
+
+  #needsNode(name: string): boolean {
+    if (!this.readsAddresses || name === this.node) return true;
+    for (const network of this.#networks) if (this.#store.hasEndpoints(network, name)) return true;
+    return false;
+  }
+
+  /** Some of the addresses of nodes are others. @returns Whether that is for this node. */
+  noteAddresses(changes: NodeAddresses): boolean {
+    if (this.#hasAddresses) this.#addressChanges.push(changes);
+    return this.#hasAddresses;
+  }
+
+  /** What has to be told of the addresses of nodes: before the ranges of a network that must not lead to them. */
+  #addressesToTell(): NodeAddresses | undefined {
+    if (!this.#allAddresses) return undefined;
+    const changes = this.#addressChanges;
+    this.#addressChanges = [];
+    const isNeeded = [...this.#networks].some((name) => (this.#store.getNetwork(name)?.egress?.length ?? 0) > 0);
+    if (isNeeded === this.#hasAddresses) return mergedAddresses(changes);
+    this.#hasAddresses = isNeeded;
+    return isNeeded ? this.#allAddresses() : NO_ADDRESSES;
   }
 
   #noteNetwork(name: string, wasThere: boolean): void {
@@ -165,12 +229,15 @@ export class Subscription {
       if (isNeeded) this.#leaving.delete(network);
       else if (this.#networks.has(network)) this.#leaving.add(network);
     }
-    if (this.#networks.has(network)) this.#mark("endpoint", key, wasThere);
+    if (!this.#networks.has(network)) return;
+    this.#reviewNode(node);
+    this.#mark("endpoint", key, wasThere);
   }
 
   #addNetwork(network: string): void {
     this.#networks.add(network);
     this.#onNetwork(network, true);
+    if (this.readsAddresses) for (const node of this.#store.nodesOfNetwork(network)) this.#reviewNode(node);
     this.#mark("network", network, false);
     this.#markContent(network, false);
   }
@@ -193,6 +260,7 @@ export class Subscription {
     const isHeld = this.#dirty.get(key) ?? true;
     this.#dirty.delete(key);
     this.#dirty.set(key, isHeld);
+    for (const node of [...this.#nodes]) this.#reviewNode(node);
   }
 
   /** Tells the addresses of the controllers with the next response. */
@@ -211,6 +279,7 @@ export class Subscription {
     let resources = 0;
     for (const network of this.#leaving) this.#dropNetwork(network);
     this.#leaving.clear();
+    const nodeAddresses = this.#addressesToTell();
     for (const [key, isHeld] of this.#dirty) {
       if (resources === this.#maxResources) break;
       this.#dirty.delete(key);
@@ -218,7 +287,9 @@ export class Subscription {
     }
     const isComplete = this.#dirty.size === 0;
     if (isComplete) this.#revision = this.#store.revision;
-    if (resources === 0 && !isFirst && !this.#controllers && !this.#tellsReservedPorts) return undefined;
+    if (resources === 0 && !isFirst && !this.#controllers && !this.#tellsReservedPorts && !nodeAddresses)
+      return undefined;
+    response.nodeAddresses = nodeAddresses;
     this.#nonce += 1n;
     if (isFirst) response.storeId = this.#storeId;
     if (this.#controllers) response.controllers.push(...this.#controllers);
@@ -254,7 +325,7 @@ export class Subscription {
   }
 
   #isNeeded(kind: SyncKind, name: string): boolean {
-    if (kind === "node") return true;
+    if (kind === "node") return this.#needsNode(name);
     return this.#networks.has(kind === "network" ? name : networkOf(name));
   }
 

@@ -126,6 +126,53 @@ describe("a node", () => {
   });
 });
 
+describe("a node that reads addresses", () => {
+  const addresses = (agent: TestAgent) => [...agent.addresses].toSorted();
+
+  it("gets the nodes of its networks, and loses them with the network or with their last endpoint there", async () => {
+    await registerNode(client, 3);
+    await createEndpoint("node-2", "blue", "b");
+    await createEndpoint("node-3", "red", "c");
+    const agent = startAgent("node-1", { readsNodeAddresses: true });
+    await agent.holds("NODE node-1");
+    const { id } = await createEndpoint("node-1", "blue", "a");
+    const blue = ["NETWORK blue", "ENDPOINT blue/a", "ENDPOINT blue/b"];
+    await agent.holds("NODE node-1", "NODE node-2", ...blue);
+    await createEndpoint("node-3", "blue", "d");
+    await agent.holds("NODE node-1", "NODE node-2", "NODE node-3", ...blue, "ENDPOINT blue/d");
+    await client.cluster.updateNode({ node: { name: "node-3", labels: { a: "b" } }, updateMask: ["labels"] });
+    await eventually("the change is there", async () => {
+      const { node } = await client.cluster.getNode({ name: "node-3" });
+      return agent.held.get("NODE node-3") === node?.revision;
+    });
+    await client.cluster.deleteNode({ name: "node-3" });
+    await agent.holds("NODE node-1", "NODE node-2", ...blue);
+    await client.agent.deleteEndpoint({ network: "blue", name: "a", id });
+    await agent.holds("NODE node-1");
+    expect(agent.addresses.size).toBe(0);
+  });
+
+  it("gets the addresses of all nodes with the first egress range, and what changes, until the last range goes", async () => {
+    await createEndpoint("node-1", "blue", "a");
+    const agent = startAgent("node-1", { readsNodeAddresses: true, attached: [{ network: "blue", name: "a", id: 0 }] });
+    const setEgress = (...egress: string[]) =>
+      client.cluster.updateNetwork({ network: { name: "blue", egress }, updateMask: ["egress"] });
+    await agent.holds("NODE node-1", "NETWORK blue", "ENDPOINT blue/a");
+    expect(agent.addresses.size).toBe(0);
+    await setEgress("0.0.0.0/0");
+    await eventually("two addresses are there", () => agent.addresses.size === 2);
+    await registerNode(client, 3);
+    await registerNode(client, 4);
+    await eventually("four addresses are there", () => agent.addresses.size === 4);
+    await client.cluster.deleteNode({ name: "node-3" });
+    await eventually("one is gone", () => agent.addresses.size === 3);
+    expect(addresses(agent)).toEqual([0x0ac80001, 0x0ac80002, 0x0ac80004]);
+    await agent.holds("NODE node-1", "NETWORK blue", "ENDPOINT blue/a");
+    await setEgress();
+    await eventually("none is there", () => agent.addresses.size === 0);
+  });
+});
+
 describe("on reconnecting", () => {
   it("only the difference is sent", async () => {
     const first = startAgent("node-1");
@@ -411,7 +458,12 @@ describe("a stream is refused", () => {
 
   it("when a second hello comes", async () => {
     const agent = await startManualAgent("node-1");
-    agent.send({ kind: { $case: "hello", value: { node: "node-1", known: [], attached: [], storeId: "" } } });
+    agent.send({
+      kind: {
+        $case: "hello",
+        value: { node: "node-1", known: [], attached: [], storeId: "", readsNodeAddresses: false },
+      },
+    });
     expect(await statusOf(agent)).toBe(Status.INVALID_ARGUMENT);
   });
 

@@ -57,6 +57,8 @@ export class TestAgent {
   readonly held: Map<string, bigint>;
   /** The store that it is of; empty before the first response. */
   storeId: string;
+  /** Of all nodes, if it reads them. */
+  readonly addresses = new Set<number>();
   #applied: (() => void) | undefined;
 
   /** @param options.automatic Whether each response is applied and acknowledged at once (default), or by the test. */
@@ -68,6 +70,7 @@ export class TestAgent {
       attached?: EndpointRef[];
       automatic?: boolean;
       storeId?: string;
+      readsNodeAddresses?: boolean;
     } = {},
   ) {
     this.#isAutomatic = options.automatic ?? true;
@@ -77,7 +80,8 @@ export class TestAgent {
       const [kind = "", name = ""] = key.split(" ");
       return { kind: ResourceKind[`RESOURCE_KIND_${kind}` as keyof typeof ResourceKind], name, revision };
     });
-    const hello = { node, known, attached: options.attached ?? [], storeId: this.storeId };
+    const { readsNodeAddresses = false } = options;
+    const hello = { node, known, attached: options.attached ?? [], storeId: this.storeId, readsNodeAddresses };
     this.#requests.put({ kind: { $case: "hello", value: hello } });
     this.#done = this.#read(client.agent.sync(this.#requests, { signal: this.#abort.signal }));
   }
@@ -122,6 +126,10 @@ export class TestAgent {
     for (const { kind, name } of response.removed) {
       this.held.delete(`${ResourceKind[kind].replace("RESOURCE_KIND_", "")} ${name}`);
     }
+    const { nodeAddresses } = response;
+    if (nodeAddresses?.isComplete) this.addresses.clear();
+    for (const address of nodeAddresses?.added ?? []) this.addresses.add(address);
+    for (const address of nodeAddresses?.removed ?? []) this.addresses.delete(address);
     this.ack(response);
     this.#applied?.();
   }

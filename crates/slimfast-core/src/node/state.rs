@@ -3,7 +3,7 @@
 //! Each kind goes by its own key, and applying the same twice changes nothing. An endpoint whose node is unknown is
 //! remembered and becomes reachable when the node comes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Inner;
@@ -38,21 +38,25 @@ pub struct EndpointState {
     pub is_plain: bool,
 }
 
-/// One increment. Nodes, networks and endpoints are applied in that order, then what is removed, in the reverse one.
+/// One increment. Addresses, nodes, networks and endpoints are applied in that order, then what is removed, in the reverse one.
 #[derive(Debug, Clone, Default)]
 pub struct StateChange {
+    /// Of nodes of which nothing else is known: no wider egress range leads to them.
+    pub node_addresses: Vec<Ipv4Addr>,
     pub nodes: Vec<NodeState>,
     pub networks: Vec<NetworkState>,
     pub endpoints: Vec<EndpointState>,
     pub removed_endpoints: Vec<EndpointKey>,
     pub removed_networks: Vec<u32>,
     pub removed_nodes: Vec<String>,
+    pub removed_node_addresses: Vec<Ipv4Addr>,
 }
 
 /// What has been applied.
 pub(super) struct State {
     own_name: String,
     nodes: HashMap<String, NodeState>,
+    node_addresses: HashSet<Ipv4Addr>,
     networks: HashMap<u32, NetworkState>,
     endpoints: HashMap<EndpointKey, EndpointState>,
     /// Whose entry `peers` has for (VNI, address): a removal that comes after the address's next owner must not take it.
@@ -64,6 +68,7 @@ impl State {
         Self {
             own_name,
             nodes: HashMap::new(),
+            node_addresses: HashSet::new(),
             networks: HashMap::new(),
             endpoints: HashMap::new(),
             addresses: HashMap::new(),
@@ -102,6 +107,10 @@ impl State {
 
 impl Inner {
     pub(super) fn apply(&mut self, change: StateChange) -> Result<()> {
+        for address in change.node_addresses {
+            self.parts.tables.set_node(address)?;
+            self.state.node_addresses.insert(address);
+        }
         for node in change.nodes {
             self.set_node(node)?;
         }
@@ -117,6 +126,10 @@ impl Inner {
         }
         for name in change.removed_nodes {
             self.remove_node(&name)?;
+        }
+        for address in change.removed_node_addresses {
+            self.state.node_addresses.remove(&address);
+            self.forget_underlay(address)?;
         }
         Ok(())
     }
@@ -150,8 +163,9 @@ impl Inner {
 
     /// SYNs from the address are not believed any more, unless a node still has it.
     fn forget_underlay(&self, underlay: Ipv4Addr) -> Result<()> {
-        let in_use =
-            underlay == self.config.underlay || self.state.nodes.values().any(|node| node.underlay == underlay);
+        let in_use = underlay == self.config.underlay
+            || self.state.node_addresses.contains(&underlay)
+            || self.state.nodes.values().any(|node| node.underlay == underlay);
         if in_use { Ok(()) } else { self.parts.tables.remove_node(underlay) }
     }
 

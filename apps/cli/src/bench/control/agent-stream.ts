@@ -97,7 +97,7 @@ export class AgentStream {
 
   start(): void {
     const { node, attached } = this.#options;
-    const hello = { node, known: [], attached: [...attached], storeId: "" };
+    const hello = { node, known: [], attached: [...attached], storeId: "", readsNodeAddresses: true };
     this.#requests.push({ kind: { $case: "hello", value: hello } });
     const client = createClientFactory().create(NamesOnlyAgentServiceDefinition, this.#options.channel);
     void this.#read(client.sync(this.#requests));

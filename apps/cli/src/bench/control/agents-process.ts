@@ -47,10 +47,18 @@ function heard(operation: number, atMs: number): void {
   receiptCount += 2;
 }
 
-/** What a node of these networks holds: all nodes, its networks, and their endpoints. */
-function holding(networks: readonly number[], shape: ClusterShape, nodes: number): number {
+/** What an agent of these networks holds: itself and their other nodes, the networks, and their endpoints. */
+function holding(agent: number, networks: readonly number[], shape: ClusterShape): number {
+  const nodes = new Set([agent, ...networks.flatMap((network) => nodesOf(shape)[network] ?? [])]);
   const endpoints = networks.reduce((sum, network) => sum + endpointsOfNetwork(network, shape), 0);
-  return nodes + networks.length + endpoints;
+  return nodes.size + networks.length + endpoints;
+}
+
+let nodesOfNetworks: number[][] | undefined;
+
+function nodesOf(shape: ClusterShape): number[][] {
+  nodesOfNetworks ??= agentsOfNetworks(shape);
+  return nodesOfNetworks;
 }
 
 function joined(): Enrollment {
@@ -98,7 +106,7 @@ async function connect(shape: ClusterShape, part: Part, reply: Reply): Promise<v
         const agent = new AgentStream({ channel, node: nodeName(index), attached: own, numbers, heard });
         agents.set(index, agent);
         agent.start();
-        await agent.holds(holding(networksOf(index, shape), shape, shape.agents));
+        await agent.holds(holding(index, networksOf(index, shape), shape));
         if (current === 0) firstMs = monotonicMs() - startMs;
         current += 1;
       }),
@@ -127,7 +135,7 @@ async function join(command: Extract<Command, { kind: "join" }>, reply: Reply): 
   const agent = new AgentStream({ channel, node, attached, numbers, heard: () => undefined });
   agents.set(number, agent);
   agent.start();
-  const resources = holding([network], shape, number + 1) + 1;
+  const resources = holding(number, [network], shape) + 1;
   await agent.holds(resources);
   reply({ kind: "joined", elapsedMs: monotonicMs() - startMs, resources });
 }
@@ -140,7 +148,7 @@ function wrong(shape: ClusterShape): string[] {
     endpointsOf[network]?.push(`e:${networkName(network)}/${endpointName(endpoint)}`);
   }
   const found: string[] = [];
-  agentsOfNetworks(shape).forEach((own, network) => {
+  nodesOf(shape).forEach((own, network) => {
     for (const index of own) {
       const agent = agents.get(index);
       if (!agent) continue;

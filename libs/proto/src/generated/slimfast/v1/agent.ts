@@ -150,6 +150,8 @@ export interface SyncHello {
   attached: EndpointRef[];
   /** Store that `known` refers to (SyncResponse.store_id); another store's revisions mean nothing. */
   storeId: string;
+  /** The agent reads SyncResponse.node_addresses, and needs no nodes but those of its networks. Without it: all nodes are told. */
+  readsNodeAddresses: boolean;
 }
 
 export interface EndpointRef {
@@ -172,8 +174,8 @@ export interface SyncAck {
 }
 
 /**
- * One increment. Nodes: all of the cluster. Networks, endpoints and policies: of the networks in which the node has
- * endpoints.
+ * One increment. Networks, endpoints and policies: of the networks in which the node has endpoints. Nodes: itself, and those
+ * that have endpoints in these networks; all of the cluster for an agent that does not read node_addresses.
  */
 export interface SyncResponse {
   nonce: bigint;
@@ -193,7 +195,22 @@ export interface SyncResponse {
    * When the node's static reservations changed, and on the first response: all of their ports, which the node must not
    * give to outgoing connections. Not set: as before.
    */
-  reservedPorts: ReservedPorts | undefined;
+  reservedPorts:
+    | ReservedPorts
+    | undefined;
+  /**
+   * While one of the node's networks has egress ranges, which must not lead to any node: the addresses of all nodes, at first
+   * as a whole, then what changes, some time after it has changed. Not set: as before; on the first response of a stream: none.
+   */
+  nodeAddresses: NodeAddresses | undefined;
+}
+
+/** Underlay addresses of nodes: IPv4, the first byte the most significant one. */
+export interface NodeAddresses {
+  /** Others than those in `added` are not held any more. */
+  isComplete: boolean;
+  added: number[];
+  removed: number[];
 }
 
 export interface ReservedPorts {
@@ -1742,7 +1759,7 @@ export const SyncRequest: MessageFns<SyncRequest> = {
 };
 
 function createBaseSyncHello(): SyncHello {
-  return { node: "", known: [], attached: [], storeId: "" };
+  return { node: "", known: [], attached: [], storeId: "", readsNodeAddresses: false };
 }
 
 export const SyncHello: MessageFns<SyncHello> = {
@@ -1758,6 +1775,9 @@ export const SyncHello: MessageFns<SyncHello> = {
     }
     if (message.storeId !== "") {
       writer.uint32(34).string(message.storeId);
+    }
+    if (message.readsNodeAddresses !== false) {
+      writer.uint32(40).bool(message.readsNodeAddresses);
     }
     return writer;
   },
@@ -1807,6 +1827,14 @@ export const SyncHello: MessageFns<SyncHello> = {
             message.storeId = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.readsNodeAddresses = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1831,6 +1859,11 @@ export const SyncHello: MessageFns<SyncHello> = {
         : isSet(object.store_id)
         ? globalThis.String(object.store_id)
         : "",
+      readsNodeAddresses: isSet(object.readsNodeAddresses)
+        ? globalThis.Boolean(object.readsNodeAddresses)
+        : isSet(object.reads_node_addresses)
+        ? globalThis.Boolean(object.reads_node_addresses)
+        : false,
     };
   },
 
@@ -1848,6 +1881,9 @@ export const SyncHello: MessageFns<SyncHello> = {
     if (message.storeId !== "") {
       obj.storeId = message.storeId;
     }
+    if (message.readsNodeAddresses !== false) {
+      obj.readsNodeAddresses = message.readsNodeAddresses;
+    }
     return obj;
   },
 
@@ -1860,6 +1896,7 @@ export const SyncHello: MessageFns<SyncHello> = {
     message.known = object.known?.map((e) => ResourceVersion.fromPartial(e)) || [];
     message.attached = object.attached?.map((e) => EndpointRef.fromPartial(e)) || [];
     message.storeId = object.storeId ?? "";
+    message.readsNodeAddresses = object.readsNodeAddresses ?? false;
     return message;
   },
 };
@@ -2169,6 +2206,7 @@ function createBaseSyncResponse(): SyncResponse {
     storeId: "",
     controllers: [],
     reservedPorts: undefined,
+    nodeAddresses: undefined,
   };
 }
 
@@ -2209,6 +2247,9 @@ export const SyncResponse: MessageFns<SyncResponse> = {
     }
     if (message.reservedPorts !== undefined) {
       ReservedPorts.encode(message.reservedPorts, writer.uint32(82).fork()).join();
+    }
+    if (message.nodeAddresses !== undefined) {
+      NodeAddresses.encode(message.nodeAddresses, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -2306,6 +2347,14 @@ export const SyncResponse: MessageFns<SyncResponse> = {
             message.reservedPorts = ReservedPorts.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.nodeAddresses = NodeAddresses.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2344,6 +2393,11 @@ export const SyncResponse: MessageFns<SyncResponse> = {
         : isSet(object.reserved_ports)
         ? ReservedPorts.fromJSON(object.reserved_ports)
         : undefined,
+      nodeAddresses: isSet(object.nodeAddresses)
+        ? NodeAddresses.fromJSON(object.nodeAddresses)
+        : isSet(object.node_addresses)
+        ? NodeAddresses.fromJSON(object.node_addresses)
+        : undefined,
     };
   },
 
@@ -2379,6 +2433,9 @@ export const SyncResponse: MessageFns<SyncResponse> = {
     if (message.reservedPorts !== undefined) {
       obj.reservedPorts = ReservedPorts.toJSON(message.reservedPorts);
     }
+    if (message.nodeAddresses !== undefined) {
+      obj.nodeAddresses = NodeAddresses.toJSON(message.nodeAddresses);
+    }
     return obj;
   },
 
@@ -2399,6 +2456,142 @@ export const SyncResponse: MessageFns<SyncResponse> = {
     message.reservedPorts = (object.reservedPorts !== undefined && object.reservedPorts !== null)
       ? ReservedPorts.fromPartial(object.reservedPorts)
       : undefined;
+    message.nodeAddresses = (object.nodeAddresses !== undefined && object.nodeAddresses !== null)
+      ? NodeAddresses.fromPartial(object.nodeAddresses)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseNodeAddresses(): NodeAddresses {
+  return { isComplete: false, added: [], removed: [] };
+}
+
+export const NodeAddresses: MessageFns<NodeAddresses> = {
+  encode(message: NodeAddresses, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.isComplete !== false) {
+      writer.uint32(8).bool(message.isComplete);
+    }
+    if (message.added.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.added) {
+        writer.fixed32(v);
+      }
+      writer.join();
+    }
+    if (message.removed.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.removed) {
+        writer.fixed32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeAddresses {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeAddresses();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.isComplete = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag === 21) {
+              message.added.push(reader.fixed32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.added.push(reader.fixed32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag === 29) {
+              message.removed.push(reader.fixed32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.removed.push(reader.fixed32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NodeAddresses {
+    return {
+      isComplete: isSet(object.isComplete)
+        ? globalThis.Boolean(object.isComplete)
+        : isSet(object.is_complete)
+        ? globalThis.Boolean(object.is_complete)
+        : false,
+      added: globalThis.Array.isArray(object?.added) ? object.added.map((e: any) => globalThis.Number(e)) : [],
+      removed: globalThis.Array.isArray(object?.removed) ? object.removed.map((e: any) => globalThis.Number(e)) : [],
+    };
+  },
+
+  toJSON(message: NodeAddresses): unknown {
+    const obj: any = {};
+    if (message.isComplete !== false) {
+      obj.isComplete = message.isComplete;
+    }
+    if (message.added?.length) {
+      obj.added = message.added.map((e) => Math.round(e));
+    }
+    if (message.removed?.length) {
+      obj.removed = message.removed.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<NodeAddresses>): NodeAddresses {
+    return NodeAddresses.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodeAddresses>): NodeAddresses {
+    const message = createBaseNodeAddresses();
+    message.isComplete = object.isComplete ?? false;
+    message.added = object.added?.map((e) => e) || [];
+    message.removed = object.removed?.map((e) => e) || [];
     return message;
   },
 };
