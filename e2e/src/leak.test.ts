@@ -26,7 +26,7 @@ beforeAll(async () => {
   server = await cluster.start({ node: "node-2", name: "bench", ready: { ports: [PORT] } }, [
     ...[BENCH, "serve", "--port", String(PORT)],
   ]);
-  nodes = [await pidsOf(cluster, "node-1"), await pidsOf(cluster, "node-2")];
+  nodes = [pidsOf(cluster, "node-1"), pidsOf(cluster, "node-2")];
 });
 
 afterAll(async () => {

@@ -111,13 +111,15 @@ describe.each<TierChoice>(["notify", "preload"])("%s", (tier) => {
     for (const [index, swept] of native.entries()) {
       const { level, option, set, get } = swept;
       const by = { family: swept.family === "AF_INET" ? "inet" : "inet6", way: "direct" } as const;
+      const attempt = `option ${option} of level ${level}`;
       const allowed = allowedBy(level, option);
       const tried = ours[index];
       set.forEach((could, way) => {
-        if (!allowed.set && could === "ok") account.add({ row: 4, ...by, achieved: tried?.set[way] === "ok" });
+        if (!allowed.set && could === "ok") account.add({ row: 4, attempt, ...by, achieved: tried?.set[way] === "ok" });
       });
       get.forEach((could, way) => {
-        if (!allowed.get && isTold(could)) account.add({ row: 5, ...by, achieved: isTold(tried?.get[way] ?? "") });
+        if (!allowed.get && isTold(could))
+          account.add({ row: 5, attempt, ...by, achieved: isTold(tried?.get[way] ?? "") });
       });
     }
     expect(leaks).toEqual([]);

@@ -23,7 +23,7 @@ export function readAttempts(stdout: string): Attempt[] {
     .map((line) => JSON.parse(line) as Attempt);
 }
 
-export function nameOf({ row, attempt, family, way }: Attempt): string {
+export function nameOf({ row, attempt, family, way }: Omit<Attempt, "error">): string {
   return `row ${row}: ${attempt} (${family}, ${way})`;
 }
 
@@ -36,9 +36,12 @@ interface Cell {
 /** Counts attempts by row, family and way, over all tiers. */
 export class Account {
   readonly #cells = new Map<string, Cell>();
+  readonly #achieved: string[] = [];
 
-  add({ row, family, way, achieved }: Pick<Attempt, "row" | "family" | "way" | "achieved">): void {
+  add(attempt: Omit<Attempt, "error">): void {
+    const { row, family, way, achieved } = attempt;
     const key = `${row} ${family} ${way}`;
+    if (achieved) this.#achieved.push(nameOf(attempt));
     const { attempts, leaked } = this.#cells.get(key) ?? { attempts: 0, leaked: 0 };
     this.#cells.set(key, { attempts: attempts + 1, leaked: leaked + (achieved ? 1 : 0) });
   }
@@ -64,7 +67,7 @@ export class Account {
     );
   }
 
-  /** A line for each row, with the attempts of each family and way, and one for all. */
+  /** A line for each row, with the attempts of each family and way, one for all, and one for each that was achieved. */
   toString(): string {
     const lines = this.rows.map((row) => {
       const cells = FAMILIES.map((family) => {
@@ -74,7 +77,8 @@ export class Account {
       return `${line(`row ${row}`, this.#sum(String(row)))}; ${cells.join(", ")}`;
     });
     const header = `attempts of each family: ${WAYS.join("/")}`;
-    return [header, ...lines, line(`${this.rows.length} rows`, this.#sum(""))].join("\n");
+    const leaks = this.#achieved.map((name) => `leaked: ${name}`);
+    return [header, ...lines, line(`${this.rows.length} rows`, this.#sum("")), ...leaks].join("\n");
   }
 }
 

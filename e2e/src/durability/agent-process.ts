@@ -6,29 +6,40 @@ import type { Cluster } from "../fixture/cluster.js";
 import type { NodeProcesses } from "../fixture/holdings.js";
 import { until } from "../fixture/until.js";
 
-/** Of a node whose agent runs. */
-export async function pidsOf(cluster: Cluster, node: string): Promise<NodeProcesses> {
-  const status = await cluster.status();
-  const agent = status.nodes.find(({ name }) => name.endsWith(node))?.agent?.pid;
-  if (agent === undefined) throw new Error(`${node} has no agent`);
-  return { agent, keeper: keeperOf(cluster, node) };
+/** Of a node whose agent runs, or has run last. */
+export function pidsOf(cluster: Cluster, node: string): NodeProcesses {
+  const agent = processesOf(cluster).find(({ role, node: name }) => role === "agent" && name?.endsWith(`-${node}`));
+  if (!agent) throw new Error(`${node} has no agent`);
+  return { agent: agent.pid, keeper: keeperOf(cluster, node) };
+}
+
+export function keepersOf(cluster: Cluster, node: string): readonly number[] {
+  return keeperPids(join(cluster.runDir, `${cluster.tag}${node}`));
 }
 
 function keeperOf(cluster: Cluster, node: string): number {
-  const [pid, ...more] = keeperPids(join(cluster.runDir, `${cluster.tag}${node}`));
+  const [pid, ...more] = keepersOf(cluster, node);
   if (pid === undefined || more.length > 0)
     throw new Error(`${node} has ${pid === undefined ? 0 : 1 + more.length} keepers`);
   return pid;
 }
 
-/** As the cluster's state file has it. */
 export function controllerPid(cluster: Cluster): number {
-  const state = JSON.parse(readFileSync(join(cluster.runDir, "cluster.json"), "utf8")) as {
-    processes: readonly { role: string; pid: number }[];
-  };
-  const controller = state.processes.find(({ role }) => role === "controller");
+  const controller = processesOf(cluster).find(({ role }) => role === "controller");
   if (!controller) throw new Error("there is no controller");
   return controller.pid;
+}
+
+interface Process {
+  readonly role: string;
+  readonly node: string | null;
+  readonly pid: number;
+}
+
+/** As the cluster's state file has them. */
+function processesOf(cluster: Cluster): readonly Process[] {
+  const state = readFileSync(join(cluster.runDir, "cluster.json"), "utf8");
+  return (JSON.parse(state) as { processes: readonly Process[] }).processes;
 }
 
 /** Kills the process and waits until it has ended. */

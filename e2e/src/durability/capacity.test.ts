@@ -26,7 +26,7 @@ let server: Box;
 
 beforeAll(async () => {
   cluster = await Cluster.start({ frontPorts: `20000:${FRONT_PORTS}` });
-  nodes = [await pidsOf(cluster, "node-1"), await pidsOf(cluster, "node-2")];
+  nodes = [pidsOf(cluster, "node-1"), pidsOf(cluster, "node-2")];
   // What a node keeps open from its first endpoint on.
   await (await Box.endpoint(cluster, "node-2", "first", "auto")).close();
   server = await Box.endpoint(cluster, "node-1", "server", "auto");

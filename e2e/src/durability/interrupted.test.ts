@@ -52,7 +52,7 @@ let idle: number;
 
 beforeAll(async () => {
   cluster = await Cluster.start({ nodes: 1 });
-  node = await pidsOf(cluster, "node-1");
+  node = pidsOf(cluster, "node-1");
   // What a node keeps open from its first endpoints on.
   for (const tier of TIERS) {
     const first = await Box.endpoint(cluster, "node-1", "first", tier);

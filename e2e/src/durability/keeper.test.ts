@@ -11,7 +11,7 @@ import { nginx } from "../apps/nginx.js";
 import { IS_FULL } from "../apps/stage.js";
 import { Cluster } from "../fixture/cluster.js";
 import { until } from "../fixture/until.js";
-import { kill, pidsOf } from "./agent-process.js";
+import { keepersOf, kill, pidsOf } from "./agent-process.js";
 import { finish, SOCKETS } from "./durable-program.js";
 
 const PORT = 80;
@@ -40,11 +40,11 @@ afterAll(async () => {
 });
 
 async function killKeeper(node: string): Promise<void> {
-  const before = await pidsOf(cluster, node);
+  const before = pidsOf(cluster, node);
   await kill(before.keeper);
-  await until(async () => {
-    const now = await pidsOf(cluster, node).catch(() => undefined);
-    return now !== undefined && now.keeper !== before.keeper;
+  await until(() => {
+    const [keeper] = keepersOf(cluster, node);
+    return keeper !== undefined && keeper !== before.keeper;
   }, `${node} has another keeper`);
 }
 
@@ -59,10 +59,10 @@ it("goes on with another keeper", async () => {
   const base = `http://${server.host}:${PORT}`;
   const sizes = ["-o", "/dev/null", "-w", "%{size_download}"];
   const download = client.output(["curl", "-sS", "-f", "-m", "60", ...sizes, `${base}/slow`]);
-  const { agent } = await pidsOf(cluster, "node-1");
+  const { agent } = pidsOf(cluster, "node-1");
 
   for (const node of ["node-1", "node-2"]) await killKeeper(node);
-  expect((await pidsOf(cluster, "node-1")).agent).toBe(agent);
+  expect(pidsOf(cluster, "node-1").agent).toBe(agent);
   // A connection that there was, a listener that there was, and programs that start now, in endpoints old and new.
   expect(await download).toBe(String(SLOW_BYTES));
   expect(await client.output(["curl", "-sS", "-m", "10", `${base}/`])).toBe("here\n");

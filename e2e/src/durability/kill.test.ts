@@ -86,7 +86,7 @@ describe("the agents of both nodes, killed and started again", () => {
       ["node-1", await listing("node-1")],
       ["node-2", await listing("node-2")],
     ]);
-    const pids = { "node-1": await pidsOf(cluster, "node-1"), "node-2": await pidsOf(cluster, "node-2") };
+    const pids = { "node-1": pidsOf(cluster, "node-1"), "node-2": pidsOf(cluster, "node-2") };
     expect(before.get("node-1")?.connections).toHaveLength(CONNECTIONS);
     await kill(pids["node-1"].agent);
     await kill(pids["node-2"].agent);
@@ -105,7 +105,7 @@ describe("the agents of both nodes, killed and started again", () => {
     expect(await get()).toBe(client.address);
 
     for (const node of ["node-1", "node-2"] as const) {
-      const now = await pidsOf(cluster, node);
+      const now = pidsOf(cluster, node);
       expect(now.keeper, "the keeper is the same").toBe(pids[node].keeper);
       expect(now.agent).not.toBe(pids[node].agent);
       // A connection of curl may be about to end; those of the loops are never made.
@@ -122,20 +122,20 @@ describe("the agents of both nodes, killed and started again", () => {
   it(`${KILLS} times in a row leave nothing behind`, { timeout: TIMEOUT_MS }, async () => {
     const box = await endpoint("node-1", "loop", "notify");
     const loop = await box.start(SOCKETS, { prints: /ready/ });
-    const look = async () => {
-      const { agent, keeper } = await pidsOf(cluster, "node-1");
+    const look = () => {
+      const { agent, keeper } = pidsOf(cluster, "node-1");
       return { agent, keeper, holdings: holdingsOf(keeper), files: filesOf("node-1").join() };
     };
     const killOnce = async () => {
-      await kill((await pidsOf(cluster, "node-1")).agent);
+      await kill(pidsOf(cluster, "node-1").agent);
       await startAgain(cluster);
     };
     await killOnce();
-    const before = await look();
+    const before = look();
     for (let round = 0; round < KILLS; round += 1) await killOnce();
     // The pool of prepared sockets breathes.
-    const settled = async () => {
-      const now = await look();
+    const settled = () => {
+      const now = look();
       const more = now.holdings.descriptors - before.holdings.descriptors;
       return (
         Math.abs(more) <= 8 && now.files === before.files && now.holdings.threads <= before.holdings.threads && now

@@ -89,7 +89,7 @@ async function valid(names: readonly string[]) {
       const attached = (await local.listAttachedEndpoints({})).endpoints;
       const isKept = (port: number | undefined) => port === KEPT_PORT;
       return {
-        pids: await pidsOf(cluster, node),
+        pids: pidsOf(cluster, node),
         kept: connections
           .filter(({ local, peer }) => isKept(local?.port) || isKept(peer?.port))
           .map((one) => one.cookie)
@@ -139,7 +139,7 @@ it("nodes that were cut off reach no later owner by what they believe", { timeou
     wire ??= new Wire(cluster, NODES);
     const before = await valid(["near", "client", "server"]);
 
-    const { agent } = await pidsOf(cluster, "node-3");
+    const { agent } = pidsOf(cluster, "node-3");
 
     wire.cut("node-1");
     wire.cut("node-3");
@@ -148,9 +148,9 @@ it("nodes that were cut off reach no later owner by what they believe", { timeou
       await client.start(connect(near.address, LOOP_PORT), { prints: /ready/ }),
       await server.start(connect(server.address, LOOP_PORT), { prints: /ready/ }),
     ];
-    const toLost = await pending(server, THERE);
     await until(async () => !(await isConnected("node-1")) && !(await isConnected("node-3")), "both are given up");
     await here.box.close();
+    const toLost = await pending(server, THERE);
     await cluster.cli.json("node", "delete", `${cluster.tag}node-3`);
     const [nextHere, nextThere] = [
       await owner("node-2", `next-here-${round}`, HERE),

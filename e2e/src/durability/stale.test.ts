@@ -53,7 +53,7 @@ async function attempt(): Promise<string> {
 it("a node that hears of nothing reaches no later owner of an address", { timeout: TIMEOUT_MS }, async () => {
   let present = await owner("owner-0");
   expect(await attempt()).toBe("1");
-  const { agent } = await pidsOf(cluster, "node-2");
+  const { agent } = pidsOf(cluster, "node-2");
   process.kill(agent, "SIGSTOP");
   try {
     for (let number = 1; number <= OWNERS; number += 1) {
@@ -72,7 +72,7 @@ it("a node that hears of nothing reaches no later owner of an address", { timeou
 it("what a node had that was rebooted is withdrawn, and its addresses are free", { timeout: TIMEOUT_MS }, async () => {
   const lost = await owner("lost");
   expect(await attempt()).toBe("1");
-  const { agent, keeper } = await pidsOf(cluster, "node-1");
+  const { agent, keeper } = pidsOf(cluster, "node-1");
   // As after a power failure, neither has a chance to say anything. The processes of a reboot are gone as well.
   await kill(agent);
   await kill(keeper);
