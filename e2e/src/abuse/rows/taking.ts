@@ -84,18 +84,23 @@ async function take(stage: Stage, what: "sockets" | "listeners", by: By, neighbo
 
 async function storm(stage: Stage, server: Background, by: By): Promise<Attempt[]> {
   const to = addressFor(by.family, await endpointOf(stage, server));
-  const command = hostile("storm", by.family, by.way, STORM_SECONDS, to, portFor(by.family, SERVER_PORT));
-  const name = `storm-${by.family}-${by.way}`;
-  const box = await stage.cluster.start({ network: NETWORK, name }, command);
-  const starved = await neighbourIsServed(stage, server.address);
-  const { stdout } = await box.ended;
-  const [{ seconds = 0, sent = 0, EADDRNOTAVAIL: refused = 0 } = {}] = reports<Record<string, number>>(stdout);
-  if (refused === 0) throw new Error(`${name} was too slow to meet its limit: ${stdout}`);
-  const most = LIMITS.connects * (1 + seconds) + 1;
-  return [
-    attempt(10, "starve a neighbour of connections", starved !== null, starved, by),
-    attempt(10, "connect faster than the limit", sent > most, `${sent} sent, ${refused} refused`, by),
-  ];
+  const port = portFor(by.family, SERVER_PORT);
+  // A busy machine may take longer to use up what comes at once.
+  for (const duration of [STORM_SECONDS, 5 * STORM_SECONDS]) {
+    const name = `storm-${by.family}-${by.way}-${duration}`;
+    const command = hostile("storm", by.family, by.way, duration, to, port);
+    const box = await stage.cluster.start({ network: NETWORK, name }, command);
+    const starved = await neighbourIsServed(stage, server.address);
+    const { stdout } = await box.ended;
+    const [{ seconds = 0, sent = 0, EADDRNOTAVAIL: refused = 0 } = {}] = reports<Record<string, number>>(stdout);
+    const most = LIMITS.connects * (1 + seconds) + 1;
+    if (refused === 0 && sent <= most) continue;
+    return [
+      attempt(10, "starve a neighbour of connections", starved !== null, starved, by),
+      attempt(10, "connect faster than the limit", sent > most, `${sent} sent, ${refused} refused`, by),
+    ];
+  }
+  throw new Error(`storms of ${by.family}, ${by.way} were too slow to meet their limit`);
 }
 
 /** Nothing is counted, and nothing stuck, after many ends in the middle of socket(2). */
