@@ -2,9 +2,17 @@
 import { spawn } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "./fixture/cluster.js";
+import { addNodes6, NODES6 } from "./fixture/node-addresses.js";
 import { until } from "./fixture/until.js";
 import type { StatusReport } from "./testing/cli.js";
-import { type ClientReport, peerClient, peerServer, readReports, SERVER_READY } from "./testing/peer-programs.js";
+import {
+  type ClientReport,
+  peerClient,
+  peerServer,
+  readReports,
+  SERVER_READY,
+  socketAddress,
+} from "./testing/peer-programs.js";
 import { runIn } from "./testing/surroundings.js";
 
 const PORT = 80;
@@ -15,6 +23,7 @@ let cluster: Cluster;
 
 beforeAll(async () => {
   cluster = await Cluster.start();
+  await addNodes6(cluster);
 });
 
 afterAll(async () => {
@@ -51,6 +60,37 @@ describe("a published port", () => {
     expect(overlay).toMatchObject({ answer: { label: `web-${tier}`, peer: overlay?.local } });
     await server.stop();
     expect(await askFromHost("node-2", `${NODE_1}:8080`)).toMatchObject({ error: "ECONNREFUSED" });
+  });
+
+  it.each(["notify", "preload"] as const)("leads there by the node's IPv6 addresses, too (%s)", async (tier) => {
+    await cluster.cli.json(
+      "network",
+      "create",
+      `dual-${tier}`,
+      "--prefix",
+      "10.60.0.0/24",
+      "--prefix6",
+      "fd00:60::/64",
+    );
+    const options = {
+      network: `dual-${tier}`,
+      name: `web6-${tier}`,
+      tier,
+      publish: [`8084:${PORT}`],
+      ready: SERVER_READY,
+    };
+    const server = await cluster.start(options, peerServer(PORT, `web6-${tier}`, [4, 6]));
+    const local = socketAddress(server.address6, PORT);
+    for (const [node, target, own] of [
+      ["node-2", NODES6["node-1"], NODES6["node-2"]],
+      ["node-1", NODES6["node-1"], NODES6["node-1"]],
+      ["node-1", "::1", "::1"],
+    ] as const) {
+      const report = await askFromHost(node, socketAddress(target, 8084));
+      expect(report).toMatchObject({ error: null, answer: { label: `web6-${tier}`, local, peer: report?.local } });
+      expect(report?.local?.startsWith(`[${own}]:`), report?.local ?? "").toBe(true);
+    }
+    await server.stop();
   });
 
   it("is on its own node only, and the endpoint's port is not", async () => {

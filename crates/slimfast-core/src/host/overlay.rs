@@ -31,6 +31,9 @@ use netlink_packet_route::RouteNetlinkMessage as Message;
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The same of IPv6.
 pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// What a router says "unreachable" and "packet too big" from, also to endpoints of other nodes: nobody forwards what is from a
+/// link-local address. In the block of what stands for the node itself (`super::uplink`).
+const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0xa9fe, 0x101);
 /// Outer Ethernet, IPv4, UDP and VXLAN headers.
 pub const VXLAN_OVERHEAD_BYTES: u32 = 50;
 /// The overlay's device inside an endpoint's namespace.
@@ -136,11 +139,17 @@ impl Router {
             ("refuse unknown destinations", Message::NewRoute(messages::unreachable_default(false)), Mode::Create),
         ];
         setup::apply(&mut netlink, requests)?;
-        let refuse_ipv6 = Message::NewRoute(messages::unreachable_default(true));
-        setup::apply(
-            &mut netlink,
-            config.has_ipv6.then_some(("refuse unknown ones of IPv6", refuse_ipv6, Mode::Create)),
-        )?;
+        if config.has_ipv6 {
+            let refuse = Message::NewRoute(messages::unreachable_default(true));
+            let own = messages::new_address(messages::LOOPBACK_INDEX, ROUTER6);
+            setup::apply(
+                &mut netlink,
+                [
+                    ("refuse unknown ones of IPv6", refuse, Mode::Create),
+                    ("give the router its IPv6 address", own, Mode::Create),
+                ],
+            )?;
+        }
 
         undo.commit();
         Ok(Router {
@@ -419,12 +428,12 @@ fn endpoint_side(address: IpAddr, device: u32) -> [Step; 3] {
     ]
 }
 
-/// In the router, on the endpoint's outer device. With IPv6 the router speaks from it, too, such as "unreachable".
+/// In the router, on the endpoint's outer device.
 fn outer_side(address: IpAddr, mac: Vec<u8>, device: u32) -> impl Iterator<Item = Step> {
     let neighbour = Message::NewNeighbour(messages::neighbour(address, mac, device));
     let gateway = address
         .is_ipv6()
-        .then(|| ("give the router its IPv6 address", messages::new_address(device, GATEWAY6), Mode::Create));
+        .then(|| ("give the router its address on the wire", messages::new_address(device, GATEWAY6), Mode::Create));
     [("tell the router the endpoint's link-layer address", neighbour, Mode::Put)].into_iter().chain(gateway)
 }
 

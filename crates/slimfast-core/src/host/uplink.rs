@@ -258,7 +258,13 @@ fn node_side(
     index: u32,
 ) -> impl Iterator<Item = Step> {
     let neighbour = messages::neighbour(gateway, messages::mac_of(GATEWAY), index);
-    let own = |address| ("give the node its address", messages::new_address(index, address), Mode::Put);
+    let own = |address| {
+        let message = match address {
+            IpAddr::V4(_) => messages::new_address(index, address),
+            IpAddr::V6(address) => messages::new_deprecated_address(index, address),
+        };
+        ("give the node its address", message, Mode::Put)
+    };
     addresses.into_iter().map(own).collect::<Vec<_>>().into_iter().chain([
         ("tell the node the router's link-layer address", Message::NewNeighbour(neighbour), Mode::Put),
         ("take what is for the node's own endpoints", Message::NewRoute(own_route(blocks, index)), Mode::Put),

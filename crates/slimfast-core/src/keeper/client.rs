@@ -254,7 +254,12 @@ impl Keeper {
     }
 
     fn ask(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply> {
-        ask(&mut self.line.lock().unwrap_or_else(PoisonError::into_inner), request, fds)
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if line.is_out_of_step() {
+            // The answer to an earlier question, which took too long, may come in this conversation.
+            *line = self.again()?.line.into_inner().unwrap_or_else(PoisonError::into_inner);
+        }
+        ask(&mut line, request, fds)
     }
 }
 

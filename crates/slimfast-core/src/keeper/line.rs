@@ -18,11 +18,13 @@ const MESSAGE_MAX_BYTES: usize = 1 << 20;
 pub(super) struct Line {
     stream: UnixStream,
     received: Vec<u8>,
+    /// An answer may come to what was sent.
+    is_owed: bool,
 }
 
 impl Line {
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, received: Vec::new() }
+        Self { stream, received: Vec::new(), is_owed: false }
     }
 
     #[cfg(test)]
@@ -36,7 +38,13 @@ impl Line {
         self.stream.set_write_timeout(timeout)
     }
 
-    pub fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// Whether an answer that was given up may still come, and would be taken for the next one's.
+    pub fn is_out_of_step(&self) -> bool {
+        self.is_owed
+    }
+
+    pub fn send(&mut self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.is_owed = true;
         let mut bytes = serde_json::to_vec(message)?;
         bytes.push(b'\n');
         let mut rest = &bytes[..];
@@ -55,6 +63,7 @@ impl Line {
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
+                self.is_owed = false;
                 return Ok(Some((serde_json::from_slice(&line)?, fds)));
             }
             if self.received.len() > MESSAGE_MAX_BYTES {
@@ -86,7 +95,7 @@ mod tests {
 
     #[test]
     fn messages_come_whole_and_with_their_descriptors() {
-        let (one, mut other) = pair();
+        let (mut one, mut other) = pair();
         let file = std::fs::File::open("/dev/null").unwrap();
         let long = "x".repeat(100_000);
         std::thread::scope(|scope| {
@@ -101,6 +110,20 @@ mod tests {
         });
         drop(one);
         assert!(other.receive::<String>().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_in_time_puts_it_out_of_step() {
+        let (mut one, mut other) = pair();
+        one.set_timeout(Some(Duration::from_millis(1))).unwrap();
+        one.send(&"question", &[]).unwrap();
+        assert!(one.receive::<String>().is_err());
+        assert!(one.is_out_of_step());
+        other.receive::<String>().unwrap();
+        other.send(&"answer", &[]).unwrap();
+        one.set_timeout(None).unwrap();
+        assert_eq!(one.receive::<String>().unwrap().unwrap().0, "answer");
+        assert!(!one.is_out_of_step());
     }
 
     #[test]

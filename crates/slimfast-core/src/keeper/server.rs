@@ -235,7 +235,7 @@ impl Outbox {
     }
 
     fn pass_on(&mut self) {
-        while let (Some(agent), Some(event)) = (&self.agent, self.waiting.front()) {
+        while let (Some(agent), Some(event)) = (&mut self.agent, self.waiting.front()) {
             if agent.send(event, &[]).is_err() {
                 self.agent = None;
                 return;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -146,6 +146,18 @@ pub(crate) fn new_address(index: u32, address: impl Into<IpAddr>) -> Message {
     }
     message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
     Message::NewAddress(message)
+}
+
+/// The same for an IPv6 address from which nothing goes by itself: whatever else the namespace has comes first as a source (RFC 6724, 5,
+/// rule 3).
+pub(crate) fn new_deprecated_address(index: u32, address: Ipv6Addr) -> Message {
+    let mut message = new_address(index, address);
+    if let Message::NewAddress(message) = &mut message {
+        let mut lifetimes = CacheInfo::default();
+        lifetimes.ifa_valid = u32::MAX;
+        message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+    }
+    message
 }
 
 /// Asks how a packet to `address` goes.

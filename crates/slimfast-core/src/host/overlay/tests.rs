@@ -1,6 +1,7 @@
 //! Two nodes in namespaces of their own, joined by a wire: what passes, what must not, and that everything is undone.
 
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,7 +107,7 @@ fn endpoints_reach_each_other_by_ipv6_beside_ipv4_and_alone() {
     assert_eq!((&bytes[..length], peer), (&b"hello"[..], from.local_addr().expect("bound")));
     let started = Instant::now();
     let nobody = Ipv6Addr::new(0xfd00, 0x32, 0, 0, 0, 0, 9, 9);
-    assert!(one_ping(&one.netns, nobody).contains("From fe80::1"), "unreachable, at once");
+    assert!(one_ping(&one.netns, nobody).contains("From 100::a9fe:101"), "unreachable, at once");
     assert!(started.elapsed() < Duration::from_secs(1));
     // 1450 less 40 of IPv6 and 8 of ICMPv6, not to be fragmented.
     run("ip", &["netns", "exec", &one.netns, "ping", "-c1", "-W1", "-M", "do", "-s", "1402", &y.to_string()]);
@@ -114,6 +115,15 @@ fn endpoints_reach_each_other_by_ipv6_beside_ipv4_and_alone() {
     assert_eq!(inside.matches("inet6").count(), 1, "its own address alone, and no link-local one: {inside}");
     assert!(!inside.contains("tentative"), "{inside}");
     assert!(!run("ip", &["-n", &one.netns, "neighbour"]).contains("REACHABLE"), "nobody was ever asked for");
+    // What the other node's router cannot pass on is told to whoever sent it.
+    run("ip", &["-n", &router_name(&b.name, 42), "link", "set", "ep2", "mtu", "1300"]);
+    let too_long = NetNs::open(&one.netns).expect("the namespace exists").run(|| {
+        let output = Command::new("ping").args(["-c1", "-W1", "-M", "do", "-s", "1402", &y.to_string()]).output();
+        output.map_err(|error| Error::system("exec", "ping", error))
+    });
+    let too_long = String::from_utf8_lossy(&too_long.expect("ping runs").stdout).into_owned();
+    assert!(too_long.contains("From 100::a9fe:101") && too_long.contains("mtu=1300"), "{too_long}");
+    assert!(run("ip", &["-n", &one.netns, "-6", "route", "get", &y.to_string()]).contains("mtu 1300"));
 
     // A local endpoint comes before a remote one with its address, which gets its route back.
     router_a.set_remote(x, B).expect("remote");
