@@ -216,6 +216,67 @@ describe("a policy that denies", () => {
 });
 
 describe("a network that denies by default", () => {
+  const network = ["--network", CLOSED];
+  const ALLOW = ["--action", "allow", "--from", "app=shop", "--to", "@inside", ...network];
+
+  describe.each([
+    ["another node", "node-1"],
+    ["the same node", "node-2"],
+  ])("from %s", (_, node) => {
+    it("denies at the connecting end, lets through what is allowed, and cuts what is not any more", async () => {
+      const options = { network: CLOSED, ready: SERVER_READY };
+      const inside = await cluster.start({ ...options, node: "node-2", name: "inside" }, peerServer(PORT, "inside"));
+      const asking = await Client.start(cluster, "asking", { network: CLOSED, node });
+      const hasNone = async () => {
+        const all = await cluster.agent(node).local.listConnections({});
+        return all.connections.every(({ endpoint }) => endpoint !== "asking");
+      };
+      try {
+        expect(await asking.connect(inside)).toBe("EPERM");
+        await cluster.cli.json("endpoint", "label", "asking", "app=shop", ...network);
+        await policy("in", ...ALLOW);
+        await asking.comesTo("ok", inside);
+        expect(await asking.ask(`hold ${inside.address}:${PORT}`)).toBe("ok");
+        const reading = asking.ask("read");
+        await withdraw("in");
+        expect(await reading).toMatch(/^(ECONNRESET|ECONNABORTED|ok)$/);
+        await until(hasNone, "the connection is gone");
+        expect(await asking.connect(inside)).toBe("EPERM");
+      } finally {
+        await asking.program.stop();
+        await inside.stop();
+      }
+    });
+  });
+
+  it("denies at the listening end, where the connecting node has not heard of it", async () => {
+    const options = { network: CLOSED, ready: SERVER_READY };
+    const inside = await cluster.start({ ...options, node: "node-2", name: "inside" }, peerServer(PORT, "inside"));
+    const asking = await Client.start(cluster, "asking", { network: CLOSED });
+    // Tells when the listening end has heard.
+    const near = await Client.start(cluster, "near", { network: CLOSED, node: "node-2" });
+    const { pid } = await cluster.agent("node-1").local.getStatus({});
+    let isStopped = false;
+    try {
+      for (const name of ["asking", "near"]) await cluster.cli.json("endpoint", "label", name, "app=shop", ...network);
+      await policy("in", ...ALLOW);
+      await asking.comesTo("ok", inside);
+      await near.comesTo("ok", inside);
+      kill(pid, "SIGSTOP");
+      isStopped = true;
+      await withdraw("in");
+      await near.comesTo("EPERM", inside);
+      expect(await asking.connect(inside)).toBe("ECONNREFUSED");
+      kill(pid, "SIGCONT");
+      isStopped = false;
+      await asking.comesTo("EPERM", inside);
+    } finally {
+      if (isStopped) kill(pid, "SIGCONT");
+      for (const { program } of [asking, near]) await program.stop();
+      await inside.stop();
+    }
+  });
+
   it("lets through what a policy allows, and an endpoint always reaches itself", async () => {
     const options = { network: CLOSED, ready: SERVER_READY };
     const inside = await cluster.start({ ...options, node: "node-2", name: "inside" }, peerServer(PORT, "inside"));

@@ -1,5 +1,8 @@
 /** The completion script in a real bash. */
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createProgram } from "../program.js";
 import { completionScript } from "./scripts.js";
@@ -40,6 +43,41 @@ describe("bash", () => {
     expect(complete("run", "--", "net")).toEqual([]);
   });
 });
+
+it("bash completes what somebody types who has sourced the script, up to the end of the word", () => {
+  // An interactive bash on a terminal of its own: types, presses Tab, and shows the line that came of it.
+  const terminal = `
+import os, pty, re, select, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.environ.update(TERM="dumb", PS1="> ")
+    os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+seen = b""
+def until(wanted):
+    global seen
+    end = time.monotonic() + 60
+    while not re.search(wanted, seen):
+        if time.monotonic() > end: sys.exit("no %r in %r" % (wanted, seen))
+        if select.select([terminal], [], [], 0.2)[0]: seen += os.read(terminal, 65536)
+    seen = b""
+def type(text): os.write(terminal, text)
+until(b"> ")
+type(b"bind 'set bell-style none'; slimfast() { echo got: "$*".; }; . " + sys.argv[1].encode() + b"; echo re''ady\\n")
+until(b"ready")
+type(b"slimfast netw\\tcre\\t--prefix\\t6 x\\n")
+until(rb"got: network create --prefix6? ?6? x\\.")
+type(b"slimfast policy create --action de\\t\\n")
+until(rb"got: policy create --action deny\\.")
+`;
+  const directory = mkdtempSync(join(tmpdir(), "slimfast-completion-"));
+  try {
+    const script = join(directory, "slimfast.bash");
+    writeFileSync(script, completionScript("bash", entries));
+    execFileSync("python3", ["-c", terminal, script], { encoding: "utf8" });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}, 120_000);
 
 it("every shell's script names every command", () => {
   for (const shell of ["bash", "zsh", "fish"] as const) {

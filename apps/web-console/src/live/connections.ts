@@ -11,6 +11,8 @@ const PAGE_SIZE = 1_000;
 /** Of what there is already when the page opens. */
 const MAX_LISTED = 5_000;
 const NAME = "connections";
+/** For one page of the list, on a controller that has much to do: as long as a stream may be silent. */
+const PAGE_MS = 30_000;
 
 export interface ShownConnections {
   readonly rows: readonly ConnectionRecord[];
@@ -27,18 +29,27 @@ interface Listing {
   readonly isWhole: boolean;
 }
 
-async function list(includeClosed: boolean, signal: AbortSignal): Promise<Listing> {
+/** Yields when a page has come, and returns them all. */
+async function* list(includeClosed: boolean, signal: AbortSignal): AsyncGenerator<void, Listing, undefined> {
   const connections: ConnectionRecord[] = [];
   let pageToken = "";
   do {
     const page = await controller.operations.listConnectionRecords(
       { pageSize: PAGE_SIZE, pageToken, includeClosed },
-      { signal },
+      { signal, deadline: PAGE_MS },
     );
     connections.push(...page.connections);
     pageToken = page.nextPageToken;
+    yield;
   } while (pageToken !== "" && connections.length < MAX_LISTED);
   return { connections, isWhole: pageToken === "" };
+}
+
+async function toItsEnd<Result>(steps: AsyncGenerator<void, Result, undefined>): Promise<Result> {
+  for (;;) {
+    const step = await steps.next();
+    if (step.done) return step.value;
+  }
 }
 
 /** @param isHeld Whether what is shown stays as it is; what comes is taken all the same. */
@@ -55,7 +66,7 @@ export function useConnections(isHeld: boolean): [ShownConnections, (id: string)
     isRelisting.current = true;
     try {
       const before = table.current.liveAt(nodes);
-      const { connections, isWhole } = await list(false, signal);
+      const { connections, isWhole } = await toItsEnd(list(false, signal));
       table.current.reconcile(connections, isWhole ? before : []);
     } finally {
       isRelisting.current = false;
@@ -72,7 +83,11 @@ export function useConnections(isHeld: boolean): [ShownConnections, (id: string)
       const first = tail.next();
       first.catch(() => undefined);
       const before = table.current.liveAt([""]);
-      const { connections, isWhole } = await list(true, signal);
+      const listing = list(true, signal);
+      let step = await listing.next();
+      // A page is a sign of life.
+      for (; !step.done; step = await listing.next()) yield { events: [], updates: [], newlyDropped: 0n };
+      const { connections, isWhole } = step.value;
       table.current.reconcile(connections, isWhole ? before : []);
       isLoaded.current = true;
       let ofThisStream = 0n;

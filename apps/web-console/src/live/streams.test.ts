@@ -74,6 +74,39 @@ test("one that is silent for too long is lost, though nobody closed it", async (
   stop();
 });
 
+test("one that fails takes along all that was opened with it", async () => {
+  const source = new Source();
+  const signals: AbortSignal[] = [];
+  const open = (signal: AbortSignal) => {
+    signals.push(signal);
+    return source.open(signal);
+  };
+  const stop = keepOpen({ name: "whole", silenceMs: 5_000, open, onMessage: () => undefined });
+  await source.say(1);
+  await source.fail("a part of it failed");
+  await vi.advanceTimersByTimeAsync(500);
+  expect(signals.map(({ aborted }) => aborted)).toEqual([true, false]);
+  stop();
+  expect(signals[1]?.aborted).toBe(true);
+});
+
+test("one is not lost because the page itself was busy, if there is something to read then", async () => {
+  const source = new Source();
+  const stop = keepOpen({ name: "late", silenceMs: 5_000, open: source.open, onMessage: () => undefined });
+  await source.say(1);
+  const { now } = performance;
+  // The page did nothing for half a minute: its timers are late by that.
+  vi.spyOn(performance, "now").mockImplementation(() => now.call(performance) + 30_000);
+  await vi.advanceTimersByTimeAsync(5_001);
+  expect(stateOf("late")).toBe("live");
+  await source.say(2);
+  expect(source.opened).toBe(1);
+  await vi.advanceTimersByTimeAsync(5_001);
+  expect(stateOf("late")).toBe("lost");
+  stop();
+  vi.restoreAllMocks();
+});
+
 test("one that has lost something is behind for a while, though it goes on", async () => {
   const source = new Source();
   const stop = keepOpen({ name: "busy", silenceMs: 60_000, open: source.open, onMessage: () => undefined });
