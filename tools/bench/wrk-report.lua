@@ -3,8 +3,8 @@
 function done(summary, latency, requests)
   local errors = summary.errors
   io.write(string.format(
-    '{"requests":%d,"elapsedUs":%d,"errors":%d,"p50Us":%d,"p99Us":%d,"p999Us":%d}\n',
-    summary.requests, summary.duration,
+    '{"requests":%d,"elapsedUs":%d,"bytes":%d,"errors":%d,"p50Us":%d,"p99Us":%d,"p999Us":%d}\n',
+    summary.requests, summary.duration, summary.bytes,
     errors.connect + errors.read + errors.write + errors.status + errors.timeout,
     latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end

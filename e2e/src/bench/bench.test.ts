@@ -130,6 +130,21 @@ describe("a quick run", () => {
     }
   });
 
+  it("has latency percentiles of what has latencies, and CPU time per GiB where bytes are counted", () => {
+    const keysOf = (name: string) => {
+      const [scenario, one] = name.split(".");
+      const found = result.cases.find((it) => it.scenario === scenario && it.case === one);
+      return Object.keys(found?.networks["slimfast-preload"] ?? {});
+    };
+    const percentiles = ["p50Us", "p99Us", "p999Us"];
+    for (const name of ["crr.16-clients", "memcached.persistent", "nginx-proxy.short-upstream-short-1k"]) {
+      expect(keysOf(name), name).toEqual(expect.arrayContaining(["perSecond", ...percentiles]));
+    }
+    expect(keysOf("nginx-proxy.short-upstream-short-1k")).toEqual(
+      expect.arrayContaining(["cpuClientMsPerGib", "cpuServerMsPerGib", "cpuNetworkMsPerGib", "cpuMachineMsPerGib"]),
+    );
+  });
+
   it("says of each target whether it was met, and with which programs", () => {
     expect(result.targets.length).toBeGreaterThan(0);
     for (const { outcome } of result.targets) expect(["met", "missed"]).toContain(outcome);

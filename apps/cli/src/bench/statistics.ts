@@ -22,3 +22,8 @@ export function medians<Key extends string>(
 function round(value: number): number {
   return Math.round(value * 100) / 100;
 }
+
+/** Nearest rank. @param sorted - ascending, not empty */
+export function percentile(sorted: readonly number[], share: number): number {
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+}

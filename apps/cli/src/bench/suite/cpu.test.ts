@@ -34,4 +34,7 @@ it("time is divided by operations or by bytes", () => {
   const used = { clientUs: 1_000_000, serverUs: 2_000_000, networkUs: 0, machineUs: 4_000_000 };
   expect(cpuValues(used, { operations: 100_000 })).toMatchObject({ cpuClientUs: 10, cpuMachineUs: 40 });
   expect(cpuValues(used, { bytes: 2 ** 31 })).toMatchObject({ cpuClientMsPerGib: 500, cpuServerMsPerGib: 1_000 });
+  const both = cpuValues(used, { operations: 100_000, bytes: 2 ** 31 });
+  expect(Object.keys(both)).toHaveLength(8);
+  expect(both).toMatchObject({ cpuClientUs: 10, cpuClientMsPerGib: 500 });
 });

@@ -108,21 +108,21 @@ async function measure({ network, scenario }: Running, name: string, effort: Eff
 }
 
 /** Starting the client is in its share. Exported for its test. */
-export function cpuValues(used: CpuTimes, work: Measurement["work"]): Values {
-  if ("operations" in work) {
-    const per = (us: number) => us / work.operations;
-    return {
-      cpuClientUs: per(used.clientUs),
-      cpuServerUs: per(used.serverUs),
-      cpuNetworkUs: per(used.networkUs),
-      cpuMachineUs: per(used.machineUs),
-    };
-  }
-  const per = (us: number) => us / 1_000 / (work.bytes / 2 ** 30);
+export function cpuValues(used: CpuTimes, { operations, bytes }: Measurement["work"]): Values {
+  const perOperation = (us: number) => us / (operations ?? 1);
+  const perGib = (us: number) => us / 1_000 / ((bytes ?? 1) / 2 ** 30);
   return {
-    cpuClientMsPerGib: per(used.clientUs),
-    cpuServerMsPerGib: per(used.serverUs),
-    cpuNetworkMsPerGib: per(used.networkUs),
-    cpuMachineMsPerGib: per(used.machineUs),
+    ...(operations !== undefined && {
+      cpuClientUs: perOperation(used.clientUs),
+      cpuServerUs: perOperation(used.serverUs),
+      cpuNetworkUs: perOperation(used.networkUs),
+      cpuMachineUs: perOperation(used.machineUs),
+    }),
+    ...(bytes !== undefined && {
+      cpuClientMsPerGib: perGib(used.clientUs),
+      cpuServerMsPerGib: perGib(used.serverUs),
+      cpuNetworkMsPerGib: perGib(used.networkUs),
+      cpuMachineMsPerGib: perGib(used.machineUs),
+    }),
   };
 }

@@ -47,11 +47,14 @@ export const setupCase = (clients: number): OwnCase => ({
 });
 
 /** connect() that returns at once, and poll(). */
-const nonBlockingCase: OwnCase = {
-  ...setupCase(1),
-  name: "non-blocking",
-  title: "socket(), connect() with O_NONBLOCK and poll()",
-  args: ({ operations }) => ["connect", "--nonblocking", "--count", String(operations)],
+const nonBlockingCase = (clients: number): OwnCase => {
+  const blocking = setupCase(clients);
+  return {
+    ...blocking,
+    name: clients === 1 ? "non-blocking" : `non-blocking-${clients}-clients`,
+    title: `socket(), connect() with O_NONBLOCK and poll(), ${clients} at once`,
+    args: (effort) => [...blocking.args(effort), "--nonblocking"],
+  };
 };
 
 const crrCase = (clients: number): OwnCase => ({
@@ -113,7 +116,8 @@ const idleCase: OwnCase = {
 export const CONNECT = ownScenario("connect", "time of connection setup", [
   setupCase(1),
   setupCase(MANY),
-  nonBlockingCase,
+  nonBlockingCase(1),
+  nonBlockingCase(MANY),
 ]);
 export const ACCEPT = ownScenario("accept", "accept rate of one listener", [acceptCase], ["--accept-only"]);
 export const IDLE = ownScenario("idle", "memory of idle connections", [idleCase]);

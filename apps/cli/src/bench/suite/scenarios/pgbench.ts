@@ -1,8 +1,10 @@
 /** PostgreSQL under pgbench, select-only: a connection per transaction (-C), and kept connections. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { CliError } from "../../../exit-codes.js";
 import { exec } from "../../../process/exec.js";
+import { percentile } from "../../statistics.js";
+import type { Values } from "../metrics.js";
 import { startListening } from "./own-load.js";
 import type { Measurement, Scenario } from "./scenario.js";
 
@@ -50,9 +52,19 @@ export const PGBENCH: Scenario = {
         const load = ["--select-only", "--no-vacuum", "--client", String(CLIENTS), "--jobs", "2"];
         const connect = name === PER_TRANSACTION ? ["--connect"] : [];
         const time = ["--time", String(Math.max(1, Math.round(seconds)))];
-        return readPgbench(
-          await network.run("client", ["pgbench", ...where, ...load, ...connect, ...time, "postgres"]),
-        );
+        const log = join(directory, name);
+        const logged = ["--log", "--log-prefix", log];
+        const said = await network.run("client", [
+          "pgbench",
+          ...where,
+          ...load,
+          ...connect,
+          ...time,
+          ...logged,
+          "postgres",
+        ]);
+        const { values, work } = readPgbench(said);
+        return { values: { ...values, ...readLatencies(takeFiles(directory, `${name}.`)) }, work };
       },
     };
   },
@@ -69,6 +81,29 @@ function programDirectory(): string {
     .find((bin) => existsSync(join(bin, "initdb")));
   if (found === undefined) throw new CliError("failed", `there is no PostgreSQL server under ${VERSIONS}`);
   return found;
+}
+
+/** Of files whose names begin so, which are removed: pgbench writes one for each thread. */
+function takeFiles(directory: string, prefix: string): string {
+  const names = readdirSync(directory).filter((name) => name.startsWith(prefix));
+  return names
+    .map((name) => {
+      const path = join(directory, name);
+      const text = readFileSync(path, "utf8");
+      rmSync(path);
+      return text;
+    })
+    .join("");
+}
+
+/** Of pgbench's log: its third column has microseconds. With -C they begin when the connection is there. */
+export function readLatencies(log: string): Values {
+  const times = log.split("\n").flatMap((line) => (line === "" ? [] : [Number(line.split(" ")[2])]));
+  if (times.length === 0 || !times.every((us) => us >= 0)) {
+    throw new CliError("failed", `pgbench: no latencies in its log: ${log.slice(0, 200)}`);
+  }
+  times.sort((a, b) => a - b);
+  return { p50Us: percentile(times, 0.5), p99Us: percentile(times, 0.99), p999Us: percentile(times, 0.999) };
 }
 
 /** pgbench reports averages only; with -C it counts the connections in. */

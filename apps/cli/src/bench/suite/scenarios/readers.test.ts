@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { readPgbench } from "./pgbench.js";
+import { readLatencies, readPgbench } from "./pgbench.js";
 import { readRedisBenchmark } from "./redis.js";
 import { readSTime } from "./tls.js";
 
@@ -27,6 +27,13 @@ it("pgbench counts transactions, and none may have failed", () => {
   expect(readPgbench(PGBENCH(0))).toEqual({ values: { perSecond: 4_999.5 }, work: { operations: 5_000 } });
   expect(() => readPgbench(PGBENCH(1))).toThrow("failed transactions");
   expect(() => readPgbench("")).toThrow("no result");
+});
+
+it("pgbench's log has each transaction's latency", () => {
+  const log = Array.from({ length: 1_000 }, (_, index) => `3 ${index} ${1_000 - index} 0 1764200000 12345`).join("\n");
+  expect(readLatencies(`${log}\n`)).toEqual({ p50Us: 500, p99Us: 990, p999Us: 999 });
+  expect(() => readLatencies("")).toThrow("no latencies");
+  expect(() => readLatencies("0 1 failed 0 1 2\n")).toThrow("no latencies");
 });
 
 it("s_time's whole seconds are not its time", () => {

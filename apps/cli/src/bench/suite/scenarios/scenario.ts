@@ -26,8 +26,8 @@ export interface Effort {
 
 export interface Measurement {
   readonly values: Values;
-  /** What CPU time is divided by. */
-  readonly work: { readonly operations: number } | { readonly bytes: number };
+  /** What CPU time is divided by, at least one of them. */
+  readonly work: { readonly operations?: number; readonly bytes?: number };
 }
 
 export interface Scenario {

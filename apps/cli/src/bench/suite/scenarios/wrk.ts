@@ -20,6 +20,8 @@ export interface WrkLoad {
 export interface WrkReport {
   readonly requests: number;
   readonly elapsedUs: number;
+  /** That came, heads included. */
+  readonly bytes: number;
   readonly errors: number;
   readonly p50Us: number;
   readonly p99Us: number;
@@ -41,10 +43,10 @@ export async function runWrk(network: Network, load: WrkLoad): Promise<Measureme
 export function readWrk(stdout: string, url: string): Measurement {
   const line = stdout.split("\n").find((text) => text.startsWith('{"requests"'));
   if (line === undefined) throw new CliError("failed", `wrk ${url}: no report in its output: ${stdout.slice(-500)}`);
-  const { requests, elapsedUs, errors, p50Us, p99Us, p999Us } = JSON.parse(line) as WrkReport;
+  const { requests, elapsedUs, bytes, errors, p50Us, p99Us, p999Us } = JSON.parse(line) as WrkReport;
   if (errors > 0 || requests === 0) {
     throw new CliError("failed", `wrk ${url}: ${requests} requests, ${errors} of them failed`);
   }
   const perSecond = (requests * 1_000_000) / elapsedUs;
-  return { values: { perSecond, p50Us, p99Us, p999Us }, work: { operations: requests } };
+  return { values: { perSecond, p50Us, p99Us, p999Us }, work: { operations: requests, bytes } };
 }
