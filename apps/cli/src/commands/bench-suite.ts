@@ -46,7 +46,7 @@ export interface BenchSuiteOptions {
 }
 
 const PROFILES: Readonly<Record<Profile, { readonly rounds: number; readonly effort: Effort }>> = {
-  quick: { rounds: 1, effort: { seconds: 0.4, operations: 500 } },
+  quick: { rounds: 1, effort: { seconds: 0.25, operations: 400 } },
   full: { rounds: 7, effort: { seconds: 2, operations: 4_000 } },
 };
 

@@ -30,9 +30,10 @@ export interface WrkReport {
 
 export async function runWrk(network: Network, load: WrkLoad): Promise<Measurement> {
   const stdout = await network.run("client", [
+    // wrk itself knows whole seconds only, and ends as well when it is told to: with its report, of the time that it has had.
+    ...["timeout", "--foreground", "--preserve-status", "--signal", "INT", String(load.seconds)],
     ...["wrk", "--threads", String(THREADS), "--connections", String(CONNECTIONS)],
-    // Whole seconds only.
-    ...["--duration", `${Math.max(1, Math.round(load.seconds))}s`, "--script", SCRIPT],
+    ...["--duration", `${Math.ceil(load.seconds) + 1}s`, "--script", SCRIPT],
     ...(load.isShort ? ["--header", "Connection: close"] : []),
     load.url,
   ]);
