@@ -62,7 +62,7 @@ def until(wanted):
     seen = b""
 def type(text): os.write(terminal, text)
 until(b"> ")
-type(b"bind 'set bell-style none'; slimfast() { echo got: "$*".; }; . " + sys.argv[1].encode() + b"; echo re''ady\\n")
+type(b"bind 'set bell-style none'; slimfast() { echo got: \\"$*\\".; }; . " + sys.argv[1].encode() + b"; echo re''ady\\n")
 until(b"ready")
 type(b"slimfast netw\\tcre\\t--prefix\\t6 x\\n")
 until(rb"got: network create --prefix6? ?6? x\\.")

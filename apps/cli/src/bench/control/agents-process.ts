@@ -1,6 +1,6 @@
 /** A load generator that is some of the agents, or all: a process of its own, started by `bench control`. */
 import { AgentServiceDefinition } from "@slimfast/proto";
-import { type ChannelCredentials, createClientFactory } from "nice-grpc";
+import { type ChannelCredentials, createClientFactory, waitForChannelReady } from "nice-grpc";
 import { AgentStream, Numbers } from "./agent-stream.js";
 import { openChannel } from "./channel.js";
 import { monotonicMs } from "./clock.js";
@@ -23,8 +23,10 @@ import {
 
 const FRONT_PORTS = { first: 7_100, count: 16 };
 const PROGRESS_MS = 500;
-/** Enrollments at a time. */
+/** Enrollments, and connections that are being established, at a time. */
 const CONCURRENCY = 64;
+/** For one connection: TCP and TLS. */
+const CONNECTION_MS = 60_000;
 
 /** How the cluster is joined; set by the command `enroll`. */
 let enrollment: Enrollment | undefined;
@@ -48,7 +50,7 @@ function heard(operation: number, atMs: number): void {
 }
 
 /** What an agent of these networks holds: itself and their other nodes, the networks, and their endpoints. */
-function holding(agent: number, networks: readonly number[], shape: ClusterShape): number {
+function held(agent: number, networks: readonly number[], shape: ClusterShape): number {
   const nodes = new Set([agent, ...networks.flatMap((network) => nodesOf(shape)[network] ?? [])]);
   const endpoints = networks.reduce((sum, network) => sum + endpointsOfNetwork(network, shape), 0);
   return nodes.size + networks.length + endpoints;
@@ -99,18 +101,27 @@ async function connect(shape: ClusterShape, part: Part, reply: Reply): Promise<v
   let current = 0;
   const progress = setInterval(() => reply({ kind: "progress", done: current }), PROGRESS_MS);
   try {
-    await Promise.all(
-      agentsOfPart(shape, part).map(async (index) => {
+    const holdings: Promise<void>[] = [];
+    const waiting = agentsOfPart(shape, part);
+    const worker = async () => {
+      for (let index = waiting.pop(); index !== undefined; index = waiting.pop()) {
         const channel = openChannel(address, credentials[index]);
+        await waitForChannelReady(channel, new Date(Date.now() + CONNECTION_MS));
         const own = attached[index] ?? [];
         const agent = new AgentStream({ channel, node: nodeName(index), attached: own, numbers, heard });
         agents.set(index, agent);
         agent.start();
-        await agent.holds(holding(index, networksOf(index, shape), shape));
-        if (current === 0) firstMs = monotonicMs() - startMs;
-        current += 1;
-      }),
-    );
+        const holding = agent.holds(held(index, networksOf(index, shape), shape)).then(() => {
+          if (current === 0) firstMs = monotonicMs() - startMs;
+          current += 1;
+        });
+        // It is waited for below; until then its failure is nobody's.
+        holding.catch(() => undefined);
+        holdings.push(holding);
+      }
+    };
+    await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+    await Promise.all(holdings);
   } finally {
     clearInterval(progress);
   }
@@ -135,7 +146,7 @@ async function join(command: Extract<Command, { kind: "join" }>, reply: Reply): 
   const agent = new AgentStream({ channel, node, attached, numbers, heard: () => undefined });
   agents.set(number, agent);
   agent.start();
-  const resources = holding(number, [network], shape) + 1;
+  const resources = held(number, [network], shape) + 1;
   await agent.holds(resources);
   reply({ kind: "joined", elapsedMs: monotonicMs() - startMs, resources });
 }
