@@ -1,5 +1,5 @@
 /** The OpenTelemetry SDK with OTLP over HTTP; loaded only where traces are wanted. */
-import { context, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import { context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { defaultResource, resourceFromAttributes } from "@opentelemetry/resources";
 import { BatchSpanProcessor, NodeTracerProvider } from "@opentelemetry/sdk-trace-node";
@@ -20,8 +20,12 @@ export function exportTraces(service: string, version: string): Tracing {
   // With the W3C propagator and contexts that follow promises, which are this provider's defaults.
   provider.register();
   const tracer = trace.getTracer("@slimfast/telemetry");
+  const open = new Set<Span>();
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
+    // A program may end within the body that its span is around: `slimfast run` ends as its command did.
+    for (const span of open) span.end();
+    open.clear();
     let timer: NodeJS.Timeout | undefined;
     const tooLong = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, STOP_TIMEOUT_MS);
@@ -32,13 +36,14 @@ export function exportTraces(service: string, version: string): Tracing {
   return {
     run: async (name, body) => {
       const span = tracer.startSpan(name, { kind: SpanKind.INTERNAL });
+      open.add(span);
       try {
         return await context.with(trace.setSpan(context.active(), span), body);
       } catch (error) {
         span.setStatus({ code: SpanStatusCode.ERROR });
         throw error;
       } finally {
-        span.end();
+        if (open.delete(span)) span.end();
       }
     },
     stop: () => {
