@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -59,7 +60,8 @@ pub struct KeeperWatch {
     copies: Option<Arc<Copies>>,
     /// The end that the thread will see is ours, not the keeper's.
     is_ending: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    /// The second ends with the first.
+    threads: [Option<JoinHandle<()>>; 2],
 }
 
 impl Keeper {
@@ -201,15 +203,16 @@ impl Keeper {
         // After that: whatever comes from now on is told.
         let copies = (self.version()? >= WITH_COPIES).then(|| Copies::open(&self.socket)).transpose()?.map(Arc::new);
         let is_ending = Arc::<AtomicBool>::default();
-        let body = {
-            let (is_ending, copies) = (Arc::clone(&is_ending), copies.clone());
+        let (changes, changed) = channel();
+        let receiver = {
+            let is_ending = Arc::clone(&is_ending);
+            // A keeper takes an agent that does not receive for a second for one that is gone: nothing waits in here.
             move || {
                 while let Ok(Some((event, _))) = line.receive() {
-                    // If it fails, the keeper has ended: what there is has to do.
-                    let follow = |changed| copies.as_ref().map_or(Ok(()), |copies| copies.follow(changed));
+                    // Nobody follows if there are no copies.
                     match event {
-                        KeeperEvent::Changed => drop(follow(None)),
-                        KeeperEvent::Unguarded { endpoint, .. } => drop(follow(Some(endpoint))),
+                        KeeperEvent::Changed => drop(changes.send(None)),
+                        KeeperEvent::Unguarded { endpoint, .. } => drop(changes.send(Some(endpoint))),
                         _ => {}
                     }
                     happened(Some(event));
@@ -219,9 +222,19 @@ impl Keeper {
                 }
             }
         };
-        let thread = spawn("sf-keeper".into(), body)
-            .map_err(|error| Error::system("clone", "start the thread that watches the keeper", error))?;
-        Ok(KeeperWatch { stream, copies, is_ending, thread: Some(thread) })
+        let watch = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            spawn(name.into(), body)
+                .map_err(|error| Error::system("clone", "start a thread that watches the keeper", error))
+        };
+        let follower = match &copies {
+            Some(copies) => {
+                let copies = Arc::clone(copies);
+                Some(watch("sf-copies", Box::new(move || copies.follow_all(&changed)))?)
+            }
+            None => None,
+        };
+        let threads = [Some(watch("sf-keeper", Box::new(receiver))?), follower];
+        Ok(KeeperWatch { stream, copies, is_ending, threads })
     }
 
     /// Ends the keeper, with every listener and dispenser that it holds, and waits for its end.
@@ -283,7 +296,7 @@ impl Drop for KeeperWatch {
         self.is_ending.store(true, Ordering::Release);
         // The keeper may have ended.
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.iter_mut().filter_map(Option::take) {
             // A panic of the callback has been printed by its own thread.
             let _ = thread.join();
         }

@@ -2,10 +2,12 @@
 //! of each dispenser. While nobody serves them, socket(2) waits for the next keeper.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
 
 use super::client::{ANSWER_TIMEOUT, Keeper, ask_for, failed, unexpected};
 use super::line::Line;
@@ -56,6 +58,17 @@ impl Copies {
             }
         }
         Ok(())
+    }
+
+    /// Follows what is told, until nobody tells any more. What was told meanwhile is followed at once: a thousand may end together.
+    pub fn follow_all(&self, told: &Receiver<Option<EndpointKey>>) {
+        while let Ok(first) = told.recv() {
+            let changed: HashSet<Option<EndpointKey>> = iter::once(first).chain(told.try_iter()).collect();
+            for endpoint in changed {
+                // If it fails, the keeper has ended: what there is has to do.
+                let _ = self.follow(endpoint);
+            }
+        }
     }
 
     pub fn forget(&self) {
