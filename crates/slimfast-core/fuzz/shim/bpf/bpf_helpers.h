@@ -45,8 +45,10 @@ long bpf_probe_read_kernel(void *to, __u32 size, const void *from);
 #define bpf_skb_load_bytes(ctx, offset, to, size)           fuzz_load_bytes(offset, to, size)
 #define bpf_skb_store_bytes(ctx, offset, from, size, flags) fuzz_store_bytes(offset, from, size)
 /* Sums are the kernel's; their places must be in the packet. */
-#define bpf_l3_csum_replace(ctx, offset, from, to, size)  fuzz_load_bytes(offset, &(__u16){0}, sizeof(__u16))
-#define bpf_l4_csum_replace(ctx, offset, from, to, flags) fuzz_load_bytes(offset, &(__u16){0}, sizeof(__u16))
+#define bpf_l3_csum_replace(ctx, offset, from, to, size) fuzz_load_bytes(offset, &(__u16){0}, sizeof(__u16))
+#define bpf_l4_csum_replace(ctx, offset, from, to, flags)                                                              \
+    ((void)(to), fuzz_load_bytes(offset, &(__u16){0}, sizeof(__u16)))
+#define bpf_csum_diff(from, from_size, to, to_size, seed) ((void)(from), (void)(to), (__s64)(seed))
 #define bpf_redirect(device, flags)                       TC_ACT_REDIRECT
 
 /* No socket sends, and none is found. */
