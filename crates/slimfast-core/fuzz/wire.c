@@ -383,7 +383,7 @@ static void receive(__u8 with) {
 
 static void pass(__u8 program) {
     struct __sk_buff ctx = {.ifindex = DEVICE, .len = packet.length};
-    __u8 before[64] = {0};
+    __u8 before[96] = {0};
     int verdict;
 
     if (packet.length < ETHERNET_BYTES)
@@ -394,10 +394,18 @@ static void pass(__u8 program) {
     CHECK(verdict == TC_ACT_OK || verdict == TC_ACT_SHOT || (verdict == TC_ACT_REDIRECT && program == 2));
     /* Nobody opens a connection to the node, and nothing but answers gets there. */
     if (program == 3 && verdict == TC_ACT_OK) {
-        CHECK(half(before + 12) == ETHERTYPE_IPV4 && before[14] == 0x45);
-        CHECK(before[23] == IPPROTO_TCP || before[23] == IPPROTO_ICMP);
-        CHECK(before[23] != IPPROTO_TCP || (before[47] & 0x12) != 2 ||
-              (word(before + 30) & SF_ALIAS_MASK) == (SF_ALIAS_PEER | SF_ALIAS_OWN));
+        bool is_v6 = half(before + 12) == ETHERTYPE_IPV6;
+        const __u8 *tcp = before + ETHERNET_BYTES + (is_v6 ? 40 : 20);
+        const __u8 *destination = before + ETHERNET_BYTES + (is_v6 ? 24 : 16);
+        __u8 protocol = before[ETHERNET_BYTES + (is_v6 ? 6 : 9)];
+        __u32 kind = word(destination);
+
+        if (is_v6)
+            kind = kind == SF_ALIAS6_PREFIX && !word(destination + 4) ? word(destination + 8) : 0;
+        CHECK(is_v6 || (half(before + 12) == ETHERTYPE_IPV4 && before[ETHERNET_BYTES] == 0x45));
+        CHECK(protocol == IPPROTO_TCP || protocol == (is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP));
+        CHECK(protocol != IPPROTO_TCP || (tcp[13] & 0x12) != 2 ||
+              (kind & SF_ALIAS_MASK) == (SF_ALIAS_PEER | SF_ALIAS_OWN));
     }
 }
 
