@@ -5,24 +5,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
+import { type Span, spansOf } from "@slimfast/telemetry/testing";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Cluster } from "./fixture/cluster.js";
 import { until } from "./fixture/until.js";
-
-interface Span {
-  readonly service: string;
-  readonly name: string;
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentSpanId: string;
-}
-
-interface ExportRequest {
-  readonly resourceSpans: readonly {
-    readonly resource: { readonly attributes: readonly { key: string; value: { stringValue: string } }[] };
-    readonly scopeSpans: readonly { readonly spans: readonly Omit<Span, "service">[] }[];
-  }[];
-}
 
 /** Takes OTLP over HTTP (JSON) on a port of loopback, and prints what it was sent, a line for each request. */
 const COLLECTOR = `
@@ -33,7 +19,7 @@ require("node:http").createServer((request, response) => {
     console.log(Buffer.concat(chunks).toString());
     response.writeHead(200, { "content-type": "application/json" }).end("{}");
   });
-}).listen(Number(process.argv[1]), "127.0.0.1", () => console.log("{}"));
+}).listen(Number(process.argv[1]), "127.0.0.1", () => console.log("ready"));
 `;
 
 const spans: Span[] = [];
@@ -56,11 +42,8 @@ async function collect(port: number, within: readonly string[]): Promise<void> {
   collectors.push(child);
   await new Promise<void>((resolve) => {
     createInterface({ input: child.stdout }).on("line", (line) => {
-      resolve();
-      for (const { resource, scopeSpans } of (JSON.parse(line) as Partial<ExportRequest>).resourceSpans ?? []) {
-        const service = resource.attributes.find(({ key }) => key === "service.name")?.value.stringValue ?? "";
-        for (const span of scopeSpans.flatMap((scope) => scope.spans)) spans.push({ ...span, service });
-      }
+      if (line === "ready") resolve();
+      else spans.push(...spansOf(line));
     });
   });
 }

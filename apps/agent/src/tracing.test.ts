@@ -8,24 +8,10 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { connectController } from "@slimfast/client";
 import { startTracing } from "@slimfast/telemetry";
+import { type Span, spansOf } from "@slimfast/telemetry/testing";
 import { afterEach, expect, it } from "vitest";
 import { attachment, TestBed } from "./testing/agent.js";
 import { eventually } from "./testing/eventually.js";
-
-interface Span {
-  readonly service: string;
-  readonly name: string;
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentSpanId: string;
-}
-
-interface ExportRequest {
-  readonly resourceSpans: readonly {
-    readonly resource: { readonly attributes: readonly { key: string; value: { stringValue: string } }[] };
-    readonly scopeSpans: readonly { readonly spans: readonly Omit<Span, "service">[] }[];
-  }[];
-}
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -39,11 +25,7 @@ async function startReceiver(spans: Span[]): Promise<string> {
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
       expect(request.url).toBe("/v1/traces");
-      const { resourceSpans } = JSON.parse(Buffer.concat(chunks).toString()) as ExportRequest;
-      for (const { resource, scopeSpans } of resourceSpans) {
-        const service = resource.attributes.find(({ key }) => key === "service.name")?.value.stringValue ?? "";
-        for (const span of scopeSpans.flatMap((scope) => scope.spans)) spans.push({ ...span, service });
-      }
+      spans.push(...spansOf(Buffer.concat(chunks).toString()));
       response.writeHead(200, { "content-type": "application/json" }).end("{}");
     });
   });

@@ -314,8 +314,8 @@ static __always_inline int to_published(struct bpf_sk_lookup *ctx, const struct 
     return to_endpoint(ctx, &key, to->port, SF_OPTION_IPV6, 0);
 }
 
-/* A SYN from a plain peer, or from the node itself, by way of a network's router. */
-static __noinline int from_plain(struct bpf_sk_lookup *ctx) {
+/* A SYN by IPv4 from a plain peer, or from the node itself, by way of a network's router. */
+static __noinline int from_plain4(struct bpf_sk_lookup *ctx) {
     struct sf_address_key key = {};
     struct sf_flow flow = {.source_port = ctx->remote_port, .destination_port = ctx->local_port};
     __u32 device = ctx->ingress_ifindex;
@@ -356,8 +356,8 @@ static __noinline int from_plain6(struct bpf_sk_lookup *ctx) {
     __u32 device = ctx->ingress_ifindex;
     const __u32 *vni = bpf_map_lookup_elem(&uplinks, &device);
 
-    if (!vni || ctx->remote_ip6[0] != bpf_htonl(SF_ALIAS6_PREFIX) || ctx->remote_ip6[1] ||
-        ctx->remote_ip6[2] != bpf_htonl(SF_ALIAS_PEER | *vni) ||
+    if (!vni ||
+        kind6_of(ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2]) != bpf_htonl(SF_ALIAS_PEER | *vni) ||
         ctx->local_ip6[2] != bpf_htonl(SF_ALIAS_PEER | SF_ALIAS_OWN | *vni))
         return refuse_stranger(SF_COUNTER_refused_hidden);
     flow.destination.vni = *vni;
@@ -368,11 +368,14 @@ static __noinline int from_plain6(struct bpf_sk_lookup *ctx) {
     return from_source6(ctx, &flow, 0);
 }
 
+static __always_inline int from_plain(struct bpf_sk_lookup *ctx) {
+    return ctx->family == AF_INET ? from_plain4(ctx) : from_plain6(ctx);
+}
+
 /* The SYN's destination stands for an endpoint of the node. */
 static __always_inline bool is_to_alias(const struct bpf_sk_lookup *ctx) {
-    if (ctx->family == AF_INET)
-        return is_own_alias(ctx->local_ip4);
-    return ctx->local_ip6[0] == bpf_htonl(SF_ALIAS6_PREFIX) && !ctx->local_ip6[1] && is_own_alias(ctx->local_ip6[2]);
+    return is_own_alias(ctx->family == AF_INET ? ctx->local_ip4
+                                               : kind6_of(ctx->local_ip6[0], ctx->local_ip6[1], ctx->local_ip6[2]));
 }
 
 SEC("sk_lookup")
@@ -396,7 +399,7 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
         }
         if (!get_handshake(&key, &flow)) {
             if (is_to_alias(ctx))
-                return ctx->family == AF_INET ? from_plain(ctx) : from_plain6(ctx);
+                return from_plain(ctx);
             return refuse_stranger(SF_COUNTER_refused_no_flow);
         }
         endpoint = flow.destination;
@@ -412,7 +415,7 @@ int sf_dispatch(struct bpf_sk_lookup *ctx) {
         return verdict;
     }
     if (is_to_alias(ctx))
-        return ctx->family == AF_INET ? from_plain(ctx) : from_plain6(ctx);
+        return from_plain(ctx);
     to = bpf_map_lookup_elem(&published, &port);
     if (to)
         return to_published(ctx, to);

@@ -166,16 +166,14 @@ static __noinline int put_into(struct sf_handshakes *set, const struct sf_flow_k
 /* Records what the SYN of `key` says, in the place of what an earlier one said. */
 static __noinline int put_handshake(const struct sf_flow_key *key, const struct sf_flow *flow) {
     __u32 hash = hash_of(key);
-    struct sf_handshakes *near = near_set(hash);
-    struct sf_handshakes *far;
+    struct sf_handshakes *near = near_set(hash), *far = far_set(hash);
     struct sf_flow earlier;
 
-    if (is_far_in_use() && (far = far_set(hash)))
-        read_from(far, key, hash, &earlier, true);
-    if (near && put_into(near, key, flow, hash, true))
+    if (!near || !far)
         return 0;
-    far = far_set(hash);
-    if (!far)
+    if (is_far_in_use())
+        read_from(far, key, hash, &earlier, true);
+    if (put_into(near, key, flow, hash, true))
         return 0;
     use_far();
     put_into(far, key, flow, hash, false);
@@ -185,14 +183,11 @@ static __noinline int put_handshake(const struct sf_flow_key *key, const struct 
 /* What the SYN of `key` said, and frees its place if it is to be taken; false if there is nothing of it. */
 static __noinline int read_handshake(const struct sf_flow_key *key, struct sf_flow *flow, bool is_taken) {
     __u32 hash = hash_of(key);
-    struct sf_handshakes *set = near_set(hash);
+    struct sf_handshakes *near = near_set(hash), *far = far_set(hash);
 
-    if (set && read_from(set, key, hash, flow, is_taken))
-        return true;
-    if (!is_far_in_use())
+    if (!near || !far)
         return false;
-    set = far_set(hash);
-    return set && read_from(set, key, hash, flow, is_taken);
+    return read_from(near, key, hash, flow, is_taken) || (is_far_in_use() && read_from(far, key, hash, flow, is_taken));
 }
 
 static __always_inline bool get_handshake(const struct sf_flow_key *key, struct sf_flow *flow) {

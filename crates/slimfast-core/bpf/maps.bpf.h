@@ -380,6 +380,12 @@ static __always_inline bool is_v4_mapped(const struct sf_address6 *address) {
     return address->words[0] == 0 && address->words[1] == 0 && address->words[2] == bpf_htonl(0xffff);
 }
 
+static __always_inline struct sf_address6 v4_mapped(__be32 address) {
+    struct sf_address6 form = {{0, 0, bpf_htonl(0xffff), address}};
+
+    return form;
+}
+
 static __always_inline bool is_any6(const struct sf_address6 *address) {
     return (address->words[0] | address->words[1] | address->words[2] | address->words[3]) == 0;
 }

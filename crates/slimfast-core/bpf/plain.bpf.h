@@ -50,6 +50,11 @@ static __always_inline struct sf_address6 alias6_of(__u32 vni, __u32 id, __u32 k
     return alias;
 }
 
+/* Of an address of the block of aliases the word that says of what kind it is, and of which network; otherwise 0. */
+static __always_inline __be32 kind6_of(__be32 first, __be32 second, __be32 third) {
+    return first == bpf_htonl(SF_ALIAS6_PREFIX) && !second ? third : 0;
+}
+
 /* The address for which an alias of either kind stands. */
 static __always_inline __be32 address_of(const struct sf_network *network, __be32 alias) {
     __be32 place = alias & ~network->mask;
@@ -83,8 +88,7 @@ static __always_inline bool find_address6(__u32 vni, __be32 id, struct sf_addres
 
 /* Takes the peer of a connection that came over a router's wire by IPv6; false if it did not. */
 static __always_inline bool take_plain_peer6(struct bpf_sock_ops *ctx, struct sf_socket *record) {
-    if (ctx->family != AF_INET6 || ctx->remote_ip6[0] != bpf_htonl(SF_ALIAS6_PREFIX) || ctx->remote_ip6[1] ||
-        !is_plain_peer(ctx->remote_ip6[2]))
+    if (ctx->family != AF_INET6 || !is_plain_peer(kind6_of(ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2])))
         return false;
     record->flags |= SF_OVERLAY | SF_PLAIN | SF_IPV6;
     record->peer_id = bpf_ntohl(ctx->remote_ip6[3]);
@@ -138,12 +142,6 @@ struct plain_packet {
     bool is_v6;
 };
 
-static __always_inline struct sf_address6 mapped(__be32 address) {
-    struct sf_address6 form = {{0, 0, bpf_htonl(0xffff), address}};
-
-    return form;
-}
-
 /* IPv4 without options. Fragments have no ports, and Linux sends no TCP in them. */
 static __always_inline bool read_addresses4(struct __sk_buff *ctx, struct plain_packet *packet) {
     struct ip_header ip;
@@ -151,8 +149,8 @@ static __always_inline bool read_addresses4(struct __sk_buff *ctx, struct plain_
     if (bpf_skb_load_bytes(ctx, ETHERNET_BYTES, &ip, sizeof(ip)) || ip.version_length != 0x45 ||
         ip.protocol != IPPROTO_TCP || ip.fragment & bpf_htons(0x3fff))
         return false;
-    packet->source = mapped(ip.source);
-    packet->destination = mapped(ip.destination);
+    packet->source = v4_mapped(ip.source);
+    packet->destination = v4_mapped(ip.destination);
     packet->tcp_offset = AFTER_IP;
     packet->is_v6 = false;
     return true;
@@ -182,9 +180,7 @@ static __always_inline bool read_tcp(struct __sk_buff *ctx, struct plain_packet 
 
 /* What is made from the kind of an alias: of IPv4 the address itself. */
 static __always_inline __be32 kind_of(const struct plain_packet *packet, const struct sf_address6 *address) {
-    if (!packet->is_v6)
-        return address->words[3];
-    return address->words[0] == bpf_htonl(SF_ALIAS6_PREFIX) && !address->words[1] ? address->words[2] : 0;
+    return packet->is_v6 ? kind6_of(address->words[0], address->words[1], address->words[2]) : address->words[3];
 }
 
 static __always_inline bool rewrite_address(struct __sk_buff *ctx, const struct plain_packet *packet, bool is_source,
@@ -226,7 +222,7 @@ static __always_inline bool resolve_alias(const struct sf_network *network, __u3
     if (packet->is_v6)
         return (bpf_ntohl(alias->words[2]) & ~(SF_ALIAS_PEER | SF_ALIAS_OWN)) == vni &&
                find_address6(vni, alias->words[3], address);
-    *address = mapped(address_of(network, alias->words[3]));
+    *address = v4_mapped(address_of(network, alias->words[3]));
     return aliases_of(network);
 }
 
@@ -268,7 +264,7 @@ int sf_from_node(struct __sk_buff *ctx) {
     } else {
         if (!record || !(record->flags & SF_PLAIN))
             return drop_plain();
-        local = packet.is_v6 ? record->address6 : mapped(record->address);
+        local = packet.is_v6 ? record->address6 : v4_mapped(record->address);
         if (record->local_port)
             port = record->local_port;
     }
@@ -333,9 +329,9 @@ static __always_inline bool find_ends(const struct sf_network *network, __u32 vn
     }
     if (!aliases_of(network) || ((from->words[3] & network->mask) != network->prefix && from->words[3] != node))
         return false;
-    ends->peer = mapped(from->words[3] == node ? aliases_of(network) : alias_of(network, from->words[3]));
-    ends->client = mapped(aliases_of(network) | own);
-    ends->server = mapped(alias_of(network, packet->destination.words[3]) | own);
+    ends->peer = v4_mapped(from->words[3] == node ? aliases_of(network) : alias_of(network, from->words[3]));
+    ends->client = v4_mapped(aliases_of(network) | own);
+    ends->server = v4_mapped(alias_of(network, packet->destination.words[3]) | own);
     ends->crossing_peer = from->words[3];
     ends->crossing_local = packet->destination.words[3];
     return true;

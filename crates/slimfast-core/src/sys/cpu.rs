@@ -61,7 +61,7 @@ impl Place {
     }
 
     /// The thread may run wherever it was allowed to in the beginning.
-    pub fn let_go(&mut self) {
+    fn let_go(&mut self) {
         if let (true, Some(allowed)) = (self.bound, &self.allowed) {
             self.bound = !run_on(allowed);
         }
