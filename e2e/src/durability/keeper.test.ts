@@ -2,7 +2,7 @@
  * The keeper of a node is killed, as the kernel does when it is short of memory: connections and listeners go on, the agent starts
  * another one, and that goes on with what the former one has served. socket(2) waits meanwhile, and does not fail.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -47,6 +47,14 @@ async function killKeeper(node: string): Promise<void> {
     return keeper !== undefined && keeper !== before.keeper;
   }, `${node} has another keeper`);
 }
+
+it("runs before other sessions, whatever its threads' own priority", () => {
+  const { keeper } = pidsOf(cluster, "node-1");
+  const file = `/proc/${keeper}/autogroup`;
+  // Kernels without groups of sessions have no such file, and then a thread's own priority is all there is.
+  const nice = existsSync(file) ? /nice (-?\d+)/.exec(readFileSync(file, "utf8"))?.[1] : "-15";
+  expect(nice).toBe("-15");
+});
 
 it("goes on with another keeper", async () => {
   const answers = `server {

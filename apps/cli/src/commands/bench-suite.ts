@@ -4,7 +4,7 @@ import { loadavg } from "node:os";
 import { connectController } from "@slimfast/client";
 import { twoNodes } from "../bench/configurations.js";
 import { agentPids } from "../bench/leaks.js";
-import { machineFacts } from "../bench/machine.js";
+import { machineFacts, unusualConditions } from "../bench/machine.js";
 import { type Comparison, compareResults } from "../bench/suite/compare.js";
 import { NETWORKS, type NetworkName } from "../bench/suite/networks/network.js";
 import { closeNetworks, openNetworks } from "../bench/suite/networks/open.js";
@@ -94,6 +94,9 @@ async function run(plan: Plan, verbosity: Verbosity): Promise<SuiteResult> {
   const cluster = planCluster(`${runDirectory()}-bench`, 2, DEFAULT_FRONT_PORTS);
   const startedAt = new Date();
   const loadBefore = loadavg()[0] ?? 0;
+  const machine = machineFacts();
+  const unusual = unusualConditions(machine);
+  if (unusual !== undefined) sayProgress(unusual);
   const watch = watchInterrupts();
   try {
     await startCluster(cluster, verbosity, "attended");
@@ -105,7 +108,7 @@ async function run(plan: Plan, verbosity: Verbosity): Promise<SuiteResult> {
         startedAt: startedAt.toISOString(),
         elapsedSeconds: Math.round((Date.now() - startedAt.getTime()) / 1_000),
         revision: await sourceRevision(),
-        machine: machineFacts(),
+        machine,
         programs: await programVersions(plan.scenarios),
         loadBefore,
         profile: plan.profile,

@@ -24,7 +24,7 @@ use crate::owner::{EndpointKey, SocketSources};
 use crate::sys;
 use crate::sys::seccomp::ListenerCopy;
 use crate::sys::unix::{bind_private, peer_credentials};
-use crate::sys::wake::{Wake, spawn};
+use crate::sys::wake::{URGENT, Wake, spawn};
 
 /// Events that wait for an agent at most; later ones are lost then. An agent that comes looks at every endpoint anyway.
 const EVENTS_MAX: usize = 1024;
@@ -57,6 +57,7 @@ struct Outbox {
 /// to stdout when it serves.
 pub fn run(run_dir: &Path, cgroup: &Path) -> Result<()> {
     sys::process::leave_session();
+    sys::process::raise_session(URGENT);
     sys::limits::raise_descriptor_limit();
     // Its end would be the end of every container's socket(2).
     let _ = std::fs::write("/proc/self/oom_score_adj", "-900");

@@ -1,7 +1,7 @@
 //! One thread that refills the pools of all supervisors of a process.
 //!
 //! A supervisor runs before others, and on its target's CPU: what it made after it had answered would keep the target,
-//! which has its socket, from going on to connect. Here it is made by a thread of ordinary priority, on another CPU if one
+//! which has its socket, from going on to connect. Here it is made by a thread that interrupts nobody, on another CPU if one
 //! is idle. A pool that is empty because this thread is late costs its supervisor the creation of a socket, as without it.
 
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use super::pool::Pool;
 use crate::error::{Error, Result};
-use crate::sys::wake::spawn;
+use crate::sys::wake::{spawn, wait_for_turns};
 
 #[derive(Debug, Default)]
 struct Work {
@@ -64,7 +64,10 @@ impl Refiller {
         let queue = Arc::<Queue>::default();
         let thread = {
             let queue = Arc::clone(&queue);
-            spawn("sf-refill".into(), move || queue.run())
+            spawn("sf-refill".into(), move || {
+                wait_for_turns();
+                queue.run();
+            })
         }
         .map_err(|e| Error::system("clone", "starting the thread that prepares sockets", e))?;
         Ok(Refiller { queue, thread: Some(thread) })

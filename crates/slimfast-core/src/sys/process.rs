@@ -1,4 +1,4 @@
-//! setsid(2) and kill(2).
+//! setsid(2), the session's share of the CPUs, and kill(2).
 
 use std::io;
 
@@ -6,6 +6,14 @@ use std::io;
 pub fn leave_session() {
     // SAFETY: no pointers are passed. Who leads a session already needs no other.
     unsafe { libc::setsid() };
+}
+
+/// Has the session of this process run before others, as a nice value does. Where the kernel shares the CPUs out among sessions
+/// (`kernel.sched_autogroup_enabled`, the default of the distributions), a thread's own nice value counts within its session
+/// only, and all of a keeper's threads together get no more than any other session.
+pub fn raise_session(nice: i32) {
+    // Without the privilege, or without such groups, it stays as it is, which only is slower.
+    let _ = std::fs::write("/proc/self/autogroup", nice.to_string());
 }
 
 /// Kills a process; that it has gone already is fine.

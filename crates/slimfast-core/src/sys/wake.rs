@@ -74,12 +74,20 @@ pub fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<J
     }
 }
 
-/// Nice value of a thread that others wait for.
-const URGENT: libc::c_int = -15;
+/// Nice value of a thread, or a session, that others wait for.
+pub const URGENT: libc::c_int = -15;
 
 /// Lets the calling thread run soon after it wakes, on a busy machine as well. A supervisor's own reference to a socket
 /// goes only when it runs next: until then close(2) of the target does not close it.
 pub fn raise_priority() {
     // SAFETY: plain integers; 0 is the calling thread. Without the privilege it stays as it is, which only is slower.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, URGENT) };
+}
+
+/// Has the calling thread wait for its turn: it does not interrupt whoever runs where it is woken, whatever its session's share
+/// of the CPUs is.
+pub fn wait_for_turns() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads the record; 0 is the calling thread. Needs no privilege.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) };
 }
