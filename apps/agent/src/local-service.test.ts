@@ -54,6 +54,8 @@ describe("lists", () => {
     expect(await local.listConnections({})).toMatchObject({ connections: { length: room }, more: false });
     bed.core.currentConnections.push(connectionState());
     expect(await local.listConnections({})).toMatchObject({ connections: { length: room }, more: true });
+    expect(await local.listConnections({ atMost: 2 })).toMatchObject({ connections: { length: 2 }, more: true });
+    expect(await local.listConnections({ atMost: room + 1 })).toMatchObject({ connections: { length: room } });
   });
 
   it("show what is held for an endpoint", async () => {

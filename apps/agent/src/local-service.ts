@@ -49,8 +49,9 @@ export function localService(parts: LocalServiceParts): LocalServiceImplementati
     async listAttachedEndpoints() {
       return { endpoints: await endpoints.list() };
     },
-    async listConnections() {
-      const { connections, more } = await liveConnections(core, limits.messageConnections);
+    async listConnections({ atMost }) {
+      const room = limits.messageConnections;
+      const { connections, more } = await liveConnections(core, atMost === 0 ? room : Math.min(atMost, room));
       return { connections: connections.map((connection) => convert.connection(connection)), more };
     },
     async listListeners() {

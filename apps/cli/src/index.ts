@@ -10,7 +10,7 @@ export {
   planCluster,
 } from "./cluster/plan.js";
 export { keeperPids } from "./cluster/processes.js";
-export { startCluster } from "./cluster/start.js";
+export { reviveCluster, startCluster } from "./cluster/start.js";
 export { stopCluster } from "./cluster/stop.js";
 export { EXIT } from "./exit-codes.js";
 export type { SeccompProfile } from "./oci/profile.js";

@@ -180,7 +180,11 @@ static __noinline int assign(struct bpf_sk_lookup *ctx, const struct sf_port *po
     if (slots == 1) {
         key->slot = 0;
     } else {
-        __u32 hash = mix(ctx->remote_ip4 ^ mix((__u32)bpf_ntohs(ctx->remote_port) << 16 ^ ctx->local_port));
+        /* IPv6 itself: plain peers and published ports. Connections between endpoints come by IPv4. */
+        __u32 source = ctx->family == AF_INET
+                           ? ctx->remote_ip4
+                           : ctx->remote_ip6[0] ^ ctx->remote_ip6[1] ^ ctx->remote_ip6[2] ^ ctx->remote_ip6[3];
+        __u32 hash = mix(source ^ mix((__u32)bpf_ntohs(ctx->remote_port) << 16 ^ ctx->local_port));
 
         key->slot = nth_set_bit(slots, (__u64)hash * set_bits(slots) >> 32);
     }

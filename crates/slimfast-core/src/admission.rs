@@ -48,6 +48,10 @@ const FILL_TIMEOUT: Duration = Duration::from_millis(200);
 /// Finds the endpoint that a hand-over's metadata names. Called on connection threads.
 pub type Lookup = dyn Fn(&str) -> Option<EndpointKey> + Send + Sync;
 
+/// How long it waits at most for the agent's copy of what it has handed over, without which a keeper that is killed takes the sockets of
+/// its command with it.
+const COPY_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What the owner of the node wants to know about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdmissionEvent {
@@ -79,6 +83,8 @@ struct Shared {
     events: Mutex<Option<Sender<AdmissionEvent>>>,
     wake: Wake,
     held: Mutex<Held>,
+    /// Somebody has got a copy, or nobody gets any more.
+    copied: Condvar,
     next_number: AtomicU64,
     connections: Mutex<usize>,
     connection_ended: Condvar,
@@ -94,6 +100,8 @@ impl std::fmt::Debug for Shared {
 #[derive(Default)]
 struct Held {
     endpoints: HashMap<EndpointKey, Endpoint>,
+    /// Agents that get copies.
+    followers: usize,
     /// Nothing is admitted any more.
     stopped: bool,
 }
@@ -110,6 +118,7 @@ struct Served {
     supervisor: Supervisor,
     pid: i64,
     is_wait_killable: bool,
+    is_copied: bool,
 }
 
 /// What of a hand-over another keeper has to be told to go on with it.
@@ -173,6 +182,7 @@ impl Admission {
             events: Mutex::new(Some(events)),
             wake,
             held: Mutex::default(),
+            copied: Condvar::new(),
             next_number: AtomicU64::new(0),
             connections: Mutex::new(0),
             connection_ended: Condvar::new(),
@@ -216,13 +226,36 @@ impl Admission {
     pub fn copy(&self, number: u64) -> Option<HandedCopy> {
         let held = lock(&self.shared.held);
         let find = |(&key, endpoint): (&EndpointKey, &Endpoint)| {
-            let Served { supervisor, pid, is_wait_killable } = endpoint.listeners.get(&number)?;
+            let Served { supervisor, pid, is_wait_killable, .. } = endpoint.listeners.get(&number)?;
             let is_unguarded = endpoint.unguarded.contains(&number);
             let handed = Handed { endpoint: key, pid: *pid, is_wait_killable: *is_wait_killable, is_unguarded };
             let dispenser = endpoint.dispensers.get(&number).and_then(Dispenser::copy);
             Some(HandedCopy { handed, listener: supervisor.copy()?, dispenser })
         };
         held.endpoints.iter().find_map(find)
+    }
+
+    /// The copy of that number has arrived, or is on its way and does not need this process any more.
+    pub fn note_copied(&self, number: u64) {
+        let mut held = lock(&self.shared.held);
+        for endpoint in held.endpoints.values_mut() {
+            if let Some(served) = endpoint.listeners.get_mut(&number) {
+                served.is_copied = true;
+            }
+        }
+        drop(held);
+        self.shared.copied.notify_all();
+    }
+
+    /// An agent gets copies of all that is handed over from now on.
+    pub fn add_follower(&self) {
+        lock(&self.shared.held).followers += 1;
+    }
+
+    /// It does not any more.
+    pub fn remove_follower(&self) {
+        lock(&self.shared.held).followers -= 1;
+        self.shared.copied.notify_all();
     }
 
     /// Goes on with what a keeper that is no more has served, its unanswered calls first. Of an endpoint that is not there any more,
@@ -251,6 +284,7 @@ impl Admission {
         };
         self.shared.wake.set();
         self.shared.connection_ended.notify_all();
+        self.shared.copied.notify_all();
         // A panic has been printed by the thread itself and there is nothing left to undo.
         let _ = self.thread.join();
         for endpoint in endpoints.values() {
@@ -373,6 +407,7 @@ impl Shared {
         }
         self.counters.admission_admitted.add_one();
         self.report(AdmissionEvent::Admitted { endpoint, pid, dispenser: filled.is_some() });
+        self.wait_until_copied(endpoint, number);
         // Served already: a process that does not stop to be looked at is not kept waiting, nor what it has started.
         if let Some(reason) = guard::complaint(pid, || self.is_held(endpoint, number)) {
             self.note_unguarded(endpoint, number, reason);
@@ -410,10 +445,20 @@ impl Shared {
             }
         })?;
         let entry = held.endpoints.entry(endpoint).or_default();
-        entry.listeners.insert(number, Served { supervisor, pid, is_wait_killable });
+        entry.listeners.insert(number, Served { supervisor, pid, is_wait_killable, is_copied: false });
         entry.dispensers.extend(dispenser.map(|d| (number, d)));
         entry.unguarded.extend(is_unguarded.then_some(number));
         Ok((number, filled))
+    }
+
+    /// Returns early if there is nobody to get a copy.
+    fn wait_until_copied(&self, endpoint: EndpointKey, number: u64) {
+        let is_due = |held: &mut Held| {
+            let served = held.endpoints.get(&endpoint).and_then(|entry| entry.listeners.get(&number));
+            !held.stopped && held.followers > 0 && served.is_some_and(|served| !served.is_copied)
+        };
+        // Late comes to the same: an agent that is stopped must not keep containers from starting.
+        drop(self.copied.wait_timeout_while(lock(&self.held), COPY_TIMEOUT, is_due));
     }
 
     fn is_held(&self, endpoint: EndpointKey, number: u64) -> bool {

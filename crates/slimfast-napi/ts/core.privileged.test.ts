@@ -147,6 +147,26 @@ describe("a node", () => {
     expect(node.traces()).toEqual([]);
   });
 
+  it("goes on with a keeper that has answered too late", async () => {
+    await node.call("open", node.config);
+    await node.call("applyState", clusterState());
+    await node.call("attachEndpoint", attachRequest());
+    const keeper = node.keeperPid();
+    if (keeper === undefined) throw new Error("the node has no keeper");
+    process.kill(keeper, "SIGSTOP");
+    try {
+      expect(await node.failure("attached")).toMatchObject({ kind: "system" });
+    } finally {
+      process.kill(keeper, "SIGCONT");
+    }
+    // What it says now is the answer to that question, and must not be taken for this one's.
+    expect(Object.keys((await node.call("counters")) as object).length).toBeGreaterThan(0);
+    expect(await node.call("attached")).toMatchObject([{ vni: 7, id: 1 }]);
+    expect(node.keeperPid()).toBe(keeper);
+    await node.call("close");
+    expect(node.traces()).toEqual([]);
+  });
+
   it("can be opened again in the same process", async () => {
     for (let round = 0; round < 2; round += 1) {
       await node.call("open", node.config);

@@ -1,7 +1,7 @@
 /** A node's agent and keeper, and the controller, as processes: found, killed, started again, and what they leave. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import { keeperPids } from "@slimfast/cli";
+import { keeperPids, reviveCluster } from "@slimfast/cli";
 import type { Cluster } from "../fixture/cluster.js";
 import type { NodeProcesses } from "../fixture/holdings.js";
 import { until } from "../fixture/until.js";
@@ -60,6 +60,11 @@ function isAlive(pid: number): boolean {
 export async function startAgain(cluster: Cluster): Promise<readonly string[]> {
   const { revived } = await cluster.cli.json<{ revived: string[] }>("up", "--detach");
   return revived;
+}
+
+/** As `up` does, within this process: a thousand times that is a thousand command lines less. */
+export async function revive(cluster: Cluster): Promise<void> {
+  await reviveCluster(cluster.runDir, "quiet");
 }
 
 export interface Holdings {

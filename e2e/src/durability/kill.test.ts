@@ -13,14 +13,16 @@ import { IS_FULL } from "../apps/stage.js";
 import type { Background } from "../fixture/background.js";
 import { Cluster } from "../fixture/cluster.js";
 import { until } from "../fixture/until.js";
-import { descriptorsOf, holdingsOf, kill, pidsOf, startAgain } from "./agent-process.js";
+import { descriptorsOf, holdingsOf, kill, pidsOf, revive, startAgain } from "./agent-process.js";
 import { finish, keep, SOCKETS, use } from "./durable-program.js";
 
 /** Established connections, over both tiers. */
 const CONNECTIONS = IS_FULL ? 10_000 : 600;
+/** Of agents, those of both nodes at a time. */
 const KILLS = IS_FULL ? 1_000 : 4;
 const TIMEOUT_MS = IS_FULL ? 7_200_000 : 300_000;
 const TIERS: readonly Tier[] = ["notify", "auto"];
+const NODES = ["node-1", "node-2"] as const;
 const ECHO_PORT = 7_000;
 const unbroken = (round: string) => TIERS.map(() => `round ${round}: 0 broken`);
 
@@ -98,13 +100,11 @@ describe("the agents of both nodes, killed and started again", () => {
     expect(dead.exitCode).toBe(1);
     expect(dead.stdout).toContain("Start it again with: ./slimfast up --detach");
 
-    expect([...(await startAgain(cluster))].sort()).toEqual(
-      ["node-1", "node-2"].map((node) => `the agent of ${cluster.tag}${node}`),
-    );
+    expect([...(await startAgain(cluster))].sort()).toEqual(NODES.map((node) => `the agent of ${cluster.tag}${node}`));
     expect(await use(kept, "with new agents")).toEqual(unbroken("with new agents"));
     expect(await get()).toBe(client.address);
 
-    for (const node of ["node-1", "node-2"] as const) {
+    for (const node of NODES) {
       const now = pidsOf(cluster, node);
       expect(now.keeper, "the keeper is the same").toBe(pids[node].keeper);
       expect(now.agent).not.toBe(pids[node].agent);
@@ -120,30 +120,30 @@ describe("the agents of both nodes, killed and started again", () => {
   });
 
   it(`${KILLS} times in a row leave nothing behind`, { timeout: TIMEOUT_MS }, async () => {
-    const box = await endpoint("node-1", "loop", "notify");
-    const loop = await box.start(SOCKETS, { prints: /ready/ });
-    const look = () => {
-      const { agent, keeper } = pidsOf(cluster, "node-1");
-      return { agent, keeper, holdings: holdingsOf(keeper), files: filesOf("node-1").join() };
+    const boxes = await Promise.all(NODES.map((node) => endpoint(node, `loop-${node}`, "notify")));
+    const loops = await Promise.all(boxes.map((box) => box.start(SOCKETS, { prints: /ready/ })));
+    const look = (node: string) => {
+      const { agent, keeper } = pidsOf(cluster, node);
+      return { node, agent, keeper, holdings: holdingsOf(keeper), files: filesOf(node).join() };
     };
-    const killOnce = async () => {
-      await kill(pidsOf(cluster, "node-1").agent);
-      await startAgain(cluster);
+    const killAll = async () => {
+      await Promise.all(NODES.map((node) => kill(pidsOf(cluster, node).agent)));
+      await revive(cluster);
     };
-    await killOnce();
-    const before = look();
-    for (let round = 0; round < KILLS; round += 1) await killOnce();
-    // The pool of prepared sockets breathes.
-    const settled = () => {
-      const now = look();
-      const more = now.holdings.descriptors - before.holdings.descriptors;
-      return (
-        Math.abs(more) <= 8 && now.files === before.files && now.holdings.threads <= before.holdings.threads && now
-      );
-    };
-    const now = await until(settled, `the keeper holds no more: ${descriptorsOf(before.keeper).sort().join(" ")}`);
-    expect(now.keeper).toBe(before.keeper);
-    expect((await finish(loop)).errors).toEqual({});
+    await killAll();
+    const before = NODES.map(look);
+    for (let killed = 0; killed < KILLS; killed += NODES.length) await killAll();
+    for (const { node, keeper, files, holdings } of before) {
+      // The pool of prepared sockets breathes.
+      const settled = () => {
+        const now = look(node);
+        const more = now.holdings.descriptors - holdings.descriptors;
+        return Math.abs(more) <= 8 && now.files === files && now.holdings.threads <= holdings.threads && now;
+      };
+      const now = await until(settled, `the keeper holds no more: ${descriptorsOf(keeper).sort().join(" ")}`);
+      expect(now.keeper).toBe(keeper);
+    }
+    for (const loop of loops) expect((await finish(loop)).errors).toEqual({});
   });
 });
 

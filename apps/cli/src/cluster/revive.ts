@@ -35,9 +35,7 @@ export async function revive(
   start: (ended: ProcessRecord) => Promise<void>,
 ): Promise<string[]> {
   const ended = endedProcesses(state);
-  // The controller first: agents look for it.
-  const inOrder = [...ended].sort((left, right) => Number(left.node !== null) - Number(right.node !== null));
-  for (const record of inOrder) {
+  const again = async (record: ProcessRecord) => {
     if (verbosity === "normal") sayProgress(`starting ${describeProcess(record)} again`);
     state.processes = state.processes.filter((other) => other !== record);
     try {
@@ -49,6 +47,14 @@ export async function revive(
       writeState(state);
       throw error;
     }
+  };
+  const [controllers, agents] = [true, false].map((isController) =>
+    ended.filter(({ node }) => (node === null) === isController),
+  );
+  // The controller first: agents look for it. All agents at a time: each waits for the kernel, and for the controller.
+  for (const group of [controllers ?? [], agents ?? []]) {
+    const failed = (await Promise.allSettled(group.map(again))).find((result) => result.status === "rejected");
+    if (failed) throw failed.reason;
   }
-  return inOrder.map(describeProcess);
+  return [...(controllers ?? []), ...(agents ?? [])].map(describeProcess);
 }

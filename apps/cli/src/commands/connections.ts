@@ -20,8 +20,7 @@ import { formatBytes, formatDuration, formatTable, printJson, printLine } from "
 import { withCluster } from "../remote/controller.js";
 import { type RemoteOptions, remoteTarget } from "../remote/settings.js";
 import { EVENT_KIND, VERDICT } from "../resources/enums.js";
-import { collect } from "../resources/list.js";
-import { formatTime } from "../resources/values.js";
+import { formatTime, parseCount } from "../resources/values.js";
 
 export interface ConnectionsOptions extends RemoteOptions {
   readonly follow?: boolean;
@@ -29,34 +28,51 @@ export interface ConnectionsOptions extends RemoteOptions {
   readonly filter?: string;
   readonly all?: boolean;
   readonly local?: boolean;
+  readonly limit: string;
 }
+
+/** What an agent has room for in one answer. */
+const LIMIT_MAX = 16_000;
 
 export async function connections(options: ConnectionsOptions): Promise<void> {
   const asksController = options.filter !== undefined || options.all === true || remoteTarget(options) !== null;
   if (asksController && options.local) {
     throw new CliError("usage", "--local is for this machine's agents: without --filter, --all and --server");
   }
-  if (asksController) return clusterConnections(options);
+  const limit = parseCount(options.limit, "--limit", 1, LIMIT_MAX);
+  if (asksController) return clusterConnections(options, limit);
   const { nodes } = requireCluster().plan;
   const lists = await Promise.all(
-    nodes.map((node) => withAgent(node, async (agent) => ({ node, ...(await agent.local.listConnections({})) }))),
+    nodes.map((node) =>
+      withAgent(node, async (agent) => ({ node, ...(await agent.local.listConnections({ atMost: limit })) })),
+    ),
   );
   const live = lists.flatMap(({ connections }) => connections);
-  for (const { node, connections, more } of lists) {
-    if (more) process.stderr.write(`slimfast: ${node.name} has more than these ${connections.length} connections\n`);
-  }
+  for (const { node, connections, more } of lists) if (more) sayThereAreMore(node.name, connections.length);
   if (options.follow) return follow(nodes, live, options.json === true);
   if (options.json) printJson(live.map(describeConnection));
   else if (live.length === 0) printLine("No connections.");
   else printLine(formatTable(HEADER, live.map(row)));
 }
 
+function sayThereAreMore(where: string, shown: number): void {
+  const remedy = shown < LIMIT_MAX ? "--limit shows more of them, --filter chooses" : "--filter chooses";
+  process.stderr.write(`slimfast: ${where} has more than these ${shown} connections: ${remedy}\n`);
+}
+
 /** As the controller knows them, of the whole cluster. */
-async function clusterConnections(options: ConnectionsOptions): Promise<void> {
+async function clusterConnections(options: ConnectionsOptions, limit: number): Promise<void> {
   const { filter = "", all = false, json = false } = options;
   await withCluster(options, async (controller) => {
     if (options.follow) return followCluster(controller, filter, json);
-    const records = await collect(controller.listAllConnectionRecords({ filter, includeClosed: all, pageSize: 1_000 }));
+    const records: ConnectionRecord[] = [];
+    for await (const record of controller.listAllConnectionRecords({ filter, includeClosed: all, pageSize: 1_000 })) {
+      if (records.length === limit) {
+        sayThereAreMore("the cluster", limit);
+        break;
+      }
+      records.push(record);
+    }
     if (json) printJson(records.map(describeRecord));
     else if (records.length === 0) printLine("No connections.");
     else printLine(formatTable(RECORD_HEADER, records.map(recordRow)));

@@ -9,6 +9,7 @@ export function addOperationsCommands(program: Command): void {
     .option("--filter <FILTER>", "only those for which it is true (AIP-160); asks the controller")
     .option("--all", "also those that closed or were refused lately; asks the controller")
     .option("--local", "ask this machine's agents only, which read the kernel (the default on such a cluster)")
+    .option("--limit <N>", "at most so many of each node, or of the controller's; at most 16000", "1000")
     .option("--json", "print JSON: one array, or with --follow one object per line")
     .addHelpText(
       "after",

@@ -1,6 +1,6 @@
 //! Connections and listeners as the kernel has them, read through BPF iterators; and cutting some of them.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle};
@@ -13,6 +13,9 @@ use super::records::{
 use super::{bpf_error, ipv4, ipv6};
 use crate::error::{Error, Result};
 use crate::owner::{EndpointKey, Tier};
+
+/// Of the walk at a time. The kernel gives less.
+const READ_BYTES: usize = 256 * 1024;
 
 /// TCP_LISTEN (include/net/tcp_states.h).
 const TCP_LISTEN: u8 = 10;
@@ -185,20 +188,25 @@ impl Listing {
     /// The connections that are open, opening or closing: all, or the first so many in the order of the kernel's table. Sockets
     /// that only wait (TIME_WAIT) are the kernel's own.
     pub fn connections(&self, at_most: usize) -> Result<Vec<Connection>> {
-        let bytes = run(&self.list, "list the sockets")?;
-        Ok(records(&bytes)
-            .filter(|record| !matches!(record.state, TCP_LISTEN | TCP_CLOSE))
-            .take(at_most)
-            .map(|record| Connection::from_record(&record))
-            .collect())
+        let is_connection = |record: &sf_connection| !matches!(record.state, TCP_LISTEN | TCP_CLOSE);
+        let mut found = Vec::new();
+        run(&self.list, "list the sockets", |bytes| {
+            let room = at_most - found.len();
+            found
+                .extend(records(bytes).filter(is_connection).take(room).map(|record| Connection::from_record(&record)));
+            found.len() < at_most
+        })?;
+        Ok(found)
     }
 
     pub fn listeners(&self) -> Result<Vec<Listener>> {
-        let bytes = run(&self.list, "list the sockets")?;
-        Ok(records(&bytes)
-            .filter(|record| record.state == TCP_LISTEN)
-            .map(|record| Listener::from_record(&record))
-            .collect())
+        let mut found = Vec::new();
+        run(&self.list, "list the sockets", |bytes| {
+            let listening = records(bytes).filter(|record| record.state == TCP_LISTEN);
+            found.extend(listening.map(|record| Listener::from_record(&record)));
+            true
+        })?;
+        Ok(found)
     }
 
     /// Resets sockets and says how many. Calls must not overlap.
@@ -213,7 +221,7 @@ impl Listing {
         self.globals
             .update(&0u32.to_ne_bytes(), bytes_of(&order), MapFlags::ANY)
             .map_err(|error| bpf_error("say which sockets to cut", &error))?;
-        run(&self.cut, "cut sockets")?;
+        run(&self.cut, "cut sockets", |_| true)?;
         let done = self
             .globals
             .lookup(&0u32.to_ne_bytes(), MapFlags::ANY)
@@ -226,11 +234,24 @@ fn records(bytes: &[u8]) -> impl Iterator<Item = sf_connection> {
     bytes.chunks_exact(size_of::<sf_connection>()).filter_map(read_record)
 }
 
-fn run(link: &Link, context: &'static str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    Iter::new(link)
-        .map_err(|error| bpf_error(context, &error))?
-        .read_to_end(&mut bytes)
-        .map_err(|source| Error::system("read", context, source))?;
-    Ok(bytes)
+/// Walks the sockets. `take` gets whole records, some at a time, and says whether it wants more: of very many sockets the walk costs
+/// more than what is made of a few.
+fn run(link: &Link, context: &'static str, mut take: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    let mut walk = Iter::new(link).map_err(|error| bpf_error(context, &error))?;
+    let mut buffer = vec![0; READ_BYTES];
+    let mut filled = 0;
+    loop {
+        match walk.read(&mut buffer[filled..]) {
+            Ok(0) => return Ok(()),
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(Error::system("read", context, source)),
+        }
+        let whole = filled - filled % size_of::<sf_connection>();
+        if !take(&buffer[..whole]) {
+            return Ok(());
+        }
+        buffer.copy_within(whole..filled, 0);
+        filled -= whole;
+    }
 }

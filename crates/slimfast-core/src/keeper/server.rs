@@ -194,6 +194,12 @@ impl Server {
         (Reply::Copy { handed: Some(handed) }, fds)
     }
 
+    fn with_admission(&self, work: impl FnOnce(&Admission)) {
+        if let Some(admission) = lock(&self.admission).as_ref() {
+            work(admission);
+        }
+    }
+
     fn answer(&self, request: Request, fds: Vec<OwnedFd>) -> Reply {
         match request {
             Request::Hello => return Reply::Hello { version: VERSION, pid: std::process::id() },
@@ -270,8 +276,25 @@ fn accept(server: &Arc<Server>, listener: &UnixListener) {
     }
 }
 
+/// A conversation in which copies are asked for.
+struct Following<'a>(&'a Server);
+
+impl<'a> Following<'a> {
+    fn begin(server: &'a Server) -> Self {
+        server.with_admission(Admission::add_follower);
+        Self(server)
+    }
+}
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.0.with_admission(Admission::remove_follower);
+    }
+}
+
 fn converse(server: &Server, stream: UnixStream) {
     let mut line = Line::new(stream);
+    let mut following = None;
     while let Some(outcome) = line.receive::<Request>().transpose() {
         let (request, fds) = match outcome {
             Ok(request) => request,
@@ -282,6 +305,11 @@ fn converse(server: &Server, stream: UnixStream) {
             }
         };
         let (is_events, is_stop) = (matches!(request, Request::Events), matches!(request, Request::Stop));
+        let copied = if let Request::Copy { number } = request { Some(number) } else { None };
+        if matches!(request, Request::Numbers) {
+            // Before the answer: what is handed over after it is told.
+            following.get_or_insert_with(|| Following::begin(server));
+        }
         let (reply, fds) = match request {
             Request::Copy { number } => server.copy(number),
             request => (server.answer(request, fds), Vec::new()),
@@ -289,6 +317,9 @@ fn converse(server: &Server, stream: UnixStream) {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         if line.send(&reply, &fds).is_err() {
             return;
+        }
+        if let Some(number) = copied {
+            server.with_admission(|admission| admission.note_copied(number));
         }
         if is_events {
             lock(&server.outbox).set_agent(line);

@@ -144,6 +144,38 @@ fn each_family_reaches_the_listeners_that_take_it() {
     std::net::TcpStream::connect(v6(Ipv6Addr::LOCALHOST, 8085)).expect_err("it has no IPv6 address");
 }
 
+/// Of clients whose ports are the same, their addresses decide.
+#[test]
+fn spreads_ipv6_clients_from_outside_over_listeners_that_share_a_port() {
+    const CLIENTS: u16 = 64;
+    let node = start();
+    let route = std::process::Command::new("ip").args(["route", "add", "local", "fd77::/64", "dev", "lo"]).status();
+    assert!(route.expect("run ip").success());
+    let listeners: Vec<_> = (0..4)
+        .map(|_| {
+            let socket = node.socket(E, Family::Inet6);
+            socket.set_reuse_port(true).expect("SO_REUSEPORT");
+            socket.bind(&any6(86).into()).expect("bind");
+            socket.listen(i32::from(CLIENTS)).expect("listen");
+            socket.set_nonblocking(true).expect("O_NONBLOCK");
+            socket
+        })
+        .collect();
+    node.tables.set_published(8086, E, 86).expect("publish");
+    let connect = |client: u16| {
+        let socket = Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).expect("socket");
+        socket.set_freebind_v6(true).expect("IPV6_FREEBIND");
+        socket.bind(&v6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, client), 40_000).into()).expect("bind");
+        socket.connect(&v6(Ipv6Addr::LOCALHOST, 8086).into()).expect("connect");
+        socket
+    };
+    let clients: Vec<_> = (1..=CLIENTS).map(connect).collect();
+    let counts: Vec<_> =
+        listeners.iter().map(|listener| std::iter::from_fn(|| listener.accept().ok()).count()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), clients.len(), "{counts:?}");
+    assert!(counts.iter().all(|&count| count > 2), "{counts:?}");
+}
+
 #[test]
 fn binds_by_linux_rules_and_keeps_ipv6_only_in_the_record() {
     let node = start();

@@ -252,6 +252,39 @@ fn idle_is_reported_for_the_last_of_several() {
     door.admission.stop();
 }
 
+/// A keeper that is killed as soon as a launcher has its answer must not take the command's sockets with it.
+#[test]
+fn the_answer_waits_for_an_agents_copy() {
+    let _turn = turn();
+    let door = open("copied");
+    let hand_over = || {
+        let (target, listener) = spawn(one_socket);
+        let stream = door.connect();
+        let state = state_of(target.pid, r#""seccompFd""#, "mine");
+        scm::send(stream.as_fd(), state.as_bytes(), &[listener.as_fd()], 0).unwrap();
+        assert!(matches!(door.event(), AdmissionEvent::Admitted { .. }));
+        (target, stream)
+    };
+    door.admission.add_follower();
+    let (target, mut stream) = hand_over();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert!(stream.read(&mut [0]).is_err(), "an answer before there is a copy");
+    stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    let [number] = door.admission.numbers()[..] else { panic!("one is served") };
+    let copy = door.admission.copy(number).expect("a copy");
+    door.admission.note_copied(number);
+    assert!(reply(stream).ok);
+    drop(copy);
+    assert_eq!(target.wait(), 0);
+    assert_eq!(door.event(), AdmissionEvent::Idle(ENDPOINT));
+    // The agent ends: nobody will get a copy.
+    let (target, stream) = hand_over();
+    door.admission.remove_follower();
+    assert!(reply(stream).ok);
+    assert_eq!(target.wait(), 0);
+    door.admission.stop();
+}
+
 #[test]
 fn a_detached_endpoint_stays_held_until_its_processes_end() {
     let _turn = turn();

@@ -118,10 +118,12 @@ export interface ListAttachedEndpointsResponse {
 }
 
 export interface ListConnectionsRequest {
+  /** Most connections of the answer. 0: as many as it has room for, 16,000. */
+  atMost: number;
 }
 
 export interface ListConnectionsResponse {
-  /** At most 16,000. */
+  /** In no order. */
   connections: Connection[];
   /** There are more. */
   more: boolean;
@@ -1693,11 +1695,14 @@ export const ListAttachedEndpointsResponse: MessageFns<ListAttachedEndpointsResp
 };
 
 function createBaseListConnectionsRequest(): ListConnectionsRequest {
-  return {};
+  return { atMost: 0 };
 }
 
 export const ListConnectionsRequest: MessageFns<ListConnectionsRequest> = {
-  encode(_: ListConnectionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListConnectionsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.atMost !== 0) {
+      writer.uint32(8).uint32(message.atMost);
+    }
     return writer;
   },
 
@@ -1714,6 +1719,14 @@ export const ListConnectionsRequest: MessageFns<ListConnectionsRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.atMost = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1726,20 +1739,30 @@ export const ListConnectionsRequest: MessageFns<ListConnectionsRequest> = {
     }
   },
 
-  fromJSON(_: any): ListConnectionsRequest {
-    return {};
+  fromJSON(object: any): ListConnectionsRequest {
+    return {
+      atMost: isSet(object.atMost)
+        ? globalThis.Number(object.atMost)
+        : isSet(object.at_most)
+        ? globalThis.Number(object.at_most)
+        : 0,
+    };
   },
 
-  toJSON(_: ListConnectionsRequest): unknown {
+  toJSON(message: ListConnectionsRequest): unknown {
     const obj: any = {};
+    if (message.atMost !== 0) {
+      obj.atMost = Math.round(message.atMost);
+    }
     return obj;
   },
 
   create(base?: DeepPartial<ListConnectionsRequest>): ListConnectionsRequest {
     return ListConnectionsRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<ListConnectionsRequest>): ListConnectionsRequest {
+  fromPartial(object: DeepPartial<ListConnectionsRequest>): ListConnectionsRequest {
     const message = createBaseListConnectionsRequest();
+    message.atMost = object.atMost ?? 0;
     return message;
   },
 };
