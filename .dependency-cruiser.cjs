@@ -52,7 +52,7 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: "node_modules|/dist/" },
-    exclude: { path: "/generated/|/dist-types/|/dist/.*\\.map$" },
+    exclude: { path: "/generated/|/dist-types/|/dist/.*\\.map$|^apps/[^/]+/bundle/" },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.base.json" },
     preserveSymlinks: false,

@@ -51,6 +51,7 @@ rust=$!
 (
 	install_node_modules
 	build_typescript
+	build_programs
 	build_console
 ) &
 node=$!

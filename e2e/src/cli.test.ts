@@ -51,7 +51,7 @@ describe("a cluster", () => {
 
   /** `slimfast` on a terminal of its own; `input` is what somebody types once `ready` can be seen. */
   async function onTerminal(command: string, input = "", ready = /^/): Promise<CliResult> {
-    const main = `${process.execPath} ${ROOT}/apps/cli/dist/main.js`;
+    const main = `${process.execPath} ${ROOT}/apps/cli/bundle/main.js`;
     // exec: a shell that stayed in between would be ended by Ctrl-C itself, and its end taken for the command's.
     const child = spawn("script", ["-qec", `exec ${main} ${command}`, "/dev/null"], {
       stdio: ["pipe", "pipe", "pipe"],
@@ -106,7 +106,7 @@ describe("a cluster", () => {
 
   describe("run in the background", () => {
     it("goes on without a terminal and without input", async () => {
-      const run = `${process.execPath} ${ROOT}/apps/cli/dist/main.js run -- sh -c "read line; echo end of input"`;
+      const run = `${process.execPath} ${ROOT}/apps/cli/bundle/main.js run -- sh -c "read line; echo end of input"`;
       const result = await runIn([], ["sh", "-c", `${run} </dev/null & wait $!`], { SLIMFAST_RUN_DIR: cluster.runDir });
       expect(result).toMatchObject({ stdout: "end of input\n", exitCode: 0 });
     });

@@ -178,7 +178,7 @@ describe("with a cluster", () => {
     });
 
     it("is a program under another seccomp listener", async () => {
-      const nested = [process.execPath, `${ROOT}/apps/cli/dist/main.js`, "run", "--", "true"];
+      const nested = [process.execPath, `${ROOT}/apps/cli/bundle/main.js`, "run", "--", "true"];
       const result = await cluster.run({}, ["env", `SLIMFAST_RUN_DIR=${cluster.runDir}`, ...nested]);
       expect(result.exitCode).toBe(125);
       expect(result.stderr).toContain("another seccomp listener already watches this process");
@@ -219,7 +219,7 @@ describe("with a cluster", () => {
           const isListening = () => execFileSync("ip", ["netns", "exec", netns, "ss", "-Hlt"]).length > 0;
           await until(isListening, "Python listens");
           const agent = await runIn(inNetns, [
-            ...[process.execPath, `${ROOT}/apps/agent/dist/main.js`, "--node", `${cluster.tag}taken`],
+            ...[process.execPath, `${ROOT}/apps/agent/bundle/main.js`, "--node", `${cluster.tag}taken`],
             ...["--underlay", "10.201.0.1", "--controller", `unix:${cluster.runDir}/controller.sock`],
             ...["--run-dir", runDir],
           ]);

@@ -113,7 +113,7 @@ describe("a host that has reserved ports before", () => {
     const child = spawn(
       "nsenter",
       nsenter(
-        ...[process.execPath, `${ROOT}/apps/agent/dist/main.js`, "--node", `${cluster.tag}host`],
+        ...[process.execPath, `${ROOT}/apps/agent/bundle/main.js`, "--node", `${cluster.tag}host`],
         ...["--underlay", "10.201.0.1", "--controller", `unix:${cluster.runDir}/controller.sock`, "--run-dir", runDir],
       ),
       { stdio: ["ignore", "pipe", "pipe"] },

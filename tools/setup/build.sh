@@ -26,6 +26,21 @@ build_typescript() {
 		die "the TypeScript projects do not build."
 }
 
+# The programs as they are run: those that are older than something that tsc or npm has written.
+build_programs() {
+	local program stale=''
+	for program in agent cli controller; do
+		local built=$ROOT/apps/$program/bundle/main.js
+		if [ ! -e "$built" ] || [ -n "$(cd "$ROOT" && find apps/$program/dist libs/*/dist crates/slimfast-napi/dist tools/setup/bundle.mjs \
+			package-lock.json -newer "$built" -print -quit)" ]; then
+			stale="$stale $program"
+		fi
+	done
+	# shellcheck disable=SC2086
+	[ -z "$stale" ] || (cd "$ROOT" && logged_if_slow "bundling the programs" bundle node tools/setup/bundle.mjs $stale) ||
+		die "the programs cannot be bundled."
+}
+
 # The console's page. vite does not know what is out of date: time stamps say it.
 build_console() {
 	local built=$ROOT/apps/web-console/dist/index.html

@@ -17,7 +17,7 @@ setup_stamp() { # ROOT SET
 # Directories count too: their time changes when a file in them is added or removed.
 is_fresh() { # ROOT SET
 	stamp=$(setup_stamp "$1" "$2")
-	[ -e "$stamp" ] && [ -e "$1/apps/cli/dist/main.js" ] && [ -e "$1/node_modules/.slimfast-stamp" ] || return 1
+	[ -e "$stamp" ] && [ -e "$1/apps/cli/bundle/main.js" ] && [ -e "$1/node_modules/.slimfast-stamp" ] || return 1
 	[ "$(cat "$stamp")" = "$(setup_fingerprint)" ] || return 1
 	[ -z "$(cd "$1" && find tools/setup.sh tools/setup package-lock.json package.json Cargo.toml Cargo.lock tsconfig.base.json \
 		apps/*/src apps/web-console/public apps/web-console/index.html apps/web-console/vite.config.ts apps/*/package.json apps/*/tsconfig.json libs/*/src libs/*/package.json libs/*/tsconfig.json \

@@ -40,7 +40,7 @@ async function startReceiver(spans: Span[]): Promise<string> {
 
 /** The controller's program, which has no API of its own for other projects. */
 async function startControllerProcess(directory: string, endpoint: string): Promise<string> {
-  const main = join(createRequire(import.meta.url).resolve("@slimfast/controller"), "../main.js");
+  const main = join(createRequire(import.meta.url).resolve("@slimfast/controller"), "../../bundle/main.js");
   const listen = `unix:${directory}/real-controller.sock`;
   const child: ChildProcess = spawn(
     process.execPath,

@@ -15,9 +15,9 @@ export function runDirectory(): string {
   return resolve(process.env.SLIMFAST_RUN_DIR || DEFAULT_RUN_DIR);
 }
 
-export const CONTROLLER_MAIN: string = join(ROOT, "apps/controller/dist/main.js");
-export const AGENT_MAIN: string = join(ROOT, "apps/agent/dist/main.js");
-export const CLI_MAIN: string = join(ROOT, "apps/cli/dist/main.js");
+export const CONTROLLER_MAIN: string = join(ROOT, "apps/controller/bundle/main.js");
+export const AGENT_MAIN: string = join(ROOT, "apps/agent/bundle/main.js");
+export const CLI_MAIN: string = join(ROOT, "apps/cli/bundle/main.js");
 
 /**
  * A product of the Rust build.

@@ -9,6 +9,7 @@ import { type Connections, openConnections } from "./connections/connections.js"
 import { StorePeers } from "./connections/store-peers.js";
 import { StartupError } from "./errors.js";
 import { type GrpcServers, openGrpcServers } from "./grpc-servers.js";
+import { CONTROLLER_VERSION } from "./installation.js";
 import { formatListenAddress, parseListenAddress, reachableAddresses, serverNames } from "./listen.js";
 import { callMiddleware } from "./metrics/call-middleware.js";
 import { ControllerMetrics, type Scrape } from "./metrics/controller-metrics.js";
@@ -105,11 +106,6 @@ function createRegistry(
   };
 }
 
-export function controllerVersion(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
-  return (manifest as { version: string }).version;
-}
-
 interface ReadTls {
   readonly ownCertificate?: { readonly chain: string; readonly privateKey: string };
 }
@@ -171,7 +167,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     store,
     resourceCounts: () => storeResources(store),
     syncStreams: () => hub.streamCount,
-    version: controllerVersion(),
+    version: CONTROLLER_VERSION,
   });
   const services = createRegistry(store, hub, watches, connections, metrics, security, log);
   let servers: GrpcServers;
@@ -199,7 +195,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const [listen = ""] = listening;
   const membership = joinControllers(store, log, {
     addresses: reachableAddresses(servers.addresses, options.advertise ?? []),
-    version: controllerVersion(),
+    version: CONTROLLER_VERSION,
   });
   log.info({ listen: listening.join(", "), store: location, revision: String(store.revision) }, "controller started");
   let closing: Promise<void> | undefined;

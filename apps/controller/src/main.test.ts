@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connect, registerNode, type TestClient } from "./testing/controller.js";
 
-const PROGRAM = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("../bundle/main.js", import.meta.url));
 
 let directory: string;
 let listen: string;

@@ -10,8 +10,9 @@ import { setFlagsFromString } from "node:v8";
 import { startTracing } from "@slimfast/telemetry";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
-import { type ControllerTls, controllerVersion, startController } from "./controller.js";
+import { type ControllerTls, startController } from "./controller.js";
 import { StartupError } from "./errors.js";
+import { CONTROLLER_VERSION } from "./installation.js";
 import {
   CERTIFICATE_LIFETIME_MS,
   MAX_CERTIFICATE_LIFETIME_MS,
@@ -116,7 +117,7 @@ async function main(): Promise<void> {
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
   });
-  const tracing = await startTracing({ service: "slimfast-controller", version: controllerVersion() });
+  const tracing = await startTracing({ service: "slimfast-controller", version: CONTROLLER_VERSION });
   try {
     const { listen, http, store, stateDir: stateDirectory, advertise = [] } = options;
     const tls = readTlsOptions(options);

@@ -13,7 +13,7 @@ import { TestAgent } from "./testing/agent.js";
 import { connect, registerNode, type TestClient } from "./testing/controller.js";
 import { TestEtcd } from "./testing/etcd.js";
 
-const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../bundle/main.js", import.meta.url));
 const ALLOCATIONS = 10_000;
 const WRITERS = 24;
 

@@ -18,7 +18,7 @@ import { eventually } from "./testing/operations.js";
 // Only a test that hangs takes this long.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
-const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../bundle/main.js", import.meta.url));
 const DAY_MS = 24 * 3_600_000;
 const SHORT_S = 3;
 

@@ -221,7 +221,9 @@ describe("changes", () => {
 
 describe("loading the addon", () => {
   test("says how to build it when it is missing", () => {
-    const missing = Object.assign(new Error("Cannot find module '../slimfast.node'"), { code: "MODULE_NOT_FOUND" });
+    const missing = Object.assign(new Error("Cannot find module '@slimfast/core/slimfast.node'"), {
+      code: "MODULE_NOT_FOUND",
+    });
     expect(() =>
       loadNative(() => {
         throw missing;

@@ -16,8 +16,8 @@ export interface NativeModule {
   recover(runDir: string): Promise<void>;
 }
 
-/** Relative to `dist/` and to `ts/` alike. */
-const ADDON_PATH = "../slimfast.node";
+/** By its name, not its place: the programs' bundles have this file among theirs. */
+const ADDON_PATH = "@slimfast/core/slimfast.node";
 
 let loaded: NativeModule | null = null;
 

@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const MAIN = resolve(fileURLToPath(import.meta.url), "../../../../apps/cli/dist/main.js");
+const MAIN = resolve(fileURLToPath(import.meta.url), "../../../../apps/cli/bundle/main.js");
 
 export interface CliResult {
   readonly stdout: string;

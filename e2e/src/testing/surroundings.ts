@@ -26,7 +26,7 @@ export function runIn(
 
 /** The command line, with a run directory. */
 export function cliIn(surroundings: Surroundings, runDir: string, ...args: string[]): Promise<CliResult> {
-  const main = surroundings === NOBODY ? `${NOBODYS_ROOT}/apps/cli/dist/main.js` : `${ROOT}/apps/cli/dist/main.js`;
+  const main = surroundings === NOBODY ? `${NOBODYS_ROOT}/apps/cli/bundle/main.js` : `${ROOT}/apps/cli/bundle/main.js`;
   return runIn(surroundings, [process.execPath, main, ...args], { SLIMFAST_RUN_DIR: runDir });
 }
 

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { type ControllerClient, connectController } from "./index.js";
 
 const START_MS = 30_000;
-const CONTROLLER = fileURLToPath(new URL("../../../apps/controller/dist/main.js", import.meta.url));
+const CONTROLLER = fileURLToPath(new URL("../../../apps/controller/bundle/main.js", import.meta.url));
 const EXAMPLES = fileURLToPath(new URL("../dist/examples/", import.meta.url));
 
 let directory: string;

@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const AGENT = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
-const CONTROLLER = fileURLToPath(new URL("../../../controller/dist/main.js", import.meta.url));
+const AGENT = fileURLToPath(new URL("../../bundle/main.js", import.meta.url));
+const CONTROLLER = fileURLToPath(new URL("../../../controller/bundle/main.js", import.meta.url));
 
 const RESERVED_PORTS = "net/ipv4/ip_local_reserved_ports";
 

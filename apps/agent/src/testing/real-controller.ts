@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { type ControllerClient, connectController } from "@slimfast/client";
 import { Role } from "@slimfast/proto";
 
-const MAIN = fileURLToPath(new URL("../../../controller/dist/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../../controller/bundle/main.js", import.meta.url));
 
 export class RealController {
   readonly directory = mkdtempSync(join(tmpdir(), "slimfast-identity-"));

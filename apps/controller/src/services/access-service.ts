@@ -1,5 +1,4 @@
 /** AccessService and EnrollmentService: messages in, tokens, certificates and the audit log, messages out. */
-import { readFileSync } from "node:fs";
 import * as proto from "@slimfast/proto";
 import { z } from "zod";
 import { auditFeed } from "../audit/audit-feed.js";
@@ -9,6 +8,7 @@ import { messageType } from "../domain/descriptors.js";
 import { filterOf } from "../domain/filter/filter.js";
 import type { AuditEntry, Role, Token } from "../domain/resources.js";
 import { ClusterError, invalidField } from "../errors.js";
+import { CONTROLLER_VERSION } from "../installation.js";
 import type { PlannedAuthority } from "../security/authorities.js";
 import { currentCall } from "../security/call-context.js";
 import type { ClusterAuthority } from "../security/cluster-authority.js";
@@ -28,10 +28,6 @@ export interface AccessServiceParts {
   /** HOST:PORT of the controllers, over TLS. */
   readonly controllers: () => readonly string[];
 }
-
-const VERSION = (
-  JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
-).version;
 
 const AUDIT_KEY = z.strictObject({ key: z.string().max(200) });
 
@@ -57,7 +53,7 @@ function whoAmI(identity: Identity): Partial<proto.WhoAmIResponse> {
     actor: actorOf(identity),
     role: role ? ROLE_MESSAGES[role] : proto.Role.ROLE_UNSPECIFIED,
     networks: [...(scopeOf(identity) ?? [])],
-    controllerVersion: VERSION,
+    controllerVersion: CONTROLLER_VERSION,
     ...("expireTimeMs" in identity && identity.expireTimeMs !== undefined
       ? { expireTime: new Date(identity.expireTimeMs) }
       : {}),

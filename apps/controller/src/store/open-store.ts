@@ -1,7 +1,6 @@
 /** Which store a controller has: reads the option, opens it. */
 import { StartupError } from "../errors.js";
 import { type EtcdAccessOptions, isEmptyAccess, readEtcdAccess } from "./etcd/etcd-access.js";
-import { openEtcdStore } from "./etcd/etcd-store.js";
 import { openSqliteStore } from "./sqlite-store.js";
 import type { Store } from "./store.js";
 
@@ -28,7 +27,12 @@ export function parseStoreLocation(text: string): StoreLocation {
 
 /** @throws StartupError if it cannot be used. */
 export async function openStore(location: StoreLocation, etcd: EtcdAccessOptions = {}): Promise<Store> {
-  if (location.kind === "etcd") return await openEtcdStore(location.hosts, readEtcdAccess(etcd, location.hosts));
+  if (location.kind === "etcd") {
+    const access = readEtcdAccess(etcd, location.hosts);
+    // Half of what a controller loads, for those that need it.
+    const { openEtcdStore } = await import("./etcd/etcd-store.js");
+    return await openEtcdStore(location.hosts, access);
+  }
   if (isEmptyAccess(etcd)) return openSqliteStore(location.directory);
   throw new StartupError("state_unusable", "the --etcd options need --store etcd:HOST:PORT");
 }

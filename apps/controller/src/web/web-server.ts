@@ -7,12 +7,12 @@
 import { existsSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import type { Server as TlsServer } from "node:tls";
-import { fileURLToPath } from "node:url";
 import { AccessServiceDefinition, WhoAmIRequest } from "@slimfast/proto";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { Status } from "nice-grpc";
 import type { Logger } from "pino";
 import { StartupError } from "../errors.js";
+import { DEFAULT_CONSOLE_DIRECTORY } from "../installation.js";
 import { MAX_LOGIN_BYTES, MAX_WEB_REQUEST_BYTES } from "../limits.js";
 import { formatListenAddress, isLoopback } from "../listen.js";
 import type { ServerTls } from "../security/server-credentials.js";
@@ -24,9 +24,6 @@ import { CONTENT_SECURITY_POLICY, securityHeaders } from "./security-headers.js"
 import { Sessions } from "./sessions.js";
 import { encodingFor, readStaticFiles } from "./static-files.js";
 import { parseWebAddress, type WebAddress } from "./web-address.js";
-
-/** Where the build puts the console, seen from this file in dist/web. */
-export const DEFAULT_CONSOLE_DIRECTORY = fileURLToPath(new URL("../../../web-console/dist", import.meta.url));
 
 /** A certificate that may be replaced while the server listens. */
 export interface WebTls {

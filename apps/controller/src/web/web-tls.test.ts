@@ -18,7 +18,7 @@ import { SecureController } from "../testing/secure-controller.js";
 // Only a test that hangs takes this long.
 vi.setConfig({ testTimeout: 120_000 });
 
-const MAIN = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../bundle/main.js", import.meta.url));
 
 let controller: SecureController | undefined;
 

@@ -1,7 +1,8 @@
 /** The parent's end of a load generator. */
 import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { CliError } from "../../exit-codes.js";
+import { ROOT } from "../../paths.js";
 import type { Answer, Command, Usage } from "./messages.js";
 
 type AnswerOf<Kind extends Answer["kind"]> = Extract<Answer, { readonly kind: Kind }>;
@@ -18,7 +19,7 @@ export class LoadProcess {
   /** @param program `agents` or `changes`. @param name For people, where there are several of the program. */
   constructor(program: "agents" | "changes", name: string = program) {
     this.#name = `the load generator (${name})`;
-    const file = fileURLToPath(new URL(`./${program}-process.js`, import.meta.url));
+    const file = join(ROOT, `apps/cli/dist/bench/control/${program}-process.js`);
     this.#child = fork(file, [], {
       serialization: "advanced",
       stdio: ["ignore", "ignore", "pipe", "ipc"],
