@@ -2,7 +2,7 @@
 
 import socket
 
-from harness import OWN, REUSE_ADDRESS, REUSE_PORT, V6_ONLY, attempt, case, pair, port_of, stream
+from harness import FAMILY, IS_IPV6, LOOPBACK, OWN, REUSE_ADDRESS, REUSE_PORT, V6_ONLY, attempt, case, name, pair, port_of, stream
 
 
 @case
@@ -12,13 +12,16 @@ def binding_twice():
     return attempt(made.bind, ("", 0))
 
 
+NOBODYS = ("2001:db8::1", "fdff::1") if IS_IPV6 else ("192.0.2.1", "10.255.255.254")
+
+
 @case
 def binding_elsewhere():
-    return [attempt(stream().bind, (address, 0)) for address in ("192.0.2.1", "10.255.255.254")]
+    return [attempt(stream().bind, (address, 0)) for address in NOBODYS]
 
 
 def second_bind(first_address, second_address, first=(), second=(), listening=True):
-    one, other = stream(socket.AF_INET, *first), stream(socket.AF_INET, *second)
+    one, other = stream(FAMILY, *first), stream(FAMILY, *second)
     one.bind((first_address, 0))
     if listening:
         one.listen(1)
@@ -39,8 +42,8 @@ def binding_a_port_that_is_taken():
         "SO_REUSEPORT on one": second_bind("", "", second=[REUSE_PORT]),
         "any and own": second_bind("", OWN),
         "own and any": second_bind(OWN, ""),
-        "own and loopback": second_bind(OWN, "127.0.0.1"),
-        "loopback and loopback": second_bind("127.0.0.1", "127.0.0.1"),
+        "own and loopback": second_bind(OWN, LOOPBACK),
+        "loopback and loopback": second_bind(LOOPBACK, LOOPBACK),
         "any and own, SO_REUSEADDR": second_bind("", OWN, **both),
         "any and own, bound, SO_REUSEADDR": second_bind("", OWN, **both, listening=False),
     }
@@ -74,7 +77,7 @@ def binding_a_port_that_was_used():
     client.close()
     server.close()
     plain = attempt(stream().bind, ("", port))
-    return plain, attempt(stream(socket.AF_INET, REUSE_ADDRESS).bind, ("", port))
+    return plain, attempt(stream(FAMILY, REUSE_ADDRESS).bind, ("", port))
 
 
 @case
@@ -92,7 +95,7 @@ def binding_a_port_while_connections_of_its_closed_listener_live():
     port = port_of(server)
     server.close()
     plain = attempt(stream().bind, ("", port))
-    reusing = stream(socket.AF_INET, REUSE_ADDRESS)
+    reusing = stream(FAMILY, REUSE_ADDRESS)
     result = plain, attempt(reusing.bind, ("", port)), attempt(reusing.listen, 1)
     again = stream()
     again.connect((OWN, port))
@@ -105,15 +108,15 @@ def listening_without_binding():
     server.listen(1)
     client = stream()
     client.connect((OWN, port_of(server)))
-    return server.accept()[0].getsockname() == (OWN, port_of(server))
+    return server.accept()[0].getsockname() == name(OWN, port_of(server))
 
 
 @case
 def balancing_of_listeners_that_share_a_port():
-    servers = [stream(socket.AF_INET, REUSE_PORT)]
+    servers = [stream(FAMILY, REUSE_PORT)]
     servers[0].bind(("", 0))
     for _ in range(3):
-        servers.append(stream(socket.AF_INET, REUSE_PORT))
+        servers.append(stream(FAMILY, REUSE_PORT))
         servers[-1].bind(("", port_of(servers[0])))
     for server in servers:
         server.listen(200)

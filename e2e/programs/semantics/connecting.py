@@ -4,7 +4,7 @@ import errno
 import select
 import socket
 
-from harness import OWN, REUSE_ADDRESS, attempt, case, events, listener, pair, port_of, stream, unused_port
+from harness import FAMILY, IS_IPV6, OWN, REUSE_ADDRESS, attempt, case, events, listener, pair, port_of, stream, unused_port
 
 
 @case
@@ -51,6 +51,8 @@ def connecting_a_listener():
 
 @case
 def connecting_with_the_wrong_family():
+    if IS_IPV6:
+        return attempt(stream(socket.AF_INET).connect, ("192.0.2.1", 80))
     return attempt(stream(socket.AF_INET6).connect, ("2001:db8::1", 80, 0, 0))
 
 
@@ -94,7 +96,7 @@ def two_connections_from_one_port():
     servers, clients = [listener(), listener()], []
     port = unused_port()
     for server in servers:
-        client = stream(socket.AF_INET, REUSE_ADDRESS)
+        client = stream(FAMILY, REUSE_ADDRESS)
         bound = attempt(client.bind, (OWN, port))
         connected = attempt(client.connect, (OWN, port_of(server)))
         clients.append((bound, connected, client))

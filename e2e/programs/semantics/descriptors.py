@@ -5,7 +5,7 @@ import os
 import select
 import socket
 
-from harness import OWN, attempt, case, listener, pair, port_of, stream
+from harness import OWN, attempt, case, listener, name, pair, port_of, stream
 
 # Not in Python's socket module.
 IP_BIND_ADDRESS_NO_PORT = 24
@@ -222,7 +222,7 @@ def duplicating_before_connecting():
     accepted, peer = server.accept()
     os.write(other, b"x")
     os.close(other)
-    return copy.getsockname() == peer, copy.getpeername() == (OWN, port_of(server)), accepted.recv(1).decode()
+    return copy.getsockname() == peer, copy.getpeername() == name(OWN, port_of(server)), accepted.recv(1).decode()
 
 
 @case

@@ -7,6 +7,10 @@ import struct
 import sys
 
 OWN = sys.argv[1]
+IS_IPV6 = ":" in OWN
+FAMILY = socket.AF_INET6 if IS_IPV6 else socket.AF_INET
+LOOPBACK = "::1" if IS_IPV6 else "127.0.0.1"
+ANY = "::" if IS_IPV6 else "0.0.0.0"
 CASES = {}
 TIMEOUT_SECONDS = 10
 
@@ -14,6 +18,11 @@ TIMEOUT_SECONDS = 10
 def case(function):
     CASES[function.__name__.replace("_", " ")] = function
     return function
+
+
+def case_of_ipv4(function):
+    """What IPv6 has nothing like."""
+    return function if IS_IPV6 else case(function)
 
 
 def attempt(function, *arguments):
@@ -25,7 +34,7 @@ def attempt(function, *arguments):
     return result.decode() if isinstance(result, bytes) else "ok" if result is None else result
 
 
-def stream(family=socket.AF_INET, *options):
+def stream(family=FAMILY, *options):
     made = socket.socket(family, socket.SOCK_STREAM)
     for level, name, value in options:
         made.setsockopt(level, name, value)
@@ -38,10 +47,15 @@ V6_ONLY = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 
 
 def listener(*options, address="", backlog=16):
-    made = stream(socket.AF_INET, *options)
+    made = stream(FAMILY, *options)
     made.bind((address, 0))
     made.listen(backlog)
     return made
+
+
+def name(address, port):
+    """As Python tells a socket's name."""
+    return (address, port, 0, 0) if IS_IPV6 else (address, port)
 
 
 def port_of(sock):
@@ -51,7 +65,7 @@ def port_of(sock):
 def pair(*options):
     """Listener, client, accepted; blocking, with a time-out by the kernel."""
     server = listener(REUSE_ADDRESS)
-    client = stream(socket.AF_INET, *options)
+    client = stream(FAMILY, *options)
     client.connect((OWN, port_of(server)))
     accepted, _ = server.accept()
     for one in (client, accepted):

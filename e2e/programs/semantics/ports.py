@@ -5,14 +5,31 @@ import select
 import socket
 import struct
 
-from harness import OWN, REUSE_ADDRESS, REUSE_PORT, attempt, case, events, listener, pair, port_of, stream, unused_port
+from harness import (
+    FAMILY,
+    IS_IPV6,
+    LOOPBACK,
+    OWN,
+    REUSE_ADDRESS,
+    REUSE_PORT,
+    attempt,
+    case,
+    case_of_ipv4,
+    events,
+    listener,
+    name,
+    pair,
+    port_of,
+    stream,
+    unused_port,
+)
 
 # Linux gives a connection within loopback its names again when its time stamps have moved on.
 NAMES_WAIT_MS = 1_200
 
 
 def bound(address, port, *options):
-    made = stream(socket.AF_INET, *options)
+    made = stream(FAMILY, *options)
     return made, attempt(made.bind, (address, port))
 
 
@@ -40,7 +57,7 @@ def binding_a_port_of_connections_that_live():
         accepted, _ = server.accept()
         port = port_of(server)
         server.close()
-        results = binding("", port), binding(OWN, port), binding("127.0.0.1", port)
+        results = binding("", port), binding(OWN, port), binding(LOOPBACK, port)
         reset(accepted)
         return *results, binding("", port)
 
@@ -59,7 +76,7 @@ def binding_a_port_of_connections_that_wait():
         client.recv(1)
         client.close()
         server.close()
-        return binding("", port), binding(OWN, port), binding("127.0.0.1", port)
+        return binding("", port), binding(OWN, port), binding(LOOPBACK, port)
 
     return result(), result(REUSE_ADDRESS), result(REUSE_PORT), result(REUSE_ADDRESS, REUSE_PORT)
 
@@ -68,7 +85,7 @@ def binding_a_port_of_connections_that_wait():
 def binding_a_port_of_a_client():
     def result(*options):
         server = listener()
-        client = stream(socket.AF_INET, *options)
+        client = stream(FAMILY, *options)
         client.bind((OWN, unused_port()))
         port = port_of(client)
         client.connect((OWN, port_of(server)))
@@ -87,14 +104,14 @@ def binding_a_port_of_a_client():
 @case
 def options_of_sharing_that_change():
     def result(option, at_first, other_options):
-        one, other = stream(), stream(socket.AF_INET, *other_options)
+        one, other = stream(), stream(FAMILY, *other_options)
         one.setsockopt(socket.SOL_SOCKET, option, at_first)
         one.bind((OWN, 0))
         one.setsockopt(socket.SOL_SOCKET, option, 1 - at_first)
         changed = attempt(other.bind, (OWN, port_of(one)))
         one.setsockopt(socket.SOL_SOCKET, option, at_first)
         one.setsockopt(socket.SOL_SOCKET, option, at_first)
-        third = stream(socket.AF_INET, *other_options)
+        third = stream(FAMILY, *other_options)
         return changed, attempt(third.bind, (OWN, port_of(one)))
 
     return [
@@ -105,7 +122,7 @@ def options_of_sharing_that_change():
     ]
 
 
-@case
+@case_of_ipv4
 def loopback_has_many_addresses():
     port = unused_port()
     servers = {}
@@ -128,7 +145,7 @@ def loopback_has_many_addresses():
     return taken, reached, nobody, freed
 
 
-@case
+@case_of_ipv4
 def loopback_addresses_beside_any_address():
     def result(first, second, *options, listening=True):
         one, _ = bound(first, 0, *options)
@@ -157,11 +174,12 @@ def clients_with_an_address_of_their_choice():
             client.getsockname()[0].replace(OWN, "OWN"),
             seen == client.getsockname(),
             accepted.getpeername() == client.getsockname(),
-            accepted.getsockname() == client.getpeername() == (peer, port_of(server)),
+            accepted.getsockname() == client.getpeername() == name(peer, port_of(server)),
         )
 
-    addresses = ("", "127.0.0.1", "127.0.0.2", OWN)
-    return [result(own, peer) for own in addresses for peer in ("127.0.0.1", "127.0.0.3", OWN)]
+    others = ((), ()) if IS_IPV6 else (("127.0.0.2",), ("127.0.0.3",))
+    addresses = ("", LOOPBACK, *others[0], OWN)
+    return [result(own, peer) for own in addresses for peer in (LOOPBACK, *others[1], OWN)]
 
 
 @case
@@ -200,15 +218,16 @@ def connections_with_the_same_names_by_loopback():
         client, _ = bound(address, port, REUSE_ADDRESS)
         return client, attempt(client.connect, (to, port_of(server)))
 
-    first, result = connect("127.0.0.1", "127.0.0.1")
+    first, result = connect(LOOPBACK, LOOPBACK)
     results = [result]
-    for address, to in (("127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.1"), ("127.0.0.1", "127.0.0.2")):
+    others = [] if IS_IPV6 else [("127.0.0.2", LOOPBACK), (LOOPBACK, "127.0.0.2")]
+    for address, to in [(LOOPBACK, LOOPBACK), *others]:
         results.append(connect(address, to)[1])
     accepted, _ = server.accept()
     first.close()
     accepted.close()
     select.select([], [], [], NAMES_WAIT_MS / 1000)
-    results.append(connect("127.0.0.1", "127.0.0.1")[1])
+    results.append(connect(LOOPBACK, LOOPBACK)[1])
     return results
 
 
@@ -259,17 +278,18 @@ def events_in_every_state():
 @case
 def what_options_tell_of_a_connection():
     server, client, accepted = pair()
+    length, address = (28, slice(8, 24)) if IS_IPV6 else (16, slice(4, 8))
 
     def of(one):
-        name = one.getsockopt(socket.SOL_SOCKET, 28, 16)  # SO_PEERNAME
+        peer = one.getsockopt(socket.SOL_SOCKET, 28, length)  # SO_PEERNAME
         return (
             [one.getsockopt(socket.SOL_SOCKET, getattr(socket, option)) for option in ("SO_ACCEPTCONN", "SO_DOMAIN", "SO_PROTOCOL")],
             one.getsockopt(socket.SOL_SOCKET, 49) >= 0,  # SO_INCOMING_CPU
             len(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 500)),
-            (socket.inet_ntoa(name[4:8]), int.from_bytes(name[2:4], "big")) == one.getpeername(),
+            name(socket.inet_ntop(FAMILY, peer[address]), int.from_bytes(peer[2:4], "big")) == one.getpeername(),
         )
 
-    return of(client), of(accepted), attempt(server.getsockopt, socket.SOL_SOCKET, 28, 16)
+    return of(client), of(accepted), attempt(server.getsockopt, socket.SOL_SOCKET, 28, length)
 
 
 @case

@@ -7,7 +7,24 @@ import socket
 import struct
 import threading
 
-from harness import OWN, REUSE_ADDRESS, REUSE_PORT, attempt, case, events, listener, pair, port_of, stream, unused_port
+from harness import (
+    ANY,
+    FAMILY,
+    IS_IPV6,
+    LOOPBACK,
+    OWN,
+    REUSE_ADDRESS,
+    REUSE_PORT,
+    attempt,
+    case,
+    events,
+    listener,
+    name,
+    pair,
+    port_of,
+    stream,
+    unused_port,
+)
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,7 +59,7 @@ def disconnecting_and_connecting_again():
     result = disconnect(client), attempt(client.connect, (OWN, port_of(other)))
     accepted, peer = other.accept()
     client.sendall(b"again")
-    return *result, peer == client.getsockname(), client.getpeername() == (OWN, port_of(other)), accepted.recv(9).decode()
+    return *result, peer == client.getsockname(), client.getpeername() == name(OWN, port_of(other)), accepted.recv(9).decode()
 
 
 @case
@@ -116,7 +133,7 @@ def listening_again_after_shutting_down():
 
 @case
 def shutting_down_a_listener_that_others_share():
-    servers = [stream(socket.AF_INET, REUSE_PORT) for _ in range(2)]
+    servers = [stream(FAMILY, REUSE_PORT) for _ in range(2)]
     servers[0].bind((OWN, 0))
     port = port_of(servers[0])
     servers[1].bind((OWN, port))
@@ -199,13 +216,13 @@ def listening_on_an_address_without_a_port():
     made.bind((OWN, 0))
     listening = attempt(made.listen, 5)
     return listening, name_of(made, 1), attempt(stream().connect, (OWN, port_of(made))), attempt(
-        stream().connect, ("127.0.0.1", port_of(made))
+        stream().connect, (LOOPBACK, port_of(made))
     )
 
 
 @case
 def sharing_a_port_by_an_option_that_is_set_later():
-    one, other = stream(), stream(socket.AF_INET, REUSE_ADDRESS)
+    one, other = stream(), stream(FAMILY, REUSE_ADDRESS)
     one.bind((OWN, 0))
     one.setsockopt(*REUSE_ADDRESS)
     return attempt(other.bind, (OWN, port_of(one)))
@@ -213,7 +230,7 @@ def sharing_a_port_by_an_option_that_is_set_later():
 
 @case
 def giving_up_sharing_a_port_later():
-    one, other = stream(socket.AF_INET, REUSE_ADDRESS), stream(socket.AF_INET, REUSE_ADDRESS)
+    one, other = stream(FAMILY, REUSE_ADDRESS), stream(FAMILY, REUSE_ADDRESS)
     one.bind((OWN, 0))
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return attempt(other.bind, (OWN, port_of(one)))
@@ -221,7 +238,7 @@ def giving_up_sharing_a_port_later():
 
 @case
 def listening_on_a_port_that_another_shares():
-    one, other = stream(socket.AF_INET, REUSE_ADDRESS), stream(socket.AF_INET, REUSE_ADDRESS)
+    one, other = stream(FAMILY, REUSE_ADDRESS), stream(FAMILY, REUSE_ADDRESS)
     one.bind((OWN, 0))
     other.bind((OWN, port_of(one)))
     return attempt(one.listen, 1), attempt(other.listen, 1), attempt(stream().connect, (OWN, port_of(one)))
@@ -229,32 +246,35 @@ def listening_on_a_port_that_another_shares():
 
 @case
 def connecting_to_port_zero():
-    return attempt(stream().connect, (OWN, 0)), attempt(stream().connect, ("127.0.0.1", 0))
+    return attempt(stream().connect, (OWN, 0)), attempt(stream().connect, (LOOPBACK, 0))
 
 
 @case
 def connecting_to_any_address():
     server = listener()
     client = stream()
-    result = attempt(client.connect, ("0.0.0.0", port_of(server)))
+    result = attempt(client.connect, (ANY, port_of(server)))
     return result, client.getpeername()[0], client.getsockname()[0], server.accept()[1] == client.getsockname()
+
+
+NO_HOSTS = ("ff0e::1", "ff02::1") if IS_IPV6 else ("255.255.255.255", "224.0.0.1")
 
 
 @case
 def connecting_to_what_is_no_host():
-    return [attempt(stream().connect, (address, 80)) for address in ("255.255.255.255", "224.0.0.1")]
+    return [attempt(stream().connect, (address, 80)) for address in NO_HOSTS]
 
 
 @case
 def loopback_is_apart_from_the_own_address():
     server = stream()
-    server.bind(("127.0.0.1", 0))
+    server.bind((LOOPBACK, 0))
     server.listen(5)
     other = stream()
     other.bind((OWN, port_of(server)))
     other.listen(5)
     client, second = stream(), stream()
-    client.connect(("127.0.0.1", port_of(server)))
+    client.connect((LOOPBACK, port_of(server)))
     second.connect((OWN, port_of(server)))
     return (
         server.accept()[1] == client.getsockname(),

@@ -8,14 +8,20 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster, type TierChoice } from "../fixture/cluster.js";
 import { script } from "../fixture/programs.js";
-import { inPlainNamespace, PLAIN_ADDRESS } from "../fixture/surroundings.js";
+import { inPlainNamespace, PLAIN_ADDRESS, PLAIN_ADDRESS6 } from "../fixture/surroundings.js";
 
 type Results = Readonly<Record<string, unknown>>;
 
 /** Longer than all time-outs within. */
 const PROGRAM = ["timeout", "50", ...script("semantics")];
 
-const KNOWN_DIFFERENCES: readonly { readonly case: string; readonly native: unknown; readonly ours: unknown }[] = [
+interface KnownDifference {
+  readonly case: string;
+  readonly native: unknown;
+  readonly ours: unknown;
+}
+
+const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   {
     // The kernel's receive function of sockets that are in a BPF socket map does not look at the state.
     case: "calls on a listener",
@@ -26,37 +32,78 @@ const KNOWN_DIFFERENCES: readonly { readonly case: string; readonly native: unkn
   { case: "listening on a port that another shares", native: ["ok", "EADDRINUSE", "ok"], ours: ["ok", "ok", "ok"] },
 ];
 
+/** A client's name: its address, and whether both ends agree on the names. */
+const named = (address: string) => ["ok", address, true, true, true];
+
+const KNOWN_DIFFERENCES6: readonly KnownDifference[] = [
+  ...KNOWN_DIFFERENCES,
+  {
+    // The option has no room for a second IPv6 address: a client within its container has the address that it would have by itself.
+    // Connected are nothing, ::1 and its own address, each to ::1 and to its own address.
+    case: "clients with an address of their choice",
+    native: ["::1", "OWN", "::1", "::1", "OWN", "OWN"].map(named),
+    ours: ["::1", "OWN", "::1", "OWN", "::1", "OWN"].map(named),
+  },
+];
+
+/** The families of the addresses that the cases use: networks of one family each. */
+const FAMILIES = [
+  {
+    ...{ family: "IPv4", network: "default", address: PLAIN_ADDRESS, differences: KNOWN_DIFFERENCES },
+    tiers: ["notify", "preload"] as readonly TierChoice[],
+  },
+  {
+    ...{ family: "IPv6", network: "six", address: PLAIN_ADDRESS6, differences: KNOWN_DIFFERENCES6 },
+    // The preloaded library has sockets of IPv4 only.
+    tiers: ["notify"] as readonly TierChoice[],
+  },
+] as const;
+
 let cluster: Cluster;
-let native: Results;
+/** By family, and tier or "native". One after the other: some cases are about what happens within a second. */
+const results = new Map<string, Results>();
 
 beforeAll(async () => {
   cluster = await Cluster.start();
-  const [command = "", ...args] = inPlainNamespace([...PROGRAM, PLAIN_ADDRESS]);
-  const { stdout } = await promisify(execFile)(command, args);
-  native = JSON.parse(stdout) as Results;
+  await cluster.cli.json("network", "create", "six", "--prefix6", "fd00:32::/64");
+  for (const { family, network, address, tiers } of FAMILIES) {
+    results.set(`${family} native`, JSON.parse(await native(address)) as Results);
+    for (const tier of tiers) {
+      results.set(`${family} ${tier}`, JSON.parse(await inEndpoint(tier, network)) as Results);
+    }
+  }
 });
 
 afterAll(() => cluster?.stop());
 
-it("the cases work where there is nothing between program and kernel", () => {
-  expect(Object.keys(native).length).toBeGreaterThan(40);
-  for (const [name, result] of Object.entries(native)) expect(String(result), name).not.toContain("Error:");
-  for (const known of KNOWN_DIFFERENCES) expect(native[known.case], known.case).toEqual(known.native);
-});
+async function native(address: string): Promise<string> {
+  const [command = "", ...args] = inPlainNamespace([...PROGRAM, address], address);
+  return (await promisify(execFile)(command, args)).stdout;
+}
 
-describe.each<TierChoice>(["notify", "preload"])("%s", (tier) => {
-  it("does as the kernel does", async () => {
-    const inEndpoint = `exec "$@" $(hostname -I)`;
-    const output = await cluster.output({ tier }, ["sh", "-c", inEndpoint, "sh", ...PROGRAM]);
-    const ours = JSON.parse(output) as Results;
-    const expected = Object.fromEntries(KNOWN_DIFFERENCES.map((known) => [known.case, known.ours]));
-    const wanted: Results = { ...native, ...expected };
+function inEndpoint(tier: TierChoice, network: string): Promise<string> {
+  return cluster.output({ tier, network }, ["sh", "-c", 'exec "$@" $(hostname -I)', "sh", ...PROGRAM]);
+}
+
+describe.each(FAMILIES)("by $family", ({ family, differences, tiers }) => {
+  const of = (where: string) => results.get(`${family} ${where}`) ?? {};
+
+  it("the cases work where there is nothing between program and kernel", () => {
+    expect(Object.keys(of("native")).length).toBeGreaterThan(40);
+    for (const [name, result] of Object.entries(of("native"))) expect(String(result), name).not.toContain("Error:");
+    for (const known of differences) expect(of("native")[known.case], known.case).toEqual(known.native);
+  });
+
+  it.each(tiers)("%s does as the kernel does", (tier) => {
+    const ours = of(tier);
+    const expected = Object.fromEntries(differences.map((known) => [known.case, known.ours]));
+    const wanted: Results = { ...of("native"), ...expected };
     const names = new Set([...Object.keys(wanted), ...Object.keys(ours)]);
     for (const name of names) expect.soft(ours[name], name).toEqual(wanted[name]);
     // Apart from what is different in it, too.
     const listenerCalls = "calls on a listener";
     expect({ ...(ours[listenerCalls] as object), recv: "" }).toEqual({
-      ...(native[listenerCalls] as object),
+      ...(of("native")[listenerCalls] as object),
       recv: "",
     });
   });
