@@ -1,11 +1,10 @@
 /**
- * The built console, read whole when the server starts: a few hundred kilobytes, compressed once. A request is a look-up
- * in a map, so no path of a request ever reaches the file system.
+ * The built console, read whole when the server starts: a few hundred kilobytes, compressed by the build (NAME.br, NAME.gz). A
+ * request is a look-up in a map, so no path of a request ever reaches the file system.
  */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { extname, join, relative, sep } from "node:path";
-import { brotliCompressSync, gzipSync } from "node:zlib";
 
 export interface StaticFile {
   readonly contentType: string;
@@ -27,7 +26,6 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 };
 /** Names in this folder carry a hash of their content. */
 const HASHED = "/assets/";
-const COMPRESS_FROM_BYTES = 1_024;
 
 /** Files by path, "/index.html" among them; empty if the folder does not exist or has no index. */
 export function readStaticFiles(folder: string): ReadonlyMap<string, StaticFile> {
@@ -44,20 +42,21 @@ export function readStaticFiles(folder: string): ReadonlyMap<string, StaticFile>
     const contentType = CONTENT_TYPES[extname(name)];
     if (contentType === undefined) continue;
     const path = `/${relative(folder, name).split(sep).join("/")}`;
-    files.set(path, staticFile(path, contentType, readFileSync(name)));
+    files.set(path, staticFile(path, contentType, name));
   }
   return files.has("/index.html") ? files : new Map();
 }
 
-function staticFile(path: string, contentType: string, plain: Buffer): StaticFile {
-  const isWorthIt = plain.length >= COMPRESS_FROM_BYTES;
+function staticFile(path: string, contentType: string, name: string): StaticFile {
+  const plain = readFileSync(name);
+  const compressed = (ending: string) => (existsSync(name + ending) ? readFileSync(name + ending) : undefined);
   return {
     contentType,
     cacheControl: path.startsWith(HASHED) ? "public, max-age=31536000, immutable" : "no-cache",
     etag: `"${createHash("sha256").update(plain).digest("base64url").slice(0, 22)}"`,
     plain,
-    gzip: isWorthIt ? gzipSync(plain, { level: 9 }) : undefined,
-    brotli: isWorthIt ? brotliCompressSync(plain) : undefined,
+    gzip: compressed(".gz"),
+    brotli: compressed(".br"),
   };
 }
 

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import {
   AccessServiceDefinition,
   type AccessServiceImplementation,
@@ -47,6 +48,9 @@ let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "slimfast-web-test-"));
   await writeFile(join(folder, "index.html"), "<!doctype html><title>x</title>");
+  await writeFile(join(folder, "compressed.js"), "// plain");
+  await writeFile(join(folder, "compressed.js.br"), brotliCompressSync("// by brotli"));
+  await writeFile(join(folder, "compressed.js.gz"), gzipSync("// by gzip"));
   server = await startWebServer({
     listen: "127.0.0.1:0",
     registry: {
@@ -94,6 +98,17 @@ test("a token opens a session whose cookie no script can read", async () => {
   const length = body.readUInt32BE(1);
   expect(ListNodesResponse.decode(body.subarray(5, 5 + length)).nodes[0]?.name).toBe("<script>");
   expect(body.subarray(10 + length).toString()).toBe("grpc-status: 0\r\n");
+});
+
+test("a file of the console comes in the form that its build has and the client takes", async () => {
+  const form = async (path: string, accepted: string) => {
+    const response = await fetch(server.url + path, { headers: { "accept-encoding": accepted } });
+    return `${response.headers.get("content-encoding")}: ${await response.text()}`;
+  };
+  expect(await form("/compressed.js", "gzip, br")).toBe("br: // by brotli");
+  expect(await form("/compressed.js", "gzip")).toBe("gzip: // by gzip");
+  expect(await form("/compressed.js", "br;q=0, identity")).toBe("null: // plain");
+  expect(await form("/index.html", "gzip, br")).toBe("null: <!doctype html><title>x</title>");
 });
 
 test("an unknown token opens none", async () => {
