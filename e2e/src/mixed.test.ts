@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Background } from "./fixture/background.js";
+import { Background, Output } from "./fixture/background.js";
 import { Cluster, type TierChoice } from "./fixture/cluster.js";
 import { until } from "./fixture/until.js";
 import {
@@ -62,6 +62,21 @@ function serverAt(place: Place): Background {
 function addressAt(place: Place, family: Family): string {
   const { address, address6 } = serverAt(place);
   return family === 4 ? address : address6;
+}
+
+/** HOST PORT: connects, and says once the connection or its own input ends whether it is "cut" or "alive". */
+const HOLD = `
+import select, socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.recv(4096)
+print("connected", flush=True)
+ready, _, _ = select.select([s, sys.stdin], [], [])
+print("cut" if s in ready else "alive", flush=True)`;
+
+function started(surroundings: Surroundings, command: readonly string[]): Background {
+  const [program = "", ...args] = [...surroundings, ...command];
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] });
+  return new Background({ name: "probe", node: "", address: "" }, child, new Output(child));
 }
 
 /** Of its server. */
@@ -325,7 +340,27 @@ trap 'kill $!; rm -rf $d; exit 0' TERM; nginx -c $d/c & echo ready; wait $!; rm 
     await nginx.stop();
   });
 
-  it("policies hold, and the node probes all the same", async () => {
+  it("a policy that denies everything cuts endpoints' connections, and not the node's own", async () => {
+    const fast: Place = { network: "red", node: "node-1", tier: "notify" };
+    const hold = ["python3", "-c", HOLD, addressAt(fast, family), String(PORT)];
+    const probe = started(insideNode("node-1"), hold);
+    const client = await cluster.start(
+      { network: "red", node: "node-1", name: `holds-${family}`, ready: { prints: /connected/ } },
+      hold,
+    );
+    await probe.prints(/connected/);
+    await cluster.cli.json("network", "update", "red", "--default-deny");
+    try {
+      expect((await client.ended).stdout).toContain("cut");
+      expect(answersOf(await ask(insideNode("node-1"), [targetAt(fast, family)]))).toEqual([labelOf(fast)]);
+      probe.closeInput();
+      expect((await probe.ended).stdout).toContain("alive");
+    } finally {
+      await cluster.cli.json("network", "update", "red", "--no-default-deny");
+    }
+  });
+
+  it("policies hold", async () => {
     const fast: Place = { network: "blue", node: "node-1", tier: "notify" };
     const plain: Place = { network: "blue", node: "node-2", tier: "plain" };
     await cluster.cli.json("network", "update", "blue", "--default-deny");

@@ -36,6 +36,9 @@ export interface SocketReport {
   readonly longest_ms: number;
 }
 
+/** What is wanted of {@link SocketReport.p999_ms}. No test fails by it: none depends on how busy the machine is. */
+export const GOAL = "the goal is 1,000 ms at the 99.9th percentile; it is printed, not asserted";
+
 export async function finish(program: Background): Promise<SocketReport> {
   program.closeInput();
   const { stdout } = await program.ended;

@@ -12,7 +12,7 @@ import { IS_FULL } from "../apps/stage.js";
 import { Cluster } from "../fixture/cluster.js";
 import { until } from "../fixture/until.js";
 import { keepersOf, kill, pidsOf } from "./agent-process.js";
-import { finish, SOCKETS } from "./durable-program.js";
+import { finish, GOAL, SOCKETS } from "./durable-program.js";
 
 const PORT = 80;
 const SLOW_BYTES = 400_000;
@@ -102,7 +102,9 @@ it(`${KILLS} times, while programs make sockets: none of their calls fails`, { t
     }
     for (const [index, loop] of loops.entries()) {
       const report = await finish(loop);
-      process.stdout.write(`socket(2), ${TIERS[index]}, ${KILLS} keepers killed: ${JSON.stringify(report)}\n`);
+      process.stdout.write(
+        `socket(2), ${TIERS[index]}, ${KILLS} keepers killed: ${JSON.stringify(report)} (${GOAL})\n`,
+      );
       expect(report.errors).toEqual({});
       expect(report.count).toBeGreaterThan(1_000);
     }

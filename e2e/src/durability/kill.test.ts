@@ -14,7 +14,7 @@ import type { Background } from "../fixture/background.js";
 import { Cluster } from "../fixture/cluster.js";
 import { until } from "../fixture/until.js";
 import { descriptorsOf, holdingsOf, kill, pidsOf, revive, startAgain } from "./agent-process.js";
-import { finish, keep, SOCKETS, use } from "./durable-program.js";
+import { finish, GOAL, keep, SOCKETS, use } from "./durable-program.js";
 
 /** Established connections, over both tiers. */
 const CONNECTIONS = IS_FULL ? 10_000 : 600;
@@ -113,7 +113,7 @@ describe("the agents of both nodes, killed and started again", () => {
     }
     for (const [index, loop] of loops.entries()) {
       const report = await finish(loop);
-      process.stdout.write(`socket(2), ${TIERS[index]}: ${JSON.stringify(report)}\n`);
+      process.stdout.write(`socket(2), ${TIERS[index]}: ${JSON.stringify(report)} (${GOAL})\n`);
       expect(report.errors).toEqual({});
       expect(report.count).toBeGreaterThan(1_000);
     }
