@@ -196,6 +196,12 @@ static __noinline int assign(struct bpf_sk_lookup *ctx, const struct sf_port *po
     return refused ? -1 : 1;
 }
 
+/* The same, without a call for a class that nobody listens on. */
+static __always_inline int assign_if_any(struct bpf_sk_lookup *ctx, const struct sf_port *port,
+                                         struct sf_listener_key *key, __u32 class) {
+    return port->classes[class_index(class)].slots ? assign(ctx, port, key, class) : 0;
+}
+
 /* Assigns a listener that has bound to this address of 127.0.0.0/8, which is not 127.0.0.1. */
 static __always_inline int assign_other_loopback(struct bpf_sk_lookup *ctx, __be32 address,
                                                  struct sf_port_key *port_key, struct sf_listener_key *key) {
@@ -274,16 +280,16 @@ static __noinline int to_endpoint(struct bpf_sk_lookup *ctx, const struct sf_end
     if (flow && flags & SF_OPTION_LOOPBACK && flow->source_address != bpf_htonl(LOOPBACK4))
         assigned = assign_other_loopback(ctx, flow->source_address, &port_key, &key);
     else
-        assigned = assign(ctx, port, &key,
-                          !flags                        ? SF_BIND_ADDRESS4
-                          : flags & SF_OPTION_IPV6      ? SF_BIND_ADDRESS6
-                          : flags & SF_OPTION_LOOPBACK6 ? SF_BIND_LOOPBACK6
-                                                        : SF_BIND_LOOPBACK4);
+        assigned = assign_if_any(ctx, port, &key,
+                                 !flags                        ? SF_BIND_ADDRESS4
+                                 : flags & SF_OPTION_IPV6      ? SF_BIND_ADDRESS6
+                                 : flags & SF_OPTION_LOOPBACK6 ? SF_BIND_LOOPBACK6
+                                                               : SF_BIND_LOOPBACK4);
     if (!assigned)
-        assigned =
-            assign(ctx, port, &key, flags & (SF_OPTION_IPV6 | SF_OPTION_LOOPBACK6) ? SF_BIND_ANY6 : SF_BIND_ANY4);
+        assigned = assign_if_any(ctx, port, &key,
+                                 flags & (SF_OPTION_IPV6 | SF_OPTION_LOOPBACK6) ? SF_BIND_ANY6 : SF_BIND_ANY4);
     if (!assigned)
-        assigned = assign(ctx, port, &key, SF_BIND_DUAL);
+        assigned = assign_if_any(ctx, port, &key, SF_BIND_DUAL);
     if (assigned > 0) {
         count(flow ? SF_COUNTER_dispatched : SF_COUNTER_dispatched_published);
         return SK_PASS;

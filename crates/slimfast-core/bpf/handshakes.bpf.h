@@ -11,7 +11,7 @@
  * far ones for what has no place there. A full far set gives away its oldest place: what is not there any more when the
  * handshake ends is answered with RST, so a flood of SYNs from nodes costs some of the handshakes that are under way,
  * and no memory. Places whose handshake never ends are free again after SF_HANDSHAKE_JIFFIES, and that long after the
- * last one nobody looks at far sets.
+ * last one nobody looks beyond its near set, which remembers when that was.
  *
  * A key has one place at most: what a SYN finds of an earlier one is overwritten, or removed first if it is far.
  *
@@ -50,22 +50,16 @@ static __always_inline struct sf_handshakes *far_set(__u32 hash) {
     return set_at(set < SF_NEAR_SETS ? set + SF_NEAR_SETS : set);
 }
 
-static __always_inline bool is_far_in_use(void) {
-    const struct sf_handshakes *first = set_at(0);
-    __u64 last;
+/* Whether what had no place in this near set may be in a far one. */
+static __always_inline bool is_far_in_use(const struct sf_handshakes *near) {
+    __u64 last = *(const volatile __u64 *)&near->far_jiffies;
 
-    if (!first)
-        return false;
-    last = *(const volatile __u64 *)&first->far_jiffies;
     return last && bpf_jiffies64() - last < SF_HANDSHAKE_JIFFIES;
 }
 
-static __always_inline void use_far(void) {
-    struct sf_handshakes *first = set_at(0);
-
+static __always_inline void use_far(struct sf_handshakes *near) {
     /* Atomic, and so seen before what is put there. */
-    if (first)
-        __sync_lock_test_and_set(&first->far_jiffies, bpf_jiffies64());
+    __sync_lock_test_and_set(&near->far_jiffies, bpf_jiffies64());
 }
 
 static __always_inline __u64 stamp_of(const struct sf_handshakes *set, int place) {
@@ -93,8 +87,8 @@ static __always_inline int place_of(const struct sf_handshakes *set, const struc
 }
 
 /* What the SYN of `key` said according to one set, and frees its place if it is to be taken. */
-static __noinline int read_from(struct sf_handshakes *set, const struct sf_flow_key *key, __u32 hash,
-                                struct sf_flow *flow, bool is_taken) {
+static __always_inline bool read_from(struct sf_handshakes *set, const struct sf_flow_key *key, __u32 hash,
+                                      struct sf_flow *flow, bool is_taken) {
     __u64 stamp, now;
     int place = place_of(set, key, hash, &stamp);
 
@@ -110,6 +104,13 @@ static __noinline int read_from(struct sf_handshakes *set, const struct sf_flow_
     return now == stamp;
 }
 
+/* The same of the far set. */
+static __noinline int read_far(const struct sf_flow_key *key, __u32 hash, struct sf_flow *flow, bool is_taken) {
+    struct sf_handshakes *far = far_set(hash);
+
+    return far && read_from(far, key, hash, flow, is_taken);
+}
+
 /* Whether the place with this stamp can be given away without anybody missing it. */
 static __always_inline bool is_free(__u64 stamp, __u64 now) {
     /* Signed: a stamp of this jiffy, whose lower bits count, is later than now. */
@@ -120,8 +121,8 @@ static __always_inline bool is_free(__u64 stamp, __u64 now) {
  * Records what the SYN of `key` says, in the place of what an earlier one said. False if there is no place for it: of a
  * far set the oldest one is.
  */
-static __noinline int put_into(struct sf_handshakes *set, const struct sf_flow_key *key, const struct sf_flow *flow,
-                               __u32 hash, bool is_near) {
+static __always_inline bool put_into(struct sf_handshakes *set, const struct sf_flow_key *key,
+                                     const struct sf_flow *flow, __u32 hash, bool is_near) {
     __u64 now = bpf_jiffies64() << STAMP_COUNT_BITS;
 
 #pragma nounroll
@@ -163,31 +164,36 @@ static __noinline int put_into(struct sf_handshakes *set, const struct sf_flow_k
     return false;
 }
 
+static __noinline int put_far(const struct sf_flow_key *key, const struct sf_flow *flow, __u32 hash) {
+    struct sf_handshakes *far = far_set(hash);
+
+    return far && put_into(far, key, flow, hash, false);
+}
+
 /* Records what the SYN of `key` says, in the place of what an earlier one said. */
-static __noinline int put_handshake(const struct sf_flow_key *key, const struct sf_flow *flow) {
+static __always_inline void put_handshake(const struct sf_flow_key *key, const struct sf_flow *flow) {
     __u32 hash = hash_of(key);
-    struct sf_handshakes *near = near_set(hash), *far = far_set(hash);
+    struct sf_handshakes *near = near_set(hash);
     struct sf_flow earlier;
 
-    if (!near || !far)
-        return 0;
-    if (is_far_in_use())
-        read_from(far, key, hash, &earlier, true);
+    if (!near)
+        return;
+    if (is_far_in_use(near))
+        read_far(key, hash, &earlier, true);
     if (put_into(near, key, flow, hash, true))
-        return 0;
-    use_far();
-    put_into(far, key, flow, hash, false);
-    return 0;
+        return;
+    use_far(near);
+    put_far(key, flow, hash);
 }
 
 /* What the SYN of `key` said, and frees its place if it is to be taken; false if there is nothing of it. */
-static __noinline int read_handshake(const struct sf_flow_key *key, struct sf_flow *flow, bool is_taken) {
+static __always_inline bool read_handshake(const struct sf_flow_key *key, struct sf_flow *flow, bool is_taken) {
     __u32 hash = hash_of(key);
-    struct sf_handshakes *near = near_set(hash), *far = far_set(hash);
+    struct sf_handshakes *near = near_set(hash);
 
-    if (!near || !far)
+    if (!near)
         return false;
-    return read_from(near, key, hash, flow, is_taken) || (is_far_in_use() && read_from(far, key, hash, flow, is_taken));
+    return read_from(near, key, hash, flow, is_taken) || (is_far_in_use(near) && read_far(key, hash, flow, is_taken));
 }
 
 static __always_inline bool get_handshake(const struct sf_flow_key *key, struct sf_flow *flow) {
@@ -199,10 +205,11 @@ static __always_inline bool take_handshake(const struct sf_flow_key *key, struct
 }
 
 /* Leaves nothing of an earlier SYN behind. */
-static __always_inline void drop_handshake(const struct sf_flow_key *key) {
+static __noinline int drop_handshake(const struct sf_flow_key *key) {
     struct sf_flow flow;
 
     take_handshake(key, &flow);
+    return 0;
 }
 
 #endif

@@ -28,9 +28,16 @@ static __always_inline struct sf_usage *usage_of(__u32 account) {
     return bpf_map_lookup_elem(&usages, &account);
 }
 
+/* The owner's, from the record's first line if it is there: the second one is not needed for anything else. */
+static __always_inline __u32 account_of(const struct sf_socket *record) {
+    __u16 near = record->near_account;
+
+    return near ? near - 1u : record->account;
+}
+
 /* Sockets outlive their endpoint in its processes and in its dispenser; its address does not. */
 static __always_inline bool is_attached(const struct sf_socket *record) {
-    const struct sf_limits *most = limits_of(record->account);
+    const struct sf_limits *most = limits_of(account_of(record));
 
     return most && most->is_attached;
 }
@@ -66,6 +73,7 @@ static __always_inline int claim_socket(struct bpf_sockopt *ctx) {
     record.address = endpoint->address;
     record.address6 = endpoint->address6;
     record.account = endpoint->account;
+    record.near_account = endpoint->account + 1;
     most = limits_of(record.account);
     usage = usage_of(record.account);
     if (!most || !usage)
@@ -93,7 +101,7 @@ static __always_inline int claim_socket(struct bpf_sockopt *ctx) {
 
 /* A connection that was accepted for a listener. It is there already: what is too much was refused as a SYN. */
 static __always_inline void count_accepted(struct sf_socket *record) {
-    struct sf_usage *usage = usage_of(record->account);
+    struct sf_usage *usage = usage_of(account_of(record));
 
     record->listener_cookie = 0;
     if (usage)
@@ -123,7 +131,7 @@ int BPF_PROG(sf_destroy, struct sock *sk) {
     if (record->listener_cookie && record->listener_cookie != bpf_get_socket_cookie(sk))
         return 0;
     record->flags |= SF_COUNTED_OFF;
-    usage = usage_of(record->account);
+    usage = usage_of(account_of(record));
     if (usage)
         __sync_fetch_and_add(&usage->sockets, -1);
     return 0;
@@ -134,8 +142,8 @@ int BPF_PROG(sf_destroy, struct sock *sk) {
 
 /* Asked by bind(2), since listen(2) has no hook that could refuse it. */
 static __always_inline bool may_listen(const struct sf_socket *record) {
-    const struct sf_limits *most = limits_of(record->account);
-    struct sf_usage *usage = usage_of(record->account);
+    const struct sf_limits *most = limits_of(account_of(record));
+    struct sf_usage *usage = usage_of(account_of(record));
 
     if (!most || !usage || usage->listeners < most->listeners)
         return true;
@@ -145,8 +153,8 @@ static __always_inline bool may_listen(const struct sf_socket *record) {
 
 /* False if it is one too many: then it stays out of the table, and nobody can reach it. */
 static __always_inline bool count_listener(struct sf_socket *record) {
-    const struct sf_limits *most = limits_of(record->account);
-    struct sf_usage *usage = usage_of(record->account);
+    const struct sf_limits *most = limits_of(account_of(record));
+    struct sf_usage *usage = usage_of(account_of(record));
 
     if (!most || !usage)
         return false;
@@ -161,7 +169,7 @@ static __always_inline bool count_listener(struct sf_socket *record) {
 
 /* With the socket locked, and nobody else's. */
 static __always_inline void uncount_listener(struct sf_socket *record) {
-    struct sf_usage *usage = usage_of(record->account);
+    struct sf_usage *usage = usage_of(account_of(record));
 
     if (!(record->flags & SF_COUNTED_LISTENER))
         return;
