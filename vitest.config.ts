@@ -8,6 +8,10 @@ export default defineConfig({
     include: ["**/src/**/*.test.{ts,tsx}", "**/ts/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**", "**/e2e/**"],
     testTimeout: 30_000,
+    hookTimeout: 30_000,
+    // What a file imports (gRPC, the generated code) is kept for the next one of the same worker: loading it took longer than
+    // most files' tests.
+    isolate: false,
     // vitest's own choice leaves one CPU idle, half of a small machine; most of these tests wait more than they compute.
     maxWorkers: availableParallelism(),
   },

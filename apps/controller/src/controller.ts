@@ -31,7 +31,7 @@ import { EncodedAgentServiceDefinition } from "./sync/encoding.js";
 import { SyncHub } from "./sync/hub.js";
 import { joinControllers } from "./sync/membership.js";
 import { webListenAddresses } from "./web/web-address.js";
-import { startWebServer, type WebServer } from "./web/web-server.js";
+import type { WebServer } from "./web/web-server.js";
 
 /** TLS of the TCP listeners. Without files the certificate is signed by the cluster's own authority. */
 export interface ControllerTls {
@@ -179,6 +179,8 @@ export async function startController(options: ControllerOptions): Promise<Contr
         current: () => authority.serverTls,
         onRenewed: authority.onRenewed.bind(authority),
       };
+      // Loaded where it is needed, because it takes a while.
+      const { startWebServer } = await import("./web/web-server.js");
       web = await startWebServer({ listen: options.http, registry: services, log, metrics: scrape, tls: webTls });
     }
     servers = await openGrpcServers(services, wanted, authority?.serverCredentials());

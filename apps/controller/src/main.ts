@@ -10,9 +10,10 @@ import { setFlagsFromString } from "node:v8";
 import { startTracing } from "@slimfast/telemetry";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
-import { type ControllerTls, startController } from "./controller.js";
+import type { ControllerTls } from "./controller.js";
 import { StartupError } from "./errors.js";
 import { CONTROLLER_VERSION } from "./installation.js";
+import { parseListenAddress } from "./listen.js";
 import {
   CERTIFICATE_LIFETIME_MS,
   MAX_CERTIFICATE_LIFETIME_MS,
@@ -107,6 +108,11 @@ function readArguments(): Arguments {
  */
 const HEAP_GROWING_PERCENT = 100;
 
+/** Loaded once there is something to start, because it takes a while. */
+function loadController(): Promise<typeof import("./controller.js")> {
+  return import("./controller.js");
+}
+
 async function main(): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
   const options = readArguments();
@@ -121,6 +127,8 @@ async function main(): Promise<void> {
   try {
     const { listen, http, store, stateDir: stateDirectory, advertise = [] } = options;
     const tls = readTlsOptions(options);
+    for (const address of listen) parseListenAddress(address, { tls: tls !== undefined });
+    const { startController } = await loadController();
     const etcd: EtcdAccessOptions = {
       caFile: options.etcdCa,
       certificateFile: options.etcdCert,

@@ -690,6 +690,38 @@ fn policies_hold_at_the_listening_end() {
     assert!(refused.iter().all(|event| event.connection.direction == Direction::Inbound));
 }
 
+/// Both ends are on one node, and each denies where the other one would not.
+#[test]
+fn each_end_denies_by_default() {
+    let node = Node::start();
+    let listener = node.listener(B, any(80));
+    listener.set_nonblocking(true).expect("O_NONBLOCK");
+    let to = v4(B_ADDRESS, 80);
+    let denials = || (node.counter("connects_denied_policy"), node.counter("refused_policy"));
+
+    node.set_policy(&policy(true, &[]));
+    assert_eq!(node.connect_error(A, to), Some(libc::EPERM));
+    assert_eq!(denials(), (1, 0), "nothing has come to the listening end");
+
+    // A may. That its address is another's is known to the listening end alone, and of the other no policy says anything.
+    let other = EndpointKey { vni: A.vni, id: 3 };
+    let identities = vec![(A.id, 1), (B.id, 2), (other.id, 3)];
+    node.set_policy(&NetworkPolicy { identities, ..policy(true, &[(1, 2, 80, 80, true)]) });
+    node.connect(A, to).expect("what a policy allows");
+    listener.accept().expect("accept");
+    node.tables.set_peer(other, A_ADDRESS, NODE, (FRONT, 16)).expect("set a peer");
+    assert_eq!(node.connect_error(A, to), Some(libc::ECONNREFUSED));
+    assert_eq!(denials(), (1, 1), "the connecting end has let it go");
+    assert_eq!(listener.accept().expect_err("nothing has got through").kind(), ErrorKind::WouldBlock);
+    let directions: Vec<_> = node
+        .events()
+        .into_iter()
+        .filter(|event| event.errno == Some(libc::EPERM))
+        .map(|event| event.connection.direction)
+        .collect();
+    assert_eq!(directions, [Direction::Outbound, Direction::Inbound]);
+}
+
 #[test]
 fn cuts_what_a_policy_no_longer_allows_and_single_connections() {
     let node = Node::start();

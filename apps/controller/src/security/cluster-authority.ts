@@ -15,6 +15,7 @@ import {
   createAuthority,
   issueControllerCertificate,
   issueNodeCertificate,
+  loadX509,
   type NodeCertificateIssued,
   type VerifiedRequest,
 } from "./x509.js";
@@ -83,6 +84,7 @@ export class ClusterAuthority {
   }
 
   static async open(options: ClusterAuthorityOptions): Promise<ClusterAuthority> {
+    await loadX509();
     const authority = new ClusterAuthority(options);
     try {
       if (options.store.count("authority") === 0) await authority.#create((count) => count === 0);

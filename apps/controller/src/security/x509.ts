@@ -3,10 +3,9 @@
  *
  * Pure, but for the random numbers. Who is given what is decided elsewhere.
  */
-import "reflect-metadata";
 import { createHash, X509Certificate as NodeCertificate, randomBytes, webcrypto } from "node:crypto";
 import { isIP } from "node:net";
-import * as x509 from "@peculiar/x509";
+import type * as X509 from "@peculiar/x509";
 import { invalidField } from "../errors.js";
 import { AUTHORITY_LIFETIME_MS, CLOCK_SKEW_MS, MAX_CERTIFICATE_REQUEST_BYTES } from "./limits.js";
 
@@ -14,7 +13,16 @@ const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as con
 /** Curves of keys that are certified, by their OIDs in JSON Web Key spelling. */
 const CURVES = new Set(["P-256", "P-384"]);
 
-x509.cryptoProvider.set(webcrypto);
+let library: typeof X509 | undefined;
+
+/** Loads what makes and reads certificates, which takes a while: only where there is TLS, and before anybody can show one. */
+export async function loadX509(): Promise<typeof X509> {
+  if (library) return library;
+  await import("reflect-metadata");
+  library = await import("@peculiar/x509");
+  library.cryptoProvider.set(webcrypto);
+  return library;
+}
 
 /** A certificate and its key, both in PEM. */
 export interface KeyedCertificate {
@@ -49,10 +57,12 @@ function newKeys(): Promise<webcrypto.CryptoKeyPair> {
 }
 
 async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
+  const x509 = await loadX509();
   return x509.PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY");
 }
 
-function importKey(pem: string): Promise<webcrypto.CryptoKey> {
+async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
+  const x509 = await loadX509();
   const [der] = x509.PemConverter.decode(pem);
   if (!der) throw new Error("the authority's key is not PEM");
   return webcrypto.subtle.importKey("pkcs8", der, ALGORITHM, false, ["sign"]);
@@ -70,6 +80,7 @@ export function expireTimeOf(certificate: string): number {
 
 /** A new self-signed authority. */
 export async function createAuthority(nowMs: number, lifetimeMs = AUTHORITY_LIFETIME_MS): Promise<KeyedCertificate> {
+  const x509 = await loadX509();
   const keys = await newKeys();
   const serialNumber = newSerial();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
@@ -93,20 +104,21 @@ interface IssueOptions {
   readonly authority: KeyedCertificate;
   readonly holder: Holder;
   readonly name: string;
-  readonly publicKey: x509.PublicKey | webcrypto.CryptoKey;
+  readonly publicKey: X509.PublicKey | webcrypto.CryptoKey;
   readonly names: readonly string[];
   readonly nowMs: number;
   readonly lifetimeMs: number;
 }
 
-async function issue(options: IssueOptions): Promise<x509.X509Certificate> {
+async function issue(options: IssueOptions): Promise<X509.X509Certificate> {
   const { authority, holder, name, names, nowMs, lifetimeMs, publicKey } = options;
+  const x509 = await loadX509();
   const issuer = new x509.X509Certificate(authority.certificate);
   // Nothing outlives what vouches for it.
   const expireTimeMs = Math.min(nowMs + lifetimeMs, issuer.notAfter.getTime());
   const usages = [x509.ExtendedKeyUsage.clientAuth];
   if (holder === "controller") usages.push(x509.ExtendedKeyUsage.serverAuth);
-  const extensions: x509.Extension[] = [
+  const extensions: X509.Extension[] = [
     new x509.BasicConstraintsExtension(false, undefined, true),
     new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
     new x509.ExtendedKeyUsageExtension(usages),
@@ -155,7 +167,7 @@ export async function issueControllerCertificate(
 
 /** A request of which is known that its sender has the private key. */
 export interface VerifiedRequest {
-  readonly publicKey: x509.PublicKey;
+  readonly publicKey: X509.PublicKey;
 }
 
 /**
@@ -169,10 +181,11 @@ export async function readCertificateRequest(der: Uint8Array): Promise<VerifiedR
   if (der.length > MAX_CERTIFICATE_REQUEST_BYTES) {
     throw invalidField(field, `has ${der.length} bytes, at most ${MAX_CERTIFICATE_REQUEST_BYTES} are taken`);
   }
-  let request: x509.Pkcs10CertificateRequest;
+  let request: X509.Pkcs10CertificateRequest;
   let curve: string | undefined;
   let isSigned: boolean;
   try {
+    const x509 = await loadX509();
     request = new x509.Pkcs10CertificateRequest(new Uint8Array(der));
     const algorithm = request.publicKey.algorithm as { name: string; namedCurve?: string };
     curve = algorithm.name === "ECDSA" ? algorithm.namedCurve : undefined;
@@ -208,6 +221,8 @@ export async function issueNodeCertificate(
 
 /** What a certificate (DER) says that was verified against the cluster's authorities; undefined if it is none of ours. */
 export function readCertificate(der: Uint8Array): CertificateFacts | undefined {
+  if (!library) throw new Error("a certificate has come where there is no TLS");
+  const x509 = library;
   const certificate = new x509.X509Certificate(new Uint8Array(der));
   const [organisation, ...otherOrganisations] = certificate.subjectName.getField("O");
   const [name, ...otherNames] = certificate.subjectName.getField("CN");

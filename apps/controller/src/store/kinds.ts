@@ -122,6 +122,16 @@ export function addressClaim(network: string, { family, value }: IpAddress): str
   return addressClaims(network, family) + value.toString(radix).padStart(digits, "0");
 }
 
+/** What all claims on published host ports of a node begin with. */
+export function publishedPortClaims(node: string): string {
+  return `port/${node}/`;
+}
+
+/** What the claims on one of them begin with, in the order of ports; the endpoint's key is behind it. */
+export function publishedPortClaim(node: string, port: number): string {
+  return `${publishedPortClaims(node)}${String(port).padStart(5, "0")}/`;
+}
+
 /** The address that a claim is on. */
 export function claimedAddress(claim: string, family: IpFamily): bigint {
   const digits = claim.slice(claim.lastIndexOf("/") + 1);
@@ -152,9 +162,10 @@ export const KINDS: { readonly [K in Kind]: KindDeclaration<Documents[K]> } = {
   },
   endpoint: {
     key: ({ network, name }) => `${network}/${name}`,
-    claims: ({ network, name, node, address, address6 }) => [
+    claims: ({ network, name, node, address, address6, publishedPorts }) => [
       ...claimsOnAddresses(network, [address, address6]),
       `node/${node}/${network}/${name}`,
+      ...publishedPorts.map(({ hostPort }) => `${publishedPortClaim(node, hostPort)}${network}/${name}`),
     ],
   },
   reservation: { key: ({ name }) => name, claims: ({ node, name }) => [`node/${node}/${name}`] },

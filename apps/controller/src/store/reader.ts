@@ -13,7 +13,16 @@ import {
   publishedReservations,
   type Token,
 } from "../domain/resources.js";
-import { addressClaim, addressClaims, claimedAddress, type Documents, type Kind } from "./kinds.js";
+import { MAX_PORT } from "../limits.js";
+import {
+  addressClaim,
+  addressClaims,
+  claimedAddress,
+  type Documents,
+  type Kind,
+  publishedPortClaim,
+  publishedPortClaims,
+} from "./kinds.js";
 import type { State } from "./state.js";
 import type { DocumentPage, Page, StoreReader } from "./store.js";
 
@@ -39,6 +48,8 @@ function* take<Item>(items: Iterable<Item>, limit: number): Generator<Item> {
 function part(key: string, number: number): string {
   return key.split("/")[number] ?? "";
 }
+
+const ALL_PORTS: PortRange = { first: 1, count: MAX_PORT };
 
 function byFirstPort(one: PortReservation, other: PortReservation): number {
   return one.ports.first - other.ports.first;
@@ -220,19 +231,30 @@ export class StateReader implements StoreReader {
   }
 
   reservationsWithin(node: string, { first, count }: PortRange): PortReservation[] {
-    return this.#reservationsOf(node).filter(
+    return this.#reservationsOf(node, { first, count }).filter(
       ({ ports }) => ports.first < first + count && ports.first + ports.count > first,
     );
   }
 
-  #reservationsOf(name: string): PortReservation[] {
+  /** All that have one of the ports, and maybe others. */
+  #reservationsOf(name: string, ports: PortRange = ALL_PORTS): PortReservation[] {
     const node = this.getNode(name);
     if (!node) return [];
-    const found = [frontReservation(node), ...this.listByClaim("reservation", `node/${name}/`)];
-    for (const endpoint of this.listByClaim("endpoint", `node/${name}/`)) {
-      if (endpoint.publishedPorts.length > 0) found.push(...publishedReservations(endpoint));
-    }
+    const published = this.#publishers(name, ports).flatMap(publishedReservations);
+    const found = [frontReservation(node), ...this.listByClaim("reservation", `node/${name}/`), ...published];
     return found.sort(byFirstPort);
+  }
+
+  /** Endpoints that publish one of the node's ports. Of a single port nothing else is read: others may come and go meanwhile. */
+  #publishers(node: string, { first, count }: PortRange): Endpoint[] {
+    const prefix = count === 1 ? publishedPortClaim(node, first) : publishedPortClaims(node);
+    this.#notes?.claims("endpoint", prefix);
+    const keys = new Set<string>();
+    for (const claim of this.state.claims("endpoint").range(prefix, { from: publishedPortClaim(node, first) })) {
+      if (Number(part(claim, 2)) >= first + count) break;
+      keys.add(this.state.holder("endpoint", claim) as string);
+    }
+    return Array.from(keys, (key) => this.#present("endpoint", key));
   }
 
   getToken(name: string): Token | undefined {

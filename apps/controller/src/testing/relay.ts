@@ -11,15 +11,15 @@ export class Relay {
     this.#server = server;
   }
 
-  /** @param target `HOST:PORT` */
-  static async start(target: string): Promise<Relay> {
+  /** @param target `HOST:PORT` @param localAddress From which it connects; all of 127.0.0.0/8 is the machine's own. */
+  static async start(target: string, localAddress?: string): Promise<Relay> {
     const [host = "", port = ""] = target.split(":");
     const server = createServer((near) => {
       if (relay.#isCut) {
         near.destroy();
         return;
       }
-      const far = createConnection({ host, port: Number(port) });
+      const far = createConnection({ host, port: Number(port), ...(localAddress && { localAddress }) });
       for (const [one, other] of [
         [near, far],
         [far, near],

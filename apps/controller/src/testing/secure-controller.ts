@@ -10,6 +10,7 @@ import * as proto from "@slimfast/proto";
 import { type Channel, createChannel, createClientFactory, Metadata, Status } from "nice-grpc";
 import { errorDetailsClientMiddleware } from "nice-grpc-error-details";
 import { type Controller, type ControllerOptions, startController } from "../controller.js";
+import { Relay } from "./relay.js";
 
 export interface Caller {
   readonly cluster: proto.ClusterServiceClient;
@@ -58,6 +59,7 @@ export class SecureController {
   readonly directory: string;
   readonly #options: Partial<ControllerOptions>;
   readonly #channels: Channel[] = [];
+  readonly #relays: Relay[] = [];
   #controller: Controller | undefined;
 
   private constructor(directory: string, options: Partial<ControllerOptions>) {
@@ -111,6 +113,13 @@ export class SecureController {
     return this.#caller(this.address, ChannelCredentials.createInsecure(), token);
   }
 
+  /** Somebody who shows nothing, from an address of its own. */
+  async strangerFrom(localAddress: string, ca: string): Promise<Caller> {
+    const relay = await Relay.start(this.address, localAddress);
+    this.#relays.push(relay);
+    return this.#caller(relay.address, ChannelCredentials.createSsl(Buffer.from(ca)), undefined);
+  }
+
   tls(options: { ca: string; token?: string; identity?: { certificate: string; privateKey: string } }): Caller {
     const { ca, token, identity } = options;
     const [root, key, chain] = [ca, identity?.privateKey, identity?.certificate].map((pem) =>
@@ -144,6 +153,7 @@ export class SecureController {
 
   async stop(): Promise<void> {
     for (const channel of this.#channels.splice(0)) channel.close();
+    for (const relay of this.#relays.splice(0)) await relay.close();
     await this.#controller?.close();
     this.#controller = undefined;
   }
