@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Takes guards away, one by one, and shows that `./slimfast test abuse` notices: for each of MUTANTS an attempt that it guards against has
-to be achieved, which the suite names under "leaked".
+to be achieved, which the suite names under "leaked". Policies are no row of that suite: their own tests have to fail.
 
-    tools/abuse/mutants.py [--scratch DIRECTORY] [--only TEXT]
+    tools/abuse/mutants.py [--scratch DIRECTORY] [--only TEXT]...
 
 Works in a copy of the repository, which must be built (./slimfast build), so that nothing of what ships has a switch for it. Mutants that
 concern different rows are taken away together, since a run of the suite takes minutes. Needs root, as the suite does. Exit code 1 if the
@@ -39,6 +39,8 @@ class Mutant:
     edits: list
     # What its absence does to other rows would be taken for theirs.
     is_alone: bool = False
+    # Of guards that no row is about: tests that have to fail, as a file and a pattern of their names.
+    tests: tuple = ()
 
 
 MUTANTS = [
@@ -230,6 +232,75 @@ MUTANTS = [
 ]
 
 
+MUTANTS += [
+    Mutant(
+        "a socket whose target has ended before it had it is closed",
+        11,
+        r"(kill|freeze) a target in its call: leak",
+        [
+            (
+                "crates/slimfast-core/src/sys/seccomp.rs",
+                "                    self.release(id);\n                    return Ok(Answered::TargetGone);",
+                "                    self.release(id);\n                    std::mem::forget(fd);\n                    return Ok(Answered::TargetGone);",
+            )
+        ],
+    ),
+    Mutant(
+        "handshakes have room beside a flood",
+        13,
+        r"flood of another node",
+        [(BPF + "handshakes.bpf.h", "    put_into(far, key, flow, hash, false);", "    (void)put_into;")],
+        is_alone=True,
+    ),
+    Mutant(
+        "the controller's port is no address that containers reach",
+        15,
+        r"(a container|nobody): (10\.200\.0\.254|\[::ffff:10\.200\.0\.254)",
+        [EVERY_RANGE_IS_ALLOWED],
+    ),
+    Mutant(
+        "roles of tokens",
+        16,
+        r"(a viewer's token|an operator's token)",
+        [("apps/controller/dist/security/authorisation.js", "if (!hasRole(identity, need))", "if (false)")],
+    ),
+    Mutant(
+        "a node speaks for itself only",
+        16,
+        r"node-1's certificate: (register as|create an endpoint of) the other node",
+        [
+            (
+                "apps/controller/dist/security/authorisation.js",
+                "if (node !== undefined && node !== identity.name) {",
+                "if (node === null) {",
+            )
+        ],
+    ),
+    Mutant(
+        "policies at the connecting end",
+        0,
+        "",
+        [
+            (
+                BPF + "policy.bpf.h",
+                "    if (!*(volatile __u32 *)&networks_with_policies)\n        return true;\n    policy",
+                "    return true;\n    policy",
+            )
+        ],
+        is_alone=True,
+        tests=("src/policies.test.ts", "by labels"),
+    ),
+    Mutant(
+        "policies at the listening end",
+        0,
+        "",
+        [(BPF + "dispatch.bpf.h", "is_allowed_from(endpoint.vni, flow.source_address, key.source, endpoint.id, flow.destination_port))", "true)")],
+        is_alone=True,
+        tests=("src/policies.test.ts", "holds against a node that has not heard of it"),
+    ),
+]
+
+
 def copied(scratch):
     """The repository as it is, built; what an earlier call has copied is brought up to date."""
     scratch.mkdir(parents=True, exist_ok=True)
@@ -285,6 +356,15 @@ def build(tree):
     for name in PRODUCTS:
         shutil.copy2(target / "debug" / name, tree / "target/release" / name)
     shutil.copy2(target / "debug/libslimfast_napi.so", tree / "crates/slimfast-napi/slimfast.node")
+    code, output = run(tree, "node", "tools/setup/bundle.mjs", "controller")
+    if code:
+        sys.exit(f"mutants.py: the controller cannot be bundled:\n{output}")
+
+
+def keep(tree, output):
+    """Of all runs: what was not noticed has to be looked into."""
+    with open(tree / "mutants.log", "a") as log:
+        log.write(output)
 
 
 def leaks(tree, rows):
@@ -293,16 +373,24 @@ def leaks(tree, rows):
     chosen = ["no attempt on sockets"] if any(row in own for row in rows) else []
     chosen += [f"row {row}:" for row in rows if row not in own]
     _, output = run(tree, *VITEST, "-t", "|".join(chosen))
-    (tree / "mutants.log").write_text(output)
+    keep(tree, output)
     return re.findall(r"^leaked: (.*)$", output, re.MULTILINE)
+
+
+def has_failed(tree, tests):
+    file, name = tests
+    code, output = run(tree, *VITEST[:-1], file, "-t", name)
+    keep(tree, output)
+    # Not for want of a test.
+    return code != 0 and re.search(r"Tests .*\d+ failed", output) is not None
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scratch", type=pathlib.Path, help="where to work, kept for the next call (default: a directory that is removed)")
-    parser.add_argument("--only", default="", help="only mutants whose guard contains the text")
+    parser.add_argument("--only", action="append", default=[], help="only mutants whose guard contains the text, or one of several")
     options = parser.parse_args()
-    mutants = [mutant for mutant in MUTANTS if options.only in mutant.guard]
+    mutants = [mutant for mutant in MUTANTS if any(text in mutant.guard for text in options.only or [""])]
     missed = 0
     with tempfile.TemporaryDirectory(prefix="slimfast-mutants-") as directory:
         tree = copied(options.scratch or pathlib.Path(directory))
@@ -310,11 +398,18 @@ def main():
             before = mutated(tree, texts)
             try:
                 build(tree)
-                achieved = leaks(tree, [mutant.row for mutant in batch])
+                rows = [mutant.row for mutant in batch if not mutant.tests]
+                achieved = leaks(tree, rows) if rows else []
+                failed = [mutant for mutant in batch if mutant.tests and has_failed(tree, mutant.tests)]
             finally:
                 for path, content in before.items():
                     (tree / path).write_text(content)
             for mutant in batch:
+                if mutant.tests:
+                    missed += mutant not in failed
+                    verdict = "noticed" if mutant in failed else "NOT NOTICED"
+                    print(f"policies without: {mutant.guard}: {verdict}", flush=True)
+                    continue
                 wanted = re.compile(rf"row {mutant.row}: {mutant.attempt}")
                 found = [line for line in achieved if wanted.match(line)]
                 missed += not found

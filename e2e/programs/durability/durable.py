@@ -3,7 +3,8 @@
 durable.py keep ADDRESS PORT COUNT   opens COUNT connections and prints "ready"; at each line of its input it uses all of them
                                      and prints how many are broken
 durable.py connect ADDRESS PORT      connects again and again, prints "ready", and when its input ends {"count", "errors": {NAME: count}}
-durable.py sockets                   creates and closes TCP sockets as fast as it can, prints "ready", and when its input ends
+durable.py sockets [PAUSE]           creates and closes TCP sockets, 50 at a time with so many seconds between (0.001: as fast as it can
+                                     without keeping others from the processor), prints "ready", and when its input ends
                                      {"count", "errors": {NAME: count}, "p999_ms", "longest_ms"}
 durable.py own PORT NAME             tells whoever connects its name; prints "ready", and the address of each: "met ADDRESS"
 durable.py ask ADDRESS PORT          prints "asks", connects, and prints the name of who answers, or of the error
@@ -56,7 +57,7 @@ def connect(target):
     print(json.dumps({"count": count, "errors": errors}))
 
 
-def sockets():
+def sockets(pause):
     durations = []
     errors = collections.Counter()
     print("ready", flush=True)
@@ -71,8 +72,7 @@ def sockets():
             durations.append(clock() - started)
         if select.select([sys.stdin], [], [], 0)[0]:
             break
-        # Others want the processor as well.
-        time.sleep(0.001)
+        time.sleep(pause)
     durations.sort()
     at = min(len(durations) - 1, len(durations) * 999 // 1000)
     report = {"count": len(durations), "errors": errors}
@@ -109,4 +109,4 @@ elif sys.argv[1] == "own":
 elif sys.argv[1] == "ask":
     ask((sys.argv[2], int(sys.argv[3])))
 else:
-    sockets()
+    sockets(float(sys.argv[2]) if len(sys.argv) > 2 else 0.001)

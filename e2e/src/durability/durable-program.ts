@@ -8,6 +8,9 @@ const PROGRAM = ["python3", "-B", resolve(fileURLToPath(import.meta.url), "../..
 /** Makes sockets until its input ends. */
 export const SOCKETS: readonly string[] = [...PROGRAM, "sockets"];
 
+/** As {@link SOCKETS}, and leaves the processor to what is tested: for hours, if need be. */
+export const SOME_SOCKETS: readonly string[] = [...SOCKETS, "0.1"];
+
 /** Keeps that many connections, and uses all of them at each line of its input. */
 export function keep(address: string, port: number, count: number): readonly string[] {
   return [...PROGRAM, "keep", address, String(port), String(count)];

@@ -14,7 +14,7 @@ import type { Background } from "../fixture/background.js";
 import { Cluster } from "../fixture/cluster.js";
 import { until } from "../fixture/until.js";
 import { descriptorsOf, holdingsOf, kill, pidsOf, revive, startAgain } from "./agent-process.js";
-import { finish, GOAL, keep, SOCKETS, use } from "./durable-program.js";
+import { finish, GOAL, keep, SOCKETS, SOME_SOCKETS, use } from "./durable-program.js";
 
 /** Established connections, over both tiers. */
 const CONNECTIONS = IS_FULL ? 10_000 : 600;
@@ -121,7 +121,7 @@ describe("the agents of both nodes, killed and started again", () => {
 
   it(`${KILLS} times in a row leave nothing behind`, { timeout: TIMEOUT_MS }, async () => {
     const boxes = await Promise.all(NODES.map((node) => endpoint(node, `loop-${node}`, "notify")));
-    const loops = await Promise.all(boxes.map((box) => box.start(SOCKETS, { prints: /ready/ })));
+    const loops = await Promise.all(boxes.map((box) => box.start(SOME_SOCKETS, { prints: /ready/ })));
     const look = (node: string) => {
       const { agent, keeper } = pidsOf(cluster, node);
       return { node, agent, keeper, holdings: holdingsOf(keeper), files: filesOf(node).join() };
