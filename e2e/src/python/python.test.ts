@@ -18,14 +18,17 @@ const PYTHON = "/usr/bin/python3";
 /** Longer than the longest module takes on a slow and busy machine. */
 const MODULE_TIMEOUT_SECONDS = 1_200;
 
-/** Name, and at least how many tests it has: a module that was not found, or skipped whole, would show no difference. */
+/**
+ * Name, and at least how many tests it has: a module that was not found, or skipped whole, would show no difference.
+ * Long ones first.
+ */
 const MODULES: readonly (readonly [name: string, tests: number])[] = [
-  ["test_socket", 600],
   ["test_ssl", 150],
-  ["test_socketserver", 20],
+  ["test_socket", 600],
   ["test_httplib", 100],
   ["test_ftplib", 80],
   ["test_smtplib", 70],
+  ["test_socketserver", 20],
 ];
 const MODULES_OF_FULL: typeof MODULES = [
   ["test_asyncio", 2_000],
@@ -84,7 +87,8 @@ function inNamespace(args: readonly string[]): Promise<{ stdout: string; stderr:
 
 const modules = process.env["SLIMFAST_TEST_FULL"] === "1" ? [...MODULES, ...MODULES_OF_FULL] : MODULES;
 
-describe.each(modules)("%s", (module, tests) => {
+// Side by side: they wait for time to pass nearly always, each in endpoints and a namespace of its own.
+describe.concurrent.each(modules)("%s", (module, tests) => {
   it(
     "ends in endpoints as in a namespace, test by test",
     async () => {

@@ -102,6 +102,47 @@ describe("lanes", () => {
     expect(stage.events).toEqual(["b:", "+b1", "-b1", ":b", "a:", "+a1", "-a1", "+a2", "-a2", ":a"]);
   });
 
+  it("run idle parts beside all others, from the beginning, one at a time", async () => {
+    const stage = new Stage();
+    const idle = { privileged: true, isIdle: true };
+    const running = stage.run([
+      suite("a", stage.part("a1"), stage.part("a2")),
+      suite("b", stage.part("b1"), stage.part("b2", idle), stage.part("b3", idle)),
+    ]);
+    expect(stage.events).toEqual(["b:", "+b2", "a:", "+a1", "+a2"]);
+    await stage.end("b2");
+    expect(stage.events.slice(-2)).toEqual(["-b2", "+b3"]);
+    for (const name of ["a1", "a2", "b1", "b3"]) await stage.end(name);
+    await running;
+    expect(stage.results.map(({ suite, passed }) => [suite, passed])).toEqual([
+      ["a", 2],
+      ["b", 3],
+    ]);
+  });
+
+  it("run idle parts in the order of the others on the machine itself", async () => {
+    const stage = new Stage();
+    const privileged = { privileged: true };
+    const running = stage.run(
+      [suite("a", stage.part("a1", privileged), stage.part("a2", { ...privileged, isIdle: true }), stage.part("a3"))],
+      { sandboxes: false },
+    );
+    expect(stage.events).toEqual(["a:", "+a1", "+a3"]);
+    await stage.end("a3");
+    await stage.end("a1");
+    await stage.end("a2");
+    expect((await running).map(({ passed }) => passed)).toEqual([3]);
+  });
+
+  it("run idle parts in the order of the others where there is one lane", async () => {
+    const stage = new Stage();
+    const running = stage.run([suite("a", stage.part("a1"), stage.part("a2", { isIdle: true }))], { lanes: 1 });
+    expect(stage.events).toEqual(["a:", "+a1"]);
+    await stage.end("a1");
+    await stage.end("a2");
+    expect((await running).map(({ passed }) => passed)).toEqual([2]);
+  });
+
   it("run one part at a time on the machine itself, and others past it", async () => {
     const stage = new Stage();
     const onMachine = { privileged: true, onMachine: true };

@@ -1,6 +1,7 @@
 /**
  * Runs the parts of suites side by side, in lanes: most of them wait for other processes most of the time. A lane takes the
  * next part when it has done one, so that parts start in the order of the suites; heavy ones come last, one after the other.
+ * Those that hardly need a CPU have a lane of their own, so that none of the others is idle.
  */
 import { availableParallelism } from "node:os";
 import { messageOf } from "../exit-codes.js";
@@ -42,7 +43,7 @@ interface QueuedPart {
 /** Results in the order of the suites; of those that were interrupted, what there is. */
 export async function runSuites(suites: readonly Suite[], options: LaneOptions): Promise<SuiteResult[]> {
   const results = new Map<Suite, SuiteResult>();
-  let queue: QueuedPart[] = [];
+  const queue: QueuedPart[] = [];
   let onMachine = false;
   const end = (progress: Progress) => {
     const { suite, reports, startedAt } = progress;
@@ -54,7 +55,7 @@ export async function runSuites(suites: readonly Suite[], options: LaneOptions):
     results.set(suite, result);
     options.onEnd(result);
   };
-  const lane = async () => {
+  const lane = async (queue: QueuedPart[]) => {
     while (!options.signal.aborted) {
       const index = queue.findIndex(({ part }) => !(runsOnMachine(part, options) && onMachine));
       const next = queue[index];
@@ -85,10 +86,11 @@ export async function runSuites(suites: readonly Suite[], options: LaneOptions):
     queue.push(...parts.map((part) => ({ part, progress })));
   }
   const heavy = queue.filter(({ part }) => part.isHeavy);
-  queue = queue.filter(({ part }) => !part.isHeavy);
-  await Promise.all(Array.from({ length: options.lanes }, lane));
-  queue = heavy;
-  await lane();
+  const hasOwnLane = ({ part }: QueuedPart) => part.isIdle && options.lanes > 1 && !runsOnMachine(part, options);
+  const idle = queue.filter(hasOwnLane);
+  const others = queue.filter((queued) => !queued.part.isHeavy && !hasOwnLane(queued));
+  await Promise.all([lane(idle), ...Array.from({ length: options.lanes }, () => lane(others))]);
+  await lane(heavy);
   for (const progress of started) if (progress.open > 0 && progress.startedAt !== null) end(progress);
   return suites.flatMap((suite) => results.get(suite) ?? []);
 }

@@ -17,6 +17,8 @@ export interface Part {
   readonly onMachine?: boolean;
   /** Takes all CPUs for seconds, by floods and storms above all: it waits for the others, and runs alone. */
   readonly isHeavy?: boolean;
+  /** Waits for time to pass nearly always: from the beginning one such part after the other runs beside the lanes. */
+  readonly isIdle?: boolean;
   run(surroundings: Surroundings): Promise<Report>;
 }
 
@@ -56,8 +58,18 @@ const OWN_FOLDERS = {
   fidelity: "what the system calls of TCP sockets do: in endpoints as in an ordinary network namespace",
 } as const;
 
-/** Suites whose neighbours would wait for CPUs until they time out. */
-const HEAVY: readonly string[] = ["abuse", "bench"];
+/** Their neighbours would wait for CPUs until they time out. */
+export const HEAVY: readonly string[] = [
+  "e2e/src/abuse/rows.test.ts",
+  "e2e/src/bench/bench.test.ts",
+  "e2e/src/bench/control.test.ts",
+];
+/** They wait until peers time out, leases end, and the controller gives up agents. */
+export const IDLE: readonly string[] = [
+  "e2e/src/python/python.test.ts",
+  "e2e/src/durability/partition.test.ts",
+  "e2e/src/durability/stale.test.ts",
+];
 
 const ALL: readonly Suite[] = [
   {
@@ -117,7 +129,8 @@ const ALL: readonly Suite[] = [
     parts: () => [
       ...testFiles(`e2e/src/${name}`, TESTS).map((file) => ({
         ...systemPart(name, file),
-        isHeavy: HEAVY.includes(name),
+        isHeavy: HEAVY.includes(file),
+        isIdle: IDLE.includes(file),
       })),
       ...(name === "console" ? [plainVitest("test-console-parts", ["--dir", WEB_CONSOLE])] : []),
     ],
