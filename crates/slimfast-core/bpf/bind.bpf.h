@@ -42,7 +42,7 @@ static __always_inline __u16 take_any_port(const struct sf_endpoint_key *endpoin
  * Whether the calling process may bind to the port, by the rules of its own namespaces: net/ipv4/af_inet.c,
  * __inet_bind, and security/commoncap.c, cap_capable. The kernel itself sees port 0.
  */
-static __noinline int may_bind(__u32 port) {
+VERIFIED_ONCE int may_bind(__u32 port) {
     const struct task_struct *task = (const struct task_struct *)bpf_get_current_task();
     const struct net *net = BPF_CORE_READ(task, nsproxy, net_ns);
     const struct user_namespace *own, *ns, *parent;

@@ -105,10 +105,10 @@ static __always_inline bool read_from(struct sf_handshakes *set, const struct sf
 }
 
 /* The same of the far set. */
-static __noinline int read_far(const struct sf_flow_key *key, __u32 hash, struct sf_flow *flow, bool is_taken) {
+VERIFIED_ONCE int read_far(const struct sf_flow_key *key, __u32 hash, struct sf_flow *flow, bool is_taken) {
     struct sf_handshakes *far = far_set(hash);
 
-    return far && read_from(far, key, hash, flow, is_taken);
+    return key && flow && far && read_from(far, key, hash, flow, is_taken);
 }
 
 /* Whether the place with this stamp can be given away without anybody missing it. */
@@ -164,10 +164,10 @@ static __always_inline bool put_into(struct sf_handshakes *set, const struct sf_
     return false;
 }
 
-static __noinline int put_far(const struct sf_flow_key *key, const struct sf_flow *flow, __u32 hash) {
+VERIFIED_ONCE int put_far(const struct sf_flow_key *key, const struct sf_flow *flow, __u32 hash) {
     struct sf_handshakes *far = far_set(hash);
 
-    return far && put_into(far, key, flow, hash, false);
+    return key && flow && far && put_into(far, key, flow, hash, false);
 }
 
 /* Records what the SYN of `key` says, in the place of what an earlier one said. */
@@ -205,9 +205,11 @@ static __always_inline bool take_handshake(const struct sf_flow_key *key, struct
 }
 
 /* Leaves nothing of an earlier SYN behind. */
-static __noinline int drop_handshake(const struct sf_flow_key *key) {
+VERIFIED_ONCE int drop_handshake(const struct sf_flow_key *key) {
     struct sf_flow flow;
 
+    if (!key)
+        return 0;
     take_handshake(key, &flow);
     return 0;
 }

@@ -333,6 +333,13 @@ const struct sf_claim sf_unused_claim = {};
 /* Value of bpf_sockopt.optlen: the call has been dealt with. */
 #define DEALT_WITH (-1)
 
+/*
+ * Functions that are not static are verified by themselves, once, whoever calls them; a static one is verified again
+ * for each way that leads to each of its calls. So what many ways lead to is declared with this. Its pointers may be
+ * NULL for all that the verifier knows (Documentation/bpf/kfuncs.rst, kernel/bpf/verifier.c: do_check_subprogs).
+ */
+#define VERIFIED_ONCE __noinline
+
 /* ---- inline functions
  * --------------------------------------------------------------------------------------------------- */
 

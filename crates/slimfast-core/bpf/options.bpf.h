@@ -392,13 +392,27 @@ int sf_setsockopt(struct bpf_sockopt *ctx) {
     }
 }
 
-/* The kernel shows programs the first page of a value. */
+/* The kernel shows programs the first page of a value. A power of two (index_of). */
 #define MAX_HIDDEN_BYTES 4096
+
+struct hidden_value {
+    __u8 *start;
+    void *end;
+};
+
+static int hide_byte(__u32 i, struct hidden_value *value) {
+    __u8 *byte = value->start + index_of(i, MAX_HIDDEN_BYTES);
+
+    if ((void *)(byte + 1) > value->end)
+        return 1;
+    *byte = 0;
+    return 0;
+}
 
 SEC("cgroup/getsockopt")
 int sf_getsockopt(struct bpf_sockopt *ctx) {
     __u8 entry = entry_of(ctx->level, ctx->optname);
-    __u8 *value = ctx->optval;
+    struct hidden_value value;
     const struct sf_socket *record;
 
     if ((entry & READABLE) || ctx->retval < 0)
@@ -410,11 +424,9 @@ int sf_getsockopt(struct bpf_sockopt *ctx) {
         show_v6_only(ctx, record);
         return 1;
     }
-    for (__u32 i = 0; i < MAX_HIDDEN_BYTES; i++) {
-        if ((void *)(value + i + 1) > ctx->optval_end)
-            break;
-        value[i] = 0;
-    }
+    value.start = ctx->optval;
+    value.end = ctx->optval_end;
+    bpf_loop(MAX_HIDDEN_BYTES, hide_byte, &value, 0);
     count(SF_COUNTER_sockopts_hidden);
     return 1;
 }

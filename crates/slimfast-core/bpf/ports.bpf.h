@@ -17,7 +17,7 @@
 #define BIT(n)    (1 << (n))
 
 /* classes_overlapping[c]: bit d is set if sockets of class c and of class d on one port stand in each other's way. */
-static const __u8 classes_overlapping[SF_BIND_CLASSES] = {
+static const __u8 classes_overlapping[CLASS_MASK + 1] = {
     [SF_BIND_ANY4] = BIT(SF_BIND_ANY4) | BIT(SF_BIND_ADDRESS4) | BIT(SF_BIND_LOOPBACK4) | BIT(SF_BIND_DUAL) |
                      BIT(SF_BIND_OTHER_LOOPBACK4),
     [SF_BIND_ADDRESS4] = BIT(SF_BIND_ANY4) | BIT(SF_BIND_ADDRESS4) | BIT(SF_BIND_DUAL),
@@ -31,7 +31,7 @@ static const __u8 classes_overlapping[SF_BIND_CLASSES] = {
 
 /* Whether a socket with these flags may not be beside what is there. To be called with the lock held. */
 static __always_inline bool conflicts(const struct sf_port *port, __u32 class, __u32 flags) {
-    __u32 overlapping = classes_overlapping[class];
+    __u32 overlapping = classes_overlapping[class_index(class)];
 
 #pragma unroll
     for (int i = 0; i < SF_BIND_CLASSES; i++) {
@@ -53,7 +53,7 @@ static __always_inline bool must_wait(const struct sf_port_key *key, __u32 class
     const struct sf_waiting *waiting = bpf_map_lookup_elem(&waiting_ports, key);
     __u64 now;
 
-    if (!waiting || !(classes_overlapping[class] & waiting->classes))
+    if (!waiting || !(classes_overlapping[class_index(class)] & waiting->classes))
         return false;
     now = bpf_ktime_get_ns();
     return now < waiting->until_ns && !((flags & SF_REUSEADDR) && now >= waiting->no_reuseaddr_until_ns) &&
@@ -61,7 +61,7 @@ static __always_inline bool must_wait(const struct sf_port_key *key, __u32 class
 }
 
 /* A connection that had the port goes to TIME_WAIT. */
-static __noinline int start_waiting(struct sf_port_key *key, __u32 class, __u32 flags) {
+VERIFIED_ONCE int start_waiting(struct sf_port_key *key, __u32 class, __u32 flags) {
     __u64 until_ns = bpf_ktime_get_ns() + SF_TIME_WAIT_NS;
     struct sf_waiting *waiting;
 
@@ -145,7 +145,7 @@ static __always_inline enum taken take_once(const struct sf_port_key *key, __u32
 }
 
 /* Counts a socket in an entry; `taking` is an enum taking. */
-static __noinline int take_entry(struct sf_port_key *key, __u32 class, __u32 flags, __u32 taking) {
+VERIFIED_ONCE int take_entry(struct sf_port_key *key, __u32 class, __u32 flags, __u32 taking) {
     if (!key || class >= SF_BIND_CLASSES)
         return TAKEN_BUSY;
     if (taking != TAKE_ANYWAY && must_wait(key, class, taking == TAKE_FREE ? 0 : flags))
@@ -160,7 +160,7 @@ static __noinline int take_entry(struct sf_port_key *key, __u32 class, __u32 fla
 }
 
 /* Takes a socket out of an entry again, and deletes it with the last one. `slot`: of a listener that has one. */
-static __noinline int leave_entry(struct sf_port_key *key, __u32 class, __u32 flags, __u32 slot) {
+VERIFIED_ONCE int leave_entry(struct sf_port_key *key, __u32 class, __u32 flags, __u32 slot) {
     struct sf_port *port;
     bool last = false;
 
