@@ -8,6 +8,8 @@ export default defineConfig({
     include: ["**/src/**/*.test.{ts,tsx}", "**/ts/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**", "**/e2e/**"],
     testTimeout: 30_000,
+    // Packages in CommonJS are imported as Node.js does it, which runs the same code outside of tests.
+    deps: { interopDefault: false },
     hookTimeout: 30_000,
     // What a file imports (gRPC, the generated code) is kept for the next one of the same worker: loading it took longer than
     // most files' tests.

@@ -7,6 +7,7 @@ import { errorDetailsServerMiddleware } from "nice-grpc-error-details";
 import { type Logger, pino } from "pino";
 import { type Connections, openConnections } from "./connections/connections.js";
 import { StorePeers } from "./connections/store-peers.js";
+import { directStreams } from "./direct-stream.js";
 import { StartupError } from "./errors.js";
 import { type GrpcServers, openGrpcServers } from "./grpc-servers.js";
 import { CONTROLLER_VERSION } from "./installation.js";
@@ -98,6 +99,7 @@ function createRegistry(
     ],
     middleware: [
       tracingServerMiddleware,
+      directStreams,
       errorDetailsServerMiddleware,
       callMiddleware(metrics, log, actorOfCall),
       errorMiddleware(log),

@@ -6,6 +6,7 @@
  */
 import { type CallContext, type Metadata, ServerError, type ServerMiddlewareCall, Status } from "nice-grpc";
 import type { AuditLog } from "../audit/audit-log.js";
+import { directStreamOf } from "../direct-stream.js";
 import { ClusterError } from "../errors.js";
 import type { Authenticator } from "./authenticator.js";
 import { checkRole, checkSubject, narrowedRequest, type SubjectLookups, visibleResponse } from "./authorisation.js";
@@ -109,26 +110,23 @@ async function* answer<Request, Response>(
       const request = (await narrowedRequest(rule, identity, call.request, lookups)) as Request;
       raw = call.next(request as never, inner);
     }
-    const steps = withinCall(current, raw);
-    answers = steps;
-    for (;;) {
-      // A promise for each step: racing against one that lives as long as the call would collect reactions on it.
-      const item = await new Promise<IteratorResult<Response, Response | void>>((resolve, reject) => {
-        interrupt = reject;
-        steps.next().then(resolve, reject);
-        if (ended) reject(ended);
-      });
-      if (item.done) {
-        isDone = true;
-        return item.value === undefined ? undefined : visibleResponse(rule, identity, item.value as Response);
-      }
-      try {
-        yield visibleResponse(rule, identity, item.value);
-      } catch (error) {
-        await steps.throw(error).catch(() => undefined);
-        throw error;
-      }
+    answers = withinCall(current, raw);
+    if (call.responseStream) {
+      const stream = directStreamOf<Response>(context);
+      interrupt = (error) => stream.end(error);
+      if (ended) throw ended;
+      await stream.pass(answers, (response) => visibleResponse(rule, identity, response));
+      isDone = true;
+      return undefined;
     }
+    const steps = answers;
+    const item = await new Promise<IteratorResult<Response, Response | void>>((resolve, reject) => {
+      interrupt = reject;
+      steps.next().then(resolve, reject);
+      if (ended) reject(ended);
+    });
+    isDone = true;
+    return item.value === undefined ? undefined : visibleResponse(rule, identity, item.value as Response);
   } catch (error) {
     // What an aborted service throws says less than why it was.
     throw ended ?? error;
@@ -142,17 +140,27 @@ async function* answer<Request, Response>(
   }
 }
 
-/** The requests, of which the first is checked before the service gets it. */
-async function* checkedRequests<Request>(
+/** The requests, of which the first is checked before the service gets it. The others cost nothing. */
+function checkedRequests<Request>(
   requests: AsyncIterable<Request>,
   check: (first: Request) => void,
-): AsyncGenerator<Request, void, undefined> {
+): AsyncIterable<Request> {
+  const steps = requests[Symbol.asyncIterator]();
   let isFirst = true;
-  for await (const request of requests) {
-    if (isFirst) check(request);
-    isFirst = false;
-    yield request;
-  }
+  const first = async (): Promise<IteratorResult<Request>> => {
+    const item = await steps.next();
+    if (!item.done) check(item.value);
+    return item;
+  };
+  const checked: AsyncIterator<Request> = {
+    next: () => {
+      if (!isFirst) return steps.next();
+      isFirst = false;
+      return first();
+    },
+    return: async (value) => (await steps.return?.(value)) ?? { done: true, value: undefined },
+  };
+  return { [Symbol.asyncIterator]: () => checked };
 }
 
 async function recordSuccess(audit: AuditLog, rule: Rule, current: CurrentCall): Promise<void> {

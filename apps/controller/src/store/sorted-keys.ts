@@ -2,8 +2,9 @@
  * Keys in order, part by part: a slash sorts before everything else, so the keys `blue/…` stand together and before
  * those of `blue-2/…`.
  *
- * A plain array: with some 100,000 keys an insertion moves less than a megabyte, and reading is as fast as it can be.
+ * A B+ tree: in one array of 200,000 keys an insertion moves a megabyte, and the garbage collector looks at all that was moved.
  */
+import sortedBtree from "sorted-btree";
 
 const SLASH = 47;
 
@@ -21,92 +22,73 @@ export function compareKeys(one: string, other: string): number {
 }
 
 export class SortedKeys {
-  #keys: string[] = [];
-  /** Keys added in bulk are sorted when somebody reads. */
-  #isSorted = true;
+  readonly #keys = new sortedBtree.default<string, undefined>(undefined, compareKeys);
+  /** Added in bulk: put among the others, in their order, when somebody reads. */
+  #loaded: string[] = [];
 
   get size(): number {
-    return this.#keys.length;
+    return this.#keys.size + this.#loaded.length;
   }
 
   /** The key must not be there. */
   add(key: string): void {
-    const last = this.#keys.at(-1);
-    if (last === undefined || compareKeys(last, key) < 0) {
-      this.#keys.push(key);
-      return;
-    }
-    this.#sort();
-    this.#keys.splice(this.#indexOf(key), 0, key);
+    this.#settle();
+    this.#keys.set(key, undefined);
   }
 
   /** Adds a key of which many come at once. */
   load(key: string): void {
-    this.#keys.push(key);
-    this.#isSorted = false;
+    this.#loaded.push(key);
   }
 
   /** The key must be there. */
   delete(key: string): void {
-    this.#sort();
-    const index = this.#indexOf(key);
-    if (this.#keys[index] !== key) throw new Error(`key ${key} is not there`);
-    this.#keys.splice(index, 1);
+    this.#settle();
+    if (!this.#keys.delete(key)) throw new Error(`key ${key} is not there`);
   }
 
   clear(): void {
-    this.#keys = [];
-    this.#isSorted = true;
+    this.#keys.clear();
+    this.#loaded = [];
   }
 
   /**
-   * The keys that begin with the prefix, in order.
+   * The keys that begin with the prefix, in order. None may be added or deleted meanwhile.
    *
    * @param options.after Only those behind this key. @param options.from Only those from this one on.
    */
   *range(prefix: string, options: { after?: string | undefined; from?: string | undefined } = {}): Generator<string> {
-    this.#sort();
-    let index = this.#indexOf(options.from ?? prefix);
-    if (options.after !== undefined) {
-      const behind = this.#indexOf(options.after);
-      index = Math.max(index, this.#keys[behind] === options.after ? behind + 1 : behind);
-    }
-    for (;;) {
-      const key = this.#keys[index];
-      if (key === undefined || !key.startsWith(prefix)) return;
+    this.#settle();
+    const { after, from = prefix } = options;
+    const first = after !== undefined && compareKeys(after, from) > 0 ? after : from;
+    for (const key of this.#keys.keys(first)) {
+      if (key === after) continue;
+      if (!key.startsWith(prefix)) return;
       yield key;
-      index += 1;
     }
   }
 
   first(prefix: string): string | undefined {
-    this.#sort();
-    const key = this.#keys[this.#indexOf(prefix)];
+    this.#settle();
+    const key = this.#keys.getPairOrNextHigher(prefix)?.[0];
     return key?.startsWith(prefix) ? key : undefined;
   }
 
-  /** The last `count` keys, last first, before the given one. */
+  /** The last `count` keys (all, if it is negative), last first, before the given one. */
   backwards(count: number, before?: string): string[] {
-    this.#sort();
-    const end = before === undefined ? this.#keys.length : this.#indexOf(before);
-    return this.#keys.slice(count < 0 ? 0 : Math.max(0, end - count), end).reverse();
-  }
-
-  #sort(): void {
-    if (this.#isSorted) return;
-    this.#keys.sort(compareKeys);
-    this.#isSorted = true;
-  }
-
-  /** Where the key is, or would be. */
-  #indexOf(key: string): number {
-    let low = 0;
-    let high = this.#keys.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (compareKeys(this.#keys[middle] as string, key) < 0) low = middle + 1;
-      else high = middle;
+    this.#settle();
+    const keys: string[] = [];
+    if (count === 0) return keys;
+    for (const [key] of this.#keys.entriesReversed(before, undefined, true)) {
+      keys.push(key);
+      if (keys.length === count) break;
     }
-    return low;
+    return keys;
+  }
+
+  #settle(): void {
+    if (this.#loaded.length === 0) return;
+    for (const key of this.#loaded.sort(compareKeys)) this.#keys.set(key, undefined);
+    this.#loaded = [];
   }
 }

@@ -19,6 +19,7 @@ import {
 import type { Change, Commit, Store } from "../store/store.js";
 import { SyncKeys } from "./keys.js";
 import { SyncMessages } from "./messages.js";
+import { NetworkContents } from "./network-contents.js";
 import { NodeAddressBook } from "./node-addresses.js";
 import { PeerQuestions } from "./peer-questions.js";
 import { NodePresenceKeeper } from "./presence.js";
@@ -139,6 +140,7 @@ export class SyncHub {
   readonly #addresses: NodeAddressBook;
   #addressTimer: NodeJS.Timeout | undefined;
   readonly #keys = new SyncKeys();
+  readonly #contents: NetworkContents;
   readonly #messages: SyncMessages;
   readonly #presence: NodePresenceKeeper;
   readonly #questions: PeerQuestions;
@@ -166,6 +168,7 @@ export class SyncHub {
     this.#log = log;
     this.#presence = new NodePresenceKeeper(store, log);
     this.#addresses = new NodeAddressBook(store);
+    this.#contents = new NetworkContents(store, this.#keys);
     this.#messages = new SyncMessages((node) => this.isConnected(node));
     this.#questions = new PeerQuestions(store, log, (network, revision, timeoutMs) =>
       this.#waitForStreams(network, revision, timeoutMs),
@@ -182,7 +185,7 @@ export class SyncHub {
 
   /** Whether the node's stream is open, on any controller. */
   isConnected(node: string): boolean {
-    return this.#streams.has(node) || this.#presence.otherHolders([node]).length > 0;
+    return this.#streams.has(node) || this.#presence.isElsewhere(node);
   }
 
   /** Why the node does not have its present state; empty if it does. */
@@ -191,6 +194,7 @@ export class SyncHub {
   }
 
   #note({ changes }: Commit): void {
+    this.#contents.noteChanges(changes);
     const concerned = new Set<SyncStream>();
     let isControllers = false;
     for (const change of changes) {
@@ -331,6 +335,7 @@ export class SyncHub {
       store: this.#store,
       storeId: this.#store.storeId,
       keys: this.#keys,
+      contents: this.#contents,
       messages: this.#messages,
       allAddresses: hello.readsNodeAddresses ? () => this.#addresses.all() : undefined,
       onNetwork: (network, isNeeded) => {
@@ -401,7 +406,7 @@ export class SyncHub {
    * @returns Whether all of them have applied it within the time.
    */
   async waitForNetwork(network: string, revision: bigint, timeoutMs: number): Promise<boolean> {
-    const others = this.#presence.otherHolders(this.#store.nodesOfNetwork(network));
+    const others = this.#presence.otherHolders(network);
     const here = this.#waitForStreams(network, revision, timeoutMs);
     if (others.length === 0) return await here;
     const answers = await Promise.all([here, this.#questions.ask(others, network, revision, timeoutMs)]);

@@ -35,12 +35,18 @@ export class NodePresenceKeeper {
     return this.#store.get("presence", node)?.controller;
   }
 
-  /** Other controllers that hold streams of these nodes. */
-  otherHolders(nodes: readonly string[]): string[] {
+  /** Whether another controller holds the node's stream. */
+  isElsewhere(node: string): boolean {
+    const holder = this.holder(node);
+    return holder !== undefined && holder !== this.#store.controllerId;
+  }
+
+  /** Other controllers that hold streams of nodes with endpoints in the network. */
+  otherHolders(network: string): string[] {
     const holders = new Set<string>();
-    for (const node of nodes) {
-      const holder = this.holder(node);
-      if (holder !== undefined && holder !== this.#store.controllerId) holders.add(holder);
+    for (const { node, controller } of this.#store.list("presence", { limit: -1 })) {
+      if (controller === this.#store.controllerId || holders.has(controller)) continue;
+      if (this.#store.hasEndpoints(network, node)) holders.add(controller);
     }
     return [...holders];
   }

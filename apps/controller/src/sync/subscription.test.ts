@@ -11,6 +11,7 @@ import type { Store } from "../store/store.js";
 import { SEEDS, seededRandom } from "../testing/random.js";
 import { SyncKeys } from "./keys.js";
 import { SyncMessages } from "./messages.js";
+import { NetworkContents } from "./network-contents.js";
 import { NodeAddressBook } from "./node-addresses.js";
 import { Subscription } from "./subscription.js";
 
@@ -42,18 +43,24 @@ async function create(network: string, name: string, node: string): Promise<void
 }
 
 function subscribe(node: string, maxResources?: number, book?: NodeAddressBook): Subscription {
+  const keys = new SyncKeys();
+  const contents = new NetworkContents(store, keys);
   const options = {
     node,
     store,
     storeId: store.storeId,
-    keys: new SyncKeys(),
+    keys,
+    contents,
     messages: new SyncMessages(() => false),
     known: [],
     knownStoreId: "",
     allAddresses: book && (() => book.all()),
   };
   const subscription = new Subscription(maxResources === undefined ? options : { ...options, maxResources });
-  store.onCommit(({ changes }) => subscription.noteChanges(changes));
+  store.onCommit(({ changes }) => {
+    contents.noteChanges(changes);
+    subscription.noteChanges(changes);
+  });
   return subscription;
 }
 

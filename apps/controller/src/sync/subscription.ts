@@ -14,6 +14,7 @@ import { MAX_RESOURCES_PER_RESPONSE } from "../limits.js";
 import type { Change, StoreReader } from "../store/store.js";
 import { networkOf, type SyncKey, type SyncKeys, type SyncKind, splitKey } from "./keys.js";
 import type { SyncMessages } from "./messages.js";
+import type { NetworkContents } from "./network-contents.js";
 import { mergedAddresses, NO_ADDRESSES } from "./node-addresses.js";
 
 const KINDS: ReadonlyMap<ResourceKind, SyncKind> = new Map([
@@ -38,6 +39,7 @@ export interface SubscriptionOptions {
   readonly store: StoreReader;
   readonly storeId: string;
   readonly keys: SyncKeys;
+  readonly contents: NetworkContents;
   readonly messages: SyncMessages;
   /** What the agent says that it holds, and of which store. */
   readonly known: readonly ResourceVersion[];
@@ -62,6 +64,7 @@ export class Subscription {
   readonly node: string;
   readonly #store: StoreReader;
   readonly #keys: SyncKeys;
+  readonly #contents: NetworkContents;
   readonly #messages: SyncMessages;
   readonly #onNetwork: (network: string, isNeeded: boolean) => void;
   readonly #maxResources: number;
@@ -98,6 +101,7 @@ export class Subscription {
     this.#store = options.store;
     this.#storeId = options.storeId;
     this.#keys = options.keys;
+    this.#contents = options.contents;
     this.#messages = options.messages;
     this.#onNetwork = options.onNetwork ?? (() => {});
     this.#maxResources = options.maxResources ?? MAX_RESOURCES_PER_RESPONSE;
@@ -133,7 +137,10 @@ export class Subscription {
 
   /** @param isHeld Whether the node may hold it; what is known of a key that is dirty already counts. */
   #mark(kind: SyncKind, name: string, isHeld: boolean): void {
-    const key = this.#keys.key(kind, name);
+    this.#markKey(this.#keys.key(kind, name), isHeld);
+  }
+
+  #markKey(key: SyncKey, isHeld: boolean): void {
     if (!this.#dirty.has(key)) this.#dirty.set(key, isHeld);
   }
 
@@ -237,24 +244,16 @@ export class Subscription {
   #addNetwork(network: string): void {
     this.#networks.add(network);
     this.#onNetwork(network, true);
-    if (this.readsAddresses) for (const node of this.#store.nodesOfNetwork(network)) this.#reviewNode(node);
+    const { nodes, keys } = this.#contents.of(network);
+    if (this.readsAddresses) for (const node of nodes) if (!this.#nodes.has(node)) this.#addNode(node);
     this.#mark("network", network, false);
-    this.#markContent(network, false);
-  }
-
-  #markContent(network: string, isHeld: boolean): void {
-    for (const { name } of this.#store.listPolicies({ network, limit: -1 })) {
-      this.#mark("policy", `${network}/${name}`, isHeld);
-    }
-    for (const { name } of this.#store.listEndpoints({ network, limit: -1 })) {
-      this.#mark("endpoint", `${network}/${name}`, isHeld);
-    }
+    for (const key of keys) this.#markKey(key, false);
   }
 
   #dropNetwork(network: string): void {
     this.#networks.delete(network);
     this.#onNetwork(network, false);
-    this.#markContent(network, true);
+    for (const key of this.#contents.of(network).keys) this.#markKey(key, true);
     // After what is in it: taken away in the opposite order of coming.
     const key = this.#keys.key("network", network);
     const isHeld = this.#dirty.get(key) ?? true;
