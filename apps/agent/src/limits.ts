@@ -1,4 +1,5 @@
 /** Every time-out, size and pause of the agent, in one place. Tests pass their own. */
+import { MAX_LISTED_CONNECTIONS } from "@slimfast/proto";
 
 export interface Limits {
   /** Time to register and to receive the first state, at start. */
@@ -75,6 +76,6 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   reportIntervalMs: 100,
   reportCountersMs: 1_000,
   reportValuesMs: 5_000,
-  messageConnections: 16_000,
+  messageConnections: MAX_LISTED_CONNECTIONS,
   shutdownTimeoutMs: 4_500,
 };

@@ -13,5 +13,6 @@ export * from "./generated/slimfast/v1/local.js";
 export * from "./generated/slimfast/v1/operations.js";
 export * from "./generated/slimfast/v1/resources.js";
 export * from "./ip.js";
+export * from "./limits.js";
 export * from "./policy.js";
 export * from "./version.js";

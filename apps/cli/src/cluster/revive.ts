@@ -48,13 +48,12 @@ export async function revive(
       throw error;
     }
   };
-  const [controllers, agents] = [true, false].map((isController) =>
-    ended.filter(({ node }) => (node === null) === isController),
-  );
+  const controllers = ended.filter(({ node }) => node === null);
+  const agents = ended.filter(({ node }) => node !== null);
   // The controller first: agents look for it. All agents at a time: each waits for the kernel, and for the controller.
-  for (const group of [controllers ?? [], agents ?? []]) {
+  for (const group of [controllers, agents]) {
     const failed = (await Promise.allSettled(group.map(again))).find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
   }
-  return [...(controllers ?? []), ...(agents ?? [])].map(describeProcess);
+  return [...controllers, ...agents].map(describeProcess);
 }

@@ -9,6 +9,7 @@ import {
   ConnectionEventKind,
   type ConnectionRecord,
   Direction,
+  MAX_LISTED_CONNECTIONS,
   type SocketAddress,
   Tier,
 } from "@slimfast/proto";
@@ -31,15 +32,12 @@ export interface ConnectionsOptions extends RemoteOptions {
   readonly limit: string;
 }
 
-/** What an agent has room for in one answer. */
-const LIMIT_MAX = 16_000;
-
 export async function connections(options: ConnectionsOptions): Promise<void> {
   const asksController = options.filter !== undefined || options.all === true || remoteTarget(options) !== null;
   if (asksController && options.local) {
     throw new CliError("usage", "--local is for this machine's agents: without --filter, --all and --server");
   }
-  const limit = parseCount(options.limit, "--limit", 1, LIMIT_MAX);
+  const limit = parseCount(options.limit, "--limit", 1, MAX_LISTED_CONNECTIONS);
   if (asksController) return clusterConnections(options, limit);
   const { nodes } = requireCluster().plan;
   const lists = await Promise.all(
@@ -56,7 +54,7 @@ export async function connections(options: ConnectionsOptions): Promise<void> {
 }
 
 function sayThereAreMore(where: string, shown: number): void {
-  const remedy = shown < LIMIT_MAX ? "--limit shows more of them, --filter chooses" : "--filter chooses";
+  const remedy = shown < MAX_LISTED_CONNECTIONS ? "--limit shows more of them, --filter chooses" : "--filter chooses";
   process.stderr.write(`slimfast: ${where} has more than these ${shown} connections: ${remedy}\n`);
 }
 
