@@ -204,4 +204,5 @@ async function main(): Promise<void> {
   }
 }
 
-await main();
+/** Of its bundle, which has no `await` outside of functions. */
+export const ended: Promise<void> = main();

@@ -19,19 +19,23 @@ const isRun = argv[0] === "run";
 // The demo's object has its own place for failures.
 const wantsJson = argv.includes("--json") && !isRun && argv[0] !== "demo";
 
-if (argv[0] === "agent") {
-  process.argv.splice(2, 1);
-  // It ends the process itself.
-  await import(pathToFileURL(AGENT_MAIN).href);
-}
+/** Of its bundle, which has no `await` outside of functions. */
+export const ended: Promise<void> = main();
 
-try {
-  process.exitCode = EXIT.ok;
-  await traced(commandOf(argv), CLI_VERSION, () => createProgram().parseAsync(argv, { from: "user" }));
-} catch (error) {
-  process.exitCode = await report(error);
+async function main(): Promise<void> {
+  if (argv[0] === "agent") {
+    process.argv.splice(2, 1);
+    // It ends the process itself.
+    await import(pathToFileURL(AGENT_MAIN).href);
+  }
+  try {
+    process.exitCode = EXIT.ok;
+    await traced(commandOf(argv), CLI_VERSION, () => createProgram().parseAsync(argv, { from: "user" }));
+  } catch (error) {
+    process.exitCode = await report(error);
+  }
+  await sendTraces();
 }
-await sendTraces();
 
 /** The command, without arguments: those may be anybody's secrets. */
 function commandOf(args: readonly string[]): string {

@@ -163,4 +163,5 @@ async function main(): Promise<void> {
   await tracing.stop();
 }
 
-await main();
+/** Of its bundle, which has no `await` outside of functions. */
+export const ended: Promise<void> = main();
