@@ -1,6 +1,7 @@
 //! IPv6 overlay addresses: a dual-stack network, and one of IPv6 alone that has the same addresses.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, TcpStream};
+use std::time::Instant;
 
 use super::*;
 
@@ -281,6 +282,18 @@ fn refuses_what_has_no_address_no_route_or_no_known_source() {
     meet(&node, &listener, D, v6(E6, 80), D6.into());
 }
 
+/// Gives the node an address, and returns when packets to it arrive. The kernel adds the local route from a work queue, after `ip` has
+/// returned and also without duplicate address detection; until then a SYN is answered with "no route" (ICMPv6).
+fn add_address(address: Ipv6Addr) {
+    let add = ["-6", "address", "add", &format!("{address}/128"), "dev", "lo", "nodad"];
+    assert!(std::process::Command::new("ip").args(add).status().expect("run ip").success());
+    let start = Instant::now();
+    while TcpStream::connect(v6(address, 9)).is_err_and(|error| error.kind() == ErrorKind::NetworkUnreachable) {
+        assert!(start.elapsed() < Duration::from_secs(10), "no route to {address}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn policies_and_egress_ranges_hold_for_ipv6() {
     let node = start();
@@ -308,8 +321,7 @@ fn policies_and_egress_ranges_hold_for_ipv6() {
     let outside = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
     let metadata = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     for address in [outside, metadata] {
-        let add = ["-6", "address", "add", &format!("{address}/128"), "dev", "lo", "nodad"];
-        assert!(std::process::Command::new("ip").args(add).status().expect("run ip").success());
+        add_address(address);
     }
     let server = std::net::TcpListener::bind(v6(Ipv6Addr::UNSPECIFIED, 0)).expect("a server outside of the overlay");
     let port = server.local_addr().expect("getsockname").port();

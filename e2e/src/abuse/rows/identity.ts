@@ -1,12 +1,11 @@
 /** Rows 7, 15 and 16: sockets of others, doors of the node, credentials that were stolen. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connectController, SlimFastError } from "@slimfast/client";
-import type { Endpoint } from "@slimfast/proto";
+import type { Endpoint, Node } from "@slimfast/proto";
 import { Container } from "../../fixture/container.js";
-import { built } from "../../fixture/programs.js";
+import { built, script } from "../../fixture/programs.js";
 import { until } from "../../fixture/until.js";
 import { type Attempt, FAMILIES } from "../attempts.js";
 import {
@@ -115,6 +114,12 @@ interface Door {
   readonly error: string | null;
 }
 
+interface Refusal {
+  readonly what: string;
+  /** The code; null if the call succeeded. */
+  readonly error: string | null;
+}
+
 /** Sockets of controller and agents, and descriptors of other processes. */
 function doors({ cluster }: Stage): string[] {
   const agents = ["node-1", "node-2"].map((node) => `${cluster.tag}${node}`);
@@ -162,7 +167,8 @@ export async function nodesDoors(stage: Stage): Promise<Attempt[]> {
 }
 
 /** Tokens of little right, revoked and made up, and a node's certificate, used for what is not theirs. */
-export async function stolenCredentials({ cluster }: Stage): Promise<Attempt[]> {
+export async function stolenCredentials(stage: Stage): Promise<Attempt[]> {
+  const { cluster } = stage;
   const directory = mkdtempSync(join(tmpdir(), "slimfast-abuse-"));
   const as = (name: string, secret: string) => {
     const file = join(directory, name);
@@ -198,50 +204,22 @@ export async function stolenCredentials({ cluster }: Stage): Promise<Attempt[]> 
     await cluster.cli.json("token", "revoke", "stolen-viewer");
     await tryAll("a revoked token", viewer, [["node", "list"], ["whoami"]]);
     await tryAll("a made-up token", as("made-up", `sf_${"A".repeat(43)}`), [["node", "list"], ["whoami"]]);
-    attempts.push(...(await withCertificate(cluster.runDir, cluster.tag)));
+    attempts.push(...(await withCertificate(stage)));
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
   return attempts;
 }
 
-/** node-1's key and certificate, by somebody who wants to be node-2, or more. */
-async function withCertificate(runDir: string, tag: string): Promise<Attempt[]> {
-  const identity = readFileSync(join(runDir, `${tag}node-1`, "identity", "identity.pem"), "utf8");
-  const blocks = identity.match(/-----BEGIN ([A-Z ]+)-----[^-]+-----END \1-----\n?/g) ?? [];
-  const key = blocks.find((block) => block.includes("PRIVATE KEY"));
-  const [cert, ...authorities] = blocks.filter((block) => block.includes("BEGIN CERTIFICATE"));
-  if (key === undefined || cert === undefined) throw new Error("node-1 has no identity");
-  const client = connectController({ address: WIRE_TLS, tls: { ca: authorities.join(""), cert, key } });
-  const { cluster, access, agent } = client;
-  const other = `${tag}node-2`;
-  const calls: [string, () => Promise<unknown>][] = [
-    ["list tokens", () => access.listTokens({})],
-    ["create a network", () => cluster.createNetwork({ network: { name: "taken", prefix: "10.62.0.0/16" } })],
-    ["delete the other node", () => cluster.deleteNode({ name: other })],
-    [
-      "register as the other node",
-      () =>
-        agent.registerNode({
-          node: { name: other, underlayAddress: "10.200.0.99", frontPorts: { first: 7000, count: 16 } },
-        }),
-    ],
-    [
-      "create an endpoint of the other node",
-      () => agent.createEndpoint({ endpoint: { name: "taken", network: "default", node: other } }),
-    ],
-  ];
-  try {
-    const attempts: Attempt[] = [];
-    for (const [what, call] of calls) {
-      const error = await call().then(
-        () => null,
-        (thrown: unknown) => (thrown instanceof SlimFastError ? thrown.code : String(thrown)),
-      );
-      attempts.push(attempt(16, `node-1's certificate: ${what}`, error === null, error));
-    }
-    return attempts;
-  } finally {
-    client.close();
-  }
+/** node-1's key and certificate, on the wire: what is refused is refused for want of the right, and for nothing else. */
+async function withCertificate(stage: Stage): Promise<Attempt[]> {
+  const { cli, runDir, tag } = stage.cluster;
+  const { name, underlayAddress, frontPorts } = await cli.json<Node>("node", "get", `${tag}node-2`);
+  const identity = join(runDir, `${tag}node-1`, "identity", "identity.pem");
+  const other = JSON.stringify({ name, underlayAddress, frontPorts });
+  const command = [...script("stolen.mjs"), WIRE_TLS, identity, other];
+  return reports<Refusal>(inNamespace(wireOf(stage.cluster), command)).map(({ what, error }) => {
+    if (error !== null && error !== "permission_denied") throw new Error(`cannot tell who may ${what}: ${error}`);
+    return attempt(16, `node-1's certificate: ${what}`, error === null, error);
+  });
 }
