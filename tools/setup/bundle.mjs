@@ -4,7 +4,7 @@
 // files of its own at run time: addons and .proto files.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
@@ -37,12 +37,21 @@ async function bundle(program) {
   const name = `program-${createHash("sha256").update(code).digest("hex").slice(0, 16)}`;
   mkdirSync(directory, { recursive: true });
   write(join(directory, `${name}.cjs`), code);
-  write(join(directory, "main.js"), START.replaceAll("program-HASH", name));
-  compile(join(directory, "main.js"), PROGRAMS[program]);
+  const options = nodeOptions(program);
+  const start = START.replaceAll("program-HASH", name);
+  const hashBang = `#!/usr/bin/env -S node ${options.join(" ")}`;
+  write(join(directory, "main.js"), options.length > 0 ? start.replace(/^#!.*/, hashBang) : start);
+  compile([...options, join(directory, "main.js"), ...PROGRAMS[program]]);
   for (const file of readdirSync(directory)) {
     const path = join(directory, file);
     if (file !== "main.js" && !file.startsWith(name) && Date.now() - statSync(path).mtimeMs > KEPT_MS) rmSync(path);
   }
+}
+
+/** What Node.js is to be started with: what V8 has compiled is good for the same options only. */
+function nodeOptions(program) {
+  const file = join(ROOT, "apps", program, "node-options.json");
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : [];
 }
 
 /** Never in place: somebody may be reading it. */
@@ -52,10 +61,10 @@ function write(path, text) {
 }
 
 /** The run has main.js write what V8 has compiled; what else becomes of it is of no interest. */
-function compile(main, args) {
+function compile(args) {
   try {
     const env = { ...process.env, SLIMFAST_KEEP_COMPILED: "1", SLIMFAST_RUN_DIR: "/nonexistent" };
-    execFileSync(process.execPath, [main, ...args], { env, stdio: "ignore" });
+    execFileSync(process.execPath, args, { env, stdio: "ignore" });
   } catch {
     // The command finds no cluster.
   }

@@ -1,5 +1,5 @@
 /** Where things are: the checkout, its build products, the run directory. Owns no content of them. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CliError } from "./exit-codes.js";
@@ -16,6 +16,13 @@ export function runDirectory(): string {
 }
 
 export const CONTROLLER_MAIN: string = join(ROOT, "apps/controller/bundle/main.js");
+
+/** What Node.js is to run a controller with: its options (docs/adr/0035-responses-pass-the-layers-by.md) and its program. */
+export function controllerCommand(): string[] {
+  const options = JSON.parse(readFileSync(join(ROOT, "apps/controller/node-options.json"), "utf8")) as string[];
+  return [...options, CONTROLLER_MAIN];
+}
+
 export const AGENT_MAIN: string = join(ROOT, "apps/agent/bundle/main.js");
 export const CLI_MAIN: string = join(ROOT, "apps/cli/bundle/main.js");
 

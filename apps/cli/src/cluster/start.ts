@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { connectController, SlimFastError } from "@slimfast/client";
 import { CliError } from "../exit-codes.js";
-import { AGENT_MAIN, CONTROLLER_MAIN } from "../paths.js";
+import { AGENT_MAIN, controllerCommand } from "../paths.js";
 import { type DaemonOptions, startDaemon, waitUntilReady } from "../process/daemon.js";
 import { identityOf } from "../process/identity.js";
 import { runSteps, type Step, sayProgress, type Verbosity } from "../progress.js";
@@ -128,7 +128,7 @@ async function startController(state: ClusterState): Promise<void> {
   const { runDir, tlsAddress, wireNetns } = state.plan;
   const console = tlsAddress === undefined ? undefined : await openConsoleSocket(CONSOLE_ADDRESSES);
   const args = [
-    ...[CONTROLLER_MAIN, "--listen", controllerAddress(runDir)],
+    ...[...controllerCommand(), "--listen", controllerAddress(runDir)],
     ...(tlsAddress === undefined ? [] : [tlsAddress, "--tls"]),
     ...["--state-dir", join(runDir, "state")],
     ...["--http", console ? "fd:3" : CONSOLE_ADDRESSES.join()],

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { CliError } from "../../exit-codes.js";
-import { CONTROLLER_MAIN } from "../../paths.js";
+import { controllerCommand } from "../../paths.js";
 import { isReadyLine } from "../../process/daemon.js";
 import { residentKib } from "../holdings.js";
 
@@ -46,7 +46,7 @@ export class ControllerProcess {
   static async start(store?: string): Promise<ControllerProcess> {
     const directory = mkdtempSync(join(tmpdir(), "slimfast-bench-control-"));
     const listen = `unix:${directory}/controller.sock`;
-    const args = [CONTROLLER_MAIN, "--listen", listen, "127.0.0.1:0", "--tls", "--log-level", "warn"];
+    const args = [...controllerCommand(), "--listen", listen, "127.0.0.1:0", "--tls", "--log-level", "warn"];
     args.push("--state-dir", join(directory, "state"));
     if (store !== undefined) args.push("--store", store);
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
