@@ -40,7 +40,7 @@ async function bundle(program) {
   const options = nodeOptions(program);
   const start = START.replaceAll("program-HASH", name);
   const hashBang = `#!/usr/bin/env -S node ${options.join(" ")}`;
-  write(join(directory, "main.js"), options.length > 0 ? start.replace(/^#!.*/, hashBang) : start);
+  write(join(directory, "main.js"), options.length > 0 ? start.replace(/^#!.*/, hashBang) : start, 0o755);
   compile([...options, join(directory, "main.js"), ...PROGRAMS[program]]);
   for (const file of readdirSync(directory)) {
     const path = join(directory, file);
@@ -55,8 +55,8 @@ function nodeOptions(program) {
 }
 
 /** Never in place: somebody may be reading it. */
-function write(path, text) {
-  writeFileSync(`${path}.new`, text);
+function write(path, text, mode = 0o644) {
+  writeFileSync(`${path}.new`, text, { mode });
   renameSync(`${path}.new`, path);
 }
 

@@ -17,14 +17,22 @@ export function runDirectory(): string {
 
 export const CONTROLLER_MAIN: string = join(ROOT, "apps/controller/bundle/main.js");
 
-/** What Node.js is to run a controller with: its options (docs/adr/0035-responses-pass-the-layers-by.md) and its program. */
-export function controllerCommand(): string[] {
-  const options = JSON.parse(readFileSync(join(ROOT, "apps/controller/node-options.json"), "utf8")) as string[];
-  return [...options, CONTROLLER_MAIN];
-}
-
 export const AGENT_MAIN: string = join(ROOT, "apps/agent/bundle/main.js");
 export const CLI_MAIN: string = join(ROOT, "apps/cli/bundle/main.js");
+
+/** What Node.js is to run a controller with: its options (docs/adr/0035-responses-pass-the-layers-by.md) and its program. */
+export function controllerCommand(): string[] {
+  return [...nodeOptions("controller"), CONTROLLER_MAIN];
+}
+
+/** The same for an agent (docs/adr/0036-agents-collect-garbage-sooner.md). */
+export function agentCommand(): string[] {
+  return [...nodeOptions("agent"), AGENT_MAIN];
+}
+
+function nodeOptions(program: string): string[] {
+  return JSON.parse(readFileSync(join(ROOT, "apps", program, "node-options.json"), "utf8")) as string[];
+}
 
 /**
  * A product of the Rust build.

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { connectController, SlimFastError } from "@slimfast/client";
 import { CliError } from "../exit-codes.js";
-import { AGENT_MAIN, controllerCommand } from "../paths.js";
+import { agentCommand, controllerCommand } from "../paths.js";
 import { type DaemonOptions, startDaemon, waitUntilReady } from "../process/daemon.js";
 import { identityOf } from "../process/identity.js";
 import { runSteps, type Step, sayProgress, type Verbosity } from "../progress.js";
@@ -165,7 +165,7 @@ async function startAgent(state: ClusterState, node: NodePlan): Promise<void> {
     name: `the agent of ${node.name}`,
     command: process.execPath,
     args: [
-      ...[AGENT_MAIN, "--node", node.name, "--underlay", node.underlayAddress],
+      ...[...agentCommand(), "--node", node.name, "--underlay", node.underlayAddress],
       ...["--controller", tlsAddress ?? controllerAddress(runDir), "--run-dir", node.runDir],
       ...["--front-ports", `${frontPorts.first}:${frontPorts.count}`, "--cgroup", node.cgroup],
       ...(endpointLimits === undefined ? [] : ["--endpoint-limits", endpointLimits]),
