@@ -31,7 +31,7 @@ build_programs() {
 	local program stale=''
 	for program in agent cli controller; do
 		local built=$ROOT/apps/$program/bundle/main.js
-		if [ ! -e "$built" ] || [ -n "$(cd "$ROOT" && find apps/$program/dist libs/*/dist crates/slimfast-napi/dist tools/setup/bundle.mjs tools/setup/start.mjs \
+		if [ ! -e "$built" ] || [ -n "$(cd "$ROOT" && find apps/$program/dist apps/$program/*.json libs/*/dist crates/slimfast-napi/dist tools/setup/bundle.mjs tools/setup/start.mjs \
 			package-lock.json -newer "$built" -print -quit)" ]; then
 			stale="$stale $program"
 		fi

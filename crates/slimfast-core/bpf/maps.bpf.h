@@ -336,7 +336,8 @@ const struct sf_claim sf_unused_claim = {};
 /*
  * Functions that are not static are verified by themselves, once, whoever calls them; a static one is verified again
  * for each way that leads to each of its calls. So what many ways lead to is declared with this. Its pointers may be
- * NULL for all that the verifier knows (Documentation/bpf/kfuncs.rst, kernel/bpf/verifier.c: do_check_subprogs).
+ * NULL for all that the verifier knows (kernel/bpf/verifier.c,
+ * do_check_subprogs; kernel/bpf/btf.c, btf_prepare_func_args).
  */
 #define VERIFIED_ONCE __noinline
 

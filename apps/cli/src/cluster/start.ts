@@ -128,7 +128,8 @@ async function startController(state: ClusterState): Promise<void> {
   const { runDir, tlsAddress, wireNetns } = state.plan;
   const console = tlsAddress === undefined ? undefined : await openConsoleSocket(CONSOLE_ADDRESSES);
   const args = [
-    ...[...controllerCommand(), "--listen", controllerAddress(runDir)],
+    ...controllerCommand(),
+    ...["--listen", controllerAddress(runDir)],
     ...(tlsAddress === undefined ? [] : [tlsAddress, "--tls"]),
     ...["--state-dir", join(runDir, "state")],
     ...["--http", console ? "fd:3" : CONSOLE_ADDRESSES.join()],
@@ -165,7 +166,8 @@ async function startAgent(state: ClusterState, node: NodePlan): Promise<void> {
     name: `the agent of ${node.name}`,
     command: process.execPath,
     args: [
-      ...[...agentCommand(), "--node", node.name, "--underlay", node.underlayAddress],
+      ...agentCommand(),
+      ...["--node", node.name, "--underlay", node.underlayAddress],
       ...["--controller", tlsAddress ?? controllerAddress(runDir), "--run-dir", node.runDir],
       ...["--front-ports", `${frontPorts.first}:${frontPorts.count}`, "--cgroup", node.cgroup],
       ...(endpointLimits === undefined ? [] : ["--endpoint-limits", endpointLimits]),
