@@ -1,7 +1,7 @@
 /** Policies, with real programs on two nodes: who gets through, what the others see, and what happens when one changes. */
 import { kill } from "node:process";
 import { type ConnectionEvent, ConnectionEventKind, Verdict } from "@slimfast/proto";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Background } from "./fixture/background.js";
 import { Cluster } from "./fixture/cluster.js";
 import { until } from "./fixture/until.js";
@@ -111,8 +111,10 @@ afterEach(async () => {
 afterAll(() => cluster?.stop());
 
 describe("a policy that denies", () => {
+  // Each end hears for itself that the policy of the test before is gone.
+  beforeEach(() => client.comesTo("ok", server));
+
   it("by labels: EPERM for whom it means, nothing for others, and all is as before when it is gone", async () => {
-    expect(await client.connect(server)).toBe("ok");
     await policy("no-shop", "--action", "deny", "--from", "app=shop", "--to", "app=store");
     await client.comesTo("EPERM", server);
     expect(await client.connect(other, OTHER_PORT)).toBe("ok");
@@ -190,7 +192,6 @@ describe("a policy that denies", () => {
   });
 
   it("holds against a node that has not heard of it: the listening end answers with a reset", async () => {
-    expect(await client.connect(server)).toBe("ok");
     // Tells when the listening end has heard.
     const near = await Client.start(cluster, "near", { node: "node-2" });
     await cluster.cli.json("endpoint", "label", "near", "app=shop");

@@ -15,18 +15,42 @@ export async function runCargoTests(
   const build = ["test", "--no-run", ...selection];
   const built = await runTool(`${logName}-build`, "cargo", build, { ...surroundings, sandboxed: false });
   if (built.exitCode !== 0) return failedReport(`cargo ${build.join(" ")}`, lastLines(built.output));
-  const { exitCode, output } = await runTool(
-    logName,
-    "cargo",
-    // One test binary after the other is cargo's way; --include-ignored, because nothing is to be skipped silently.
-    ["test", "--offline", "--no-fail-fast", ...selection, "--", "--include-ignored"],
-    surroundings,
-  );
+  // One test binary after the other is cargo's way; --include-ignored, because nothing is to be skipped silently.
+  const args = ["test", "--offline", "--no-fail-fast", ...selection, "--", "--include-ignored"];
+  const { exitCode, output } = await runTool(logName, "cargo", args, surroundings);
   const report = readCargoOutput(output);
   if (exitCode !== 0 && report.failed === 0) {
     return { ...report, failed: 1, failures: failedReport("cargo test", lastLines(output)).failures };
   }
-  return report;
+  // Where a binary ended without a word about its tests, or the run was ended, there is nothing to try again.
+  if (report.failed === 0 || report.failures.length !== report.failed || surroundings.signal.aborted) return report;
+  const names = report.failures.map(({ test }) => nameOf(test));
+  const again = await runTool(`${logName}-again`, "cargo", [...args, "--exact", ...names], surroundings);
+  return settle(report, readCargoOutput(again.output));
+}
+
+/** `BINARY: NAME` is how a test is reported. */
+function nameOf(test: string): string {
+  return test.slice(test.indexOf(": ") + 2);
+}
+
+/**
+ * As vitest does (RETRIES): what failed and passes when tried again counts as passed, and is shown as flaky.
+ *
+ * @param again what the failed tests alone gave: all of them, and others of the same names perhaps, passed or failed
+ */
+export function settle(first: Report, again: Report): Report {
+  const failsAgain = ({ test }: Failure) => again.failures.some((failure) => failure.test === test);
+  // A process that crashed has passed fewer tests than were asked for, and names none of them.
+  if (again.passed + again.failures.length < first.failures.length) return first;
+  const flaky = first.failures.filter((failure) => !failsAgain(failure));
+  return {
+    ...first,
+    passed: first.passed + flaky.length,
+    failed: first.failed - flaky.length,
+    failures: first.failures.filter(failsAgain),
+    flaky,
+  };
 }
 
 /**

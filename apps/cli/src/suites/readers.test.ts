@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { readCargoOutput } from "./cargo.js";
+import { readCargoOutput, settle } from "./cargo.js";
 import { failedTasks, readProjects, taskOutput } from "./lint.js";
-import { summaryLine } from "./result.js";
+import { type Failure, type Report, summaryLine } from "./result.js";
 import { readDemoReport } from "./suites.js";
 import { readVitestReport } from "./vitest.js";
 
@@ -42,6 +42,26 @@ test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         },
       ],
       flaky: [],
+    });
+  });
+
+  describe("tried again", () => {
+    const [ports, fork, wire] = ["src/lib.rs: host::ports", "tests/launch.rs: fork", "tests/wire.rs: fork"].map(
+      (test) => ({ test, detail: "assertion failed" }),
+    ) as [Failure, Failure, Failure];
+    const report = (passed: number, ...failures: Failure[]): Report => {
+      return { passed, failed: failures.length, skipped: 0, failures, flaky: [] };
+    };
+
+    it("counts as passed what passes then, and shows it", () => {
+      expect(settle(report(8, ports, fork), report(1, fork))).toEqual({ ...report(9, fork), flaky: [ports] });
+      expect(settle(report(8, ports, fork), report(2))).toEqual({ ...report(10), flaky: [ports, fork] });
+      // Another binary's test of that name.
+      expect(settle(report(8, fork), report(1, wire))).toEqual({ ...report(9), flaky: [fork] });
+    });
+
+    it("stands by what was said first if the second run ends too soon", () => {
+      expect(settle(report(8, ports, fork), report(1))).toEqual(report(8, ports, fork));
     });
   });
 });
