@@ -56,6 +56,8 @@ static __always_inline bool is_self(const struct sf_socket *record, const struct
         return !is_v6 && address == record->address;
     case SF_BIND_LOOPBACK4:
         return !is_v6 && address == record->loopback_address;
+    case SF_BIND_ADDRESS6:
+        return false;
     default:
         return is_v6;
     }
@@ -74,7 +76,7 @@ static __always_inline bool is_self6(const struct sf_socket *record, const struc
 static __always_inline void begin_connect(struct sf_socket *record, __be16 port) {
     end_untold(record);
     record->flags &= ~(SF_OVERLAY | SF_LOOPBACK | SF_LOOPBACK6 | SF_OUTSIDE | SF_ESTABLISHED | SF_ACCEPTED | SF_SELF |
-                       SF_PLAIN | SF_TOLD | SF_IPV6);
+                       SF_PLAIN | SF_TOLD | SF_IPV6 | SF_OTHER6);
     record->peer_port = port;
     record->since_ns = bpf_ktime_get_ns();
     /* The one of an earlier connection; the kernel chooses another one. */
@@ -126,6 +128,8 @@ static __always_inline int route(struct sf_socket *record, struct target *target
         if (target->address == 0)
             record->peer_address = bpf_htonl(0x7f000001);
         record->flags |= SF_OVERLAY | (target->flags ? target->flags : SF_LOOPBACK);
+        if (target->flags && is_bound6(record, SF_BIND_ADDRESS6))
+            record->flags |= SF_OTHER6;
         record->peer_id = record->owner.id;
         target->address = node_address;
         first = front_first;
@@ -208,6 +212,8 @@ static __always_inline int connect_address6(struct bpf_sock_addr *ctx, struct sf
     }
     record->flags |= SF_OVERLAY;
     record->peer_id = peer->id;
+    if (peer->id == record->owner.id && is_bound6(record, SF_BIND_LOOPBACK6))
+        record->flags |= SF_OTHER6;
     if (!is_allowed(key.vni, record->owner.id, peer->id, port_of(ctx->user_port)))
         return refuse_connect(record, EPERM, SF_COUNTER_connects_denied_policy);
     if (record->flags & SF_BOUND && is_tuple_taken(record))

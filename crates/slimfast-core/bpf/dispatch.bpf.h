@@ -20,6 +20,7 @@
 VERIFIED_ONCE int record_syn(const struct sf_flow_key *key, bool from_here, const struct sf_option *option) {
     struct sf_flow flow = {};
     __u8 version = option ? option->version_flags >> 4 : 0;
+    bool is_other_source;
 
     if (!key)
         return 0;
@@ -39,9 +40,14 @@ VERIFIED_ONCE int record_syn(const struct sf_flow_key *key, bool from_here, cons
     flow.source_port = option->source_port;
     flow.destination_port = port_of(option->destination_port);
     flow.flags = option->version_flags & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6);
+    is_other_source = option->version_flags & SF_OPTION_SOURCE && from_here;
     if (version == SF_OPTION_VERSION6) {
         flow.flags = SF_OPTION_IPV6;
-    } else if (option->version_flags & SF_OPTION_SOURCE && from_here) {
+        if (is_other_source && bpf_ntohl(flow.source_address) == flow.destination.id)
+            flow.flags |= SF_OPTION_SOURCE;
+    } else if (is_other_source && flow.flags & SF_OPTION_LOOPBACK6) {
+        flow.flags |= SF_OPTION_SOURCE;
+    } else if (is_other_source) {
         const __be32 *client = bpf_map_lookup_elem(&sources, key);
 
         if (client)

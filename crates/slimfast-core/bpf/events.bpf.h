@@ -60,9 +60,9 @@ static __always_inline void describe(struct sf_connection *out, const struct sf_
     out->peer_port = record->peer_port;
     out->local_port = record->local_port ? record->local_port : real_port;
     out->local_address = record->flags & (SF_LOOPBACK | SF_LOOPBACK6) ? bpf_htonl(0x7f000001) : record->address;
-    if (record->flags & SF_IPV6) {
+    if (record->flags & (SF_IPV6 | SF_OTHER6)) {
         out->local_address6 = record->address6;
-        out->peer_address6 = record->peer_address6;
+        out->peer_address6 = record->flags & SF_IPV6 ? record->peer_address6 : record->address6;
     }
 }
 

@@ -25,6 +25,18 @@ static __always_inline bool is_bound_to_loopback(const struct sf_socket *record)
     return record->flags & SF_ADDRESS && record->bind_class == SF_BIND_LOOPBACK4;
 }
 
+/* Whether bind(2) has named the address of this class, one of IPv6. */
+static __always_inline bool is_bound6(const struct sf_socket *record, enum sf_bind_class class) {
+    return record->flags & SF_ADDRESS && record->bind_class == class;
+}
+
+/* Whether the client's, or the other, name of a connection by IPv6 is ::1. */
+static __always_inline bool is_named_loopback6(const struct sf_socket *record, bool is_clients) {
+    bool is_to_loopback = record->flags & SF_LOOPBACK6;
+
+    return is_clients && record->flags & SF_OTHER6 ? !is_to_loopback : is_to_loopback;
+}
+
 /* The IPv4 address of a client: within its container it may be bound to any of the container's. */
 static __always_inline __be32 source_of(const struct sf_socket *record) {
     if (record->flags & SF_LOOPBACK6 || record->peer_id != record->owner.id)
@@ -77,9 +89,9 @@ int sf_getsockname6(struct bpf_sock_addr *ctx) {
     if (record->local_port)
         ctx->user_port = record->local_port;
     if (!is_any6(&real)) {
-        if (record->flags & SF_LOOPBACK6)
+        if (is_named_loopback6(record, !(record->flags & SF_ACCEPTED)))
             write_loopback6(ctx);
-        else if (record->flags & SF_IPV6)
+        else if (record->flags & (SF_IPV6 | SF_LOOPBACK6))
             write_address6(ctx, &record->address6);
         else
             write_v4_mapped(ctx, local_address(record, real.words[3]));
@@ -112,8 +124,10 @@ int sf_getpeername6(struct bpf_sock_addr *ctx) {
     struct sf_socket *record = record_of(ctx);
 
     if (record && (record->flags & SF_OVERLAY)) {
-        if (record->flags & SF_LOOPBACK6)
+        if (is_named_loopback6(record, record->flags & SF_ACCEPTED))
             write_loopback6(ctx);
+        else if (record->flags & SF_LOOPBACK6)
+            write_address6(ctx, &record->address6);
         else if (record->flags & SF_IPV6)
             write_address6(ctx, &record->peer_address6);
         else

@@ -97,7 +97,8 @@ enum sf_default_limit {
 #define SF_OPTION_LOOPBACK6 0x2
 /* Of a flow, never on the wire: the option is of SF_OPTION_VERSION6. */
 #define SF_OPTION_IPV6 0x4
-/* The client is bound to another address of its container than the one it would have by itself: it is in `sources`. */
+/* The client is bound to another address of its container than the one it would have by itself. By IPv4 it is in
+ * `sources`; by IPv6 there are two, ::1 and the endpoint's, and it is the one that it does not connect to. */
 #define SF_OPTION_SOURCE 0x8
 
 /*
@@ -406,6 +407,8 @@ enum sf_socket_flags {
     SF_IPV6 = 1 << 20,
     /* IPV6_V6ONLY as the container has set it: the host socket takes IPv4 in any case, since all travels over it. */
     SF_V6ONLY = 1 << 21,
+    /* Within the container by IPv6: of ::1 and its address the client has the one that it does not connect to. */
+    SF_OTHER6 = 1 << 22,
     /* With SF_BOUND: connecting or connected, so that it keeps its port until it is in TCP_CLOSE. */
     SF_CONNECTED = 1 << 24,
 };

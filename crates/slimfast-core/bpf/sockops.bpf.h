@@ -140,6 +140,8 @@ static __always_inline void on_write_option(struct bpf_sock_ops *ctx, struct sf_
     }
     if (record->flags & SF_LOOPBACK6)
         option.version_flags |= SF_OPTION_LOOPBACK6;
+    if (record->flags & SF_OTHER6)
+        option.version_flags |= SF_OPTION_SOURCE;
     if (!bpf_store_hdr_opt(ctx, &option, sizeof(option), 0))
         count(SF_COUNTER_options_written);
 }
@@ -309,6 +311,8 @@ static __always_inline void on_established_inbound(struct bpf_sock_ops *ctx, str
         }
         if (flow.flags & SF_OPTION_LOOPBACK6)
             record->flags |= SF_LOOPBACK6;
+        if (flow.flags & SF_OPTION_SOURCE)
+            record->flags |= SF_OTHER6;
         if (flow.flags & SF_OPTION_IPV6)
             take_source6(record, &flow);
         else if (flow.client_address)

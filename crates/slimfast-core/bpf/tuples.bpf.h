@@ -14,10 +14,11 @@ static __always_inline struct sf_tuple_key tuple_of(const struct sf_socket *reco
         .peer_id = record->flags & SF_OUTSIDE ? 0 : record->peer_id,
         .local_port = record->local_port,
         .peer_port = record->peer_port,
-        .flags = record->flags & (SF_LOOPBACK | SF_LOOPBACK6 | SF_IPV6),
+        .flags = record->flags & (SF_LOOPBACK | SF_LOOPBACK6 | SF_IPV6 | SF_OTHER6),
     };
 
-    /* By IPv6 both have one address each: the ids say it all. Nobody asks for what leads outside by IPv6. */
+    /* By IPv6 both have one address each, but for SF_OTHER6: the ids say it all. Nobody asks for what leads outside by
+     * IPv6. */
     if (!(record->flags & SF_IPV6)) {
         key.local_address = source_of(record);
         key.peer_address = record->peer_address;

@@ -94,12 +94,14 @@ fn v6(address: sf_address6, port: u16) -> SocketAddr {
 
 impl Connection {
     pub(super) fn from_record(record: &sf_connection) -> Self {
-        let is_loopback6 = has(record, sf_socket_flags::SF_LOOPBACK6);
+        let is_to_loopback6 = has(record, sf_socket_flags::SF_LOOPBACK6);
         let is_ipv6 = has(record, sf_socket_flags::SF_IPV6);
-        let shown = |address: u32, address6: sf_address6, port: u16| {
-            if is_loopback6 {
+        let is_accepted = has(record, sf_socket_flags::SF_ACCEPTED);
+        // As is_named_loopback6 of bpf/names.bpf.h.
+        let shown = |is_clients: bool, address: u32, address6: sf_address6, port: u16| {
+            if is_to_loopback6 != (is_clients && has(record, sf_socket_flags::SF_OTHER6)) {
                 SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), u16::from_be(port))
-            } else if is_ipv6 {
+            } else if is_ipv6 || is_to_loopback6 {
                 v6(address6, port)
             } else {
                 v4(address, port)
@@ -119,11 +121,11 @@ impl Connection {
         Self {
             cookie: record.cookie,
             owner: record.owner.into(),
-            direction: if has(record, sf_socket_flags::SF_ACCEPTED) { Direction::Inbound } else { Direction::Outbound },
+            direction: if is_accepted { Direction::Inbound } else { Direction::Outbound },
             tier: if has(record, sf_socket_flags::SF_PRELOAD) { Tier::Preload } else { Tier::Notify },
             state: TCP_STATES.get(usize::from(record.state)).copied().unwrap_or(""),
-            local: shown(record.local_address, record.local_address6, record.local_port),
-            peer: shown(record.peer_address, record.peer_address6, record.peer_port),
+            local: shown(!is_accepted, record.local_address, record.local_address6, record.local_port),
+            peer: shown(is_accepted, record.peer_address, record.peer_address6, record.peer_port),
             underlay_local: underlay[0],
             underlay_peer: underlay[1],
             bytes_sent: record.bytes_sent,

@@ -48,7 +48,11 @@ fn only_listener(node: &Node, owner: EndpointKey, address: SocketAddr) -> Socket
 
 /// Connects from `owner`, and checks all names of both ends, whole, and a byte in each direction.
 fn meet(node: &Node, listener: &Socket, owner: EndpointKey, to: SocketAddr, from: IpAddr) -> (Socket, Socket) {
-    let mut client = node.connect(owner, to).expect("connect");
+    greet(node.connect(owner, to).expect("connect"), listener, to, from)
+}
+
+/// The same of a client that has connected.
+fn greet(mut client: Socket, listener: &Socket, to: SocketAddr, from: IpAddr) -> (Socket, Socket) {
     let (mut accepted, name) = listener.accept().expect("accept");
     let own = local(&client);
     assert_eq!(own.ip(), from);
@@ -95,6 +99,45 @@ fn connects_by_ipv6_in_a_dual_stack_network_and_in_one_of_ipv6_alone() {
     for map in ["ports", "hidden_ports"] {
         assert_eq!(node.entries(map), 0, "{map}");
     }
+}
+
+#[test]
+fn a_client_within_its_container_keeps_the_ipv6_address_that_it_has_bound() {
+    const CLIENT_PORT: u16 = 5_000;
+    let node = start();
+    let listener = node.listener(F, any6(80));
+    let mut ends = Vec::new();
+    // All four at a time: what they have in common is one port each of clients and listener.
+    for from in [D6, Ipv6Addr::LOCALHOST] {
+        for to in [D6, Ipv6Addr::LOCALHOST] {
+            let client = node.socket(F, Family::Inet6);
+            client.set_reuse_address(true).expect("SO_REUSEADDR");
+            client.bind(&v6(from, CLIENT_PORT).into()).expect("bind");
+            client.connect(&v6(to, 80).into()).expect("connect");
+            let (client, accepted) = greet(client, &listener, v6(to, 80), from.into());
+            let connections = node.listing.connections(usize::MAX).expect("list");
+            let names = |direction| {
+                let of_direction = connections.iter().filter(move |one| one.direction == direction);
+                of_direction.map(|one| (one.local, one.peer)).collect::<Vec<_>>()
+            };
+            let (own, other) = (v6(from, CLIENT_PORT), v6(to, 80));
+            assert!(names(Direction::Outbound).contains(&(own, other)), "{connections:?}");
+            assert!(names(Direction::Inbound).contains(&(other, own)), "{connections:?}");
+            ends.push((client, accepted));
+        }
+    }
+    // The same two names once more.
+    let again = node.socket(F, Family::Inet6);
+    again.set_reuse_address(true).expect("SO_REUSEADDR");
+    again.bind(&v6(D6, CLIENT_PORT).into()).expect("bind");
+    let error = again.connect(&v6(Ipv6Addr::LOCALHOST, 80).into()).expect_err("taken");
+    assert_eq!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL));
+
+    // Nobody listens on a client's port, though its number is the one that is connected to.
+    let alone = node.socket(G, Family::Inet6);
+    alone.bind(&v6(E6, CLIENT_PORT).into()).expect("bind");
+    let error = alone.connect(&v6(Ipv6Addr::LOCALHOST, CLIENT_PORT).into()).expect_err("refused");
+    assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
 }
 
 #[test]
