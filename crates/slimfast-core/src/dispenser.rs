@@ -7,7 +7,8 @@
 //!
 //! The queue's depth is that of our send buffer. The kernel reports a unix socket as writable once at most a quarter of the
 //! buffer is in use, so the thread sleeps until about three quarters of the sockets are taken and then makes that many in
-//! one go, [`BATCH`] at a time. Falling through costs a call more than ten sockets do, so the thread runs before others
+//! one go, [`BATCH`] at a time. Each is sent by itself and closed here at once: for as long as we hold it, too, its target's
+//! close(2) is not the last one, and neither its peer nor its port hears of it. Falling through costs a call more than ten sockets do, so the thread runs before others
 //! when it is woken, and a queue that ran dry meanwhile gets twice its depth, from [`FIRST_DEPTH`] to [`LARGEST_DEPTH`]:
 //! an idle container holds few sockets, and a busy one never runs out ([ADR 21](../../../docs/adr/0021-dispenser-in-batches.md)).
 //!
@@ -42,8 +43,8 @@ const LARGEST_DEPTH: i32 = 512;
 /// A queued message of one byte is accounted with the size of its buffer, 768 bytes on 64-bit machines.
 const MESSAGE_BYTES: i32 = 768;
 
-/// Sockets that go into the queue with one system call.
-const BATCH: usize = scm::MAX_MESSAGES;
+/// Sockets that are made before any of them is sent.
+const BATCH: usize = 32;
 
 /// Pauses after a socket could not be created or sent: from the first, doubling, to the longest.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
@@ -131,7 +132,7 @@ impl Dispenser {
 
 /// Outcome of one attempt to put sockets into the queue.
 enum Sent {
-    /// That many; fewer than all of them only if the queue is full now.
+    /// That many, but not none.
     Some(usize),
     QueueFull,
     /// Nobody can read the queue any more.
@@ -172,15 +173,13 @@ fn dispense(
                     // The kernel cuts it to net.core.wmem_max.
                     let _ = set_depth(queue, depth);
                 }
-                send(queue, &made)
+                send(queue, &mut made)
             }
             Err(Error::NotFound { .. } | Error::Closed) => return,
             Err(_) => Sent::Later,
         };
         match outcome {
             Sent::Some(count) => {
-                // Our own references.
-                made.drain(..count);
                 counters.preload_dispensed.add(count as u64);
                 back_off = FIRST_BACK_OFF;
             }
@@ -223,12 +222,20 @@ fn make(made: &mut Vec<OwnedFd>, room: usize, source: &dyn SocketSource) -> Resu
     Ok(())
 }
 
-fn send(queue: &OwnedFd, sockets: &[OwnedFd]) -> Sent {
-    let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
-    match scm::send_each(queue.as_fd(), &[MESSAGE], &sockets, libc::MSG_DONTWAIT) {
-        Ok(count) => Sent::Some(count),
-        Err(error) => classify(&error),
+/// Sends what is made, one after the other, and closes what is sent.
+fn send(queue: &OwnedFd, made: &mut Vec<OwnedFd>) -> Sent {
+    let mut count = 0;
+    while let Some(socket) = made.last() {
+        match scm::send(queue.as_fd(), &[MESSAGE], &[socket.as_fd()], libc::MSG_DONTWAIT) {
+            Ok(_) => {
+                made.pop();
+                count += 1;
+            }
+            Err(error) if count == 0 => return classify(&error),
+            Err(_) => break,
+        }
     }
+    Sent::Some(count)
 }
 
 fn classify(error: &io::Error) -> Sent {

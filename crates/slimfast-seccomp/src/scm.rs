@@ -106,58 +106,6 @@ pub fn send(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>], flag
     }
 }
 
-/// Most messages of one [`send_each`].
-pub const MAX_MESSAGES: usize = 32;
-
-/// A control area for one descriptor.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-struct OneControl([u8; ONE_CONTROL_BYTES]);
-// SAFETY: CMSG_SPACE only computes.
-const ONE_CONTROL_BYTES: usize = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) as usize };
-
-/// Sends one message for each of `fds`, all with the same payload, in one system call. Returns how many were taken: fewer than
-/// all if the queue is full, but at least one. `flags` are send(2)'s.
-pub fn send_each(socket: BorrowedFd<'_>, payload: &[u8], fds: &[BorrowedFd<'_>], flags: i32) -> io::Result<usize> {
-    if fds.is_empty() || fds.len() > MAX_MESSAGES || payload.is_empty() {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
-    let mut part = libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
-    let mut controls = [OneControl([0; ONE_CONTROL_BYTES]); MAX_MESSAGES];
-    // SAFETY: all zeroes is a valid mmsghdr.
-    let mut messages: [libc::mmsghdr; MAX_MESSAGES] = unsafe { std::mem::zeroed() };
-    for ((message, control), fd) in messages.iter_mut().zip(&mut controls).zip(fds) {
-        let header = &mut message.msg_hdr;
-        header.msg_iov = &raw mut part;
-        header.msg_iovlen = 1;
-        header.msg_control = control.0.as_mut_ptr().cast();
-        header.msg_controllen = ONE_CONTROL_BYTES as _;
-        // SAFETY: the control area is aligned for a header and has room for one descriptor.
-        unsafe {
-            let first = libc::CMSG_FIRSTHDR(&raw const *header);
-            (*first).cmsg_level = libc::SOL_SOCKET;
-            (*first).cmsg_type = libc::SCM_RIGHTS;
-            (*first).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
-            libc::CMSG_DATA(first).cast::<RawFd>().write_unaligned(fd.as_raw_fd());
-        }
-    }
-    loop {
-        // SAFETY: the first fds.len() messages point to a payload and control areas that outlive the call, with their right
-        // lengths.
-        let sent = unsafe {
-            let flags = (flags | libc::MSG_NOSIGNAL) as _;
-            libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), fds.len() as u32, flags)
-        };
-        if sent >= 0 {
-            return Ok(sent as usize);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -178,38 +126,6 @@ mod tests {
         for fd in &received.fds {
             // SAFETY: F_GETFD passes no pointer.
             assert_eq!(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) }, libc::FD_CLOEXEC);
-        }
-    }
-
-    #[test]
-    fn a_message_each_until_the_queue_is_full() {
-        let mut fds = [-1; 2];
-        let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
-        // SAFETY: the kernel fills two descriptors, which are ours.
-        let (a, b) = unsafe {
-            assert_eq!(libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()), 0);
-            (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1]))
-        };
-        let file = std::fs::File::open("/dev/null").unwrap();
-        let each = [file.as_fd(); MAX_MESSAGES];
-        let mut queued = 0;
-        let error = loop {
-            match send_each(a.as_fd(), b"x", &each, libc::MSG_DONTWAIT) {
-                Ok(sent) => queued += sent,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
-        assert!(queued > 0);
-        drop(a);
-        for _ in 0..queued {
-            let received = receive(b.as_fd(), &mut [0; 4]).unwrap();
-            assert_eq!((received.length, received.fds.len()), (1, 1));
-        }
-        assert_eq!(receive(b.as_fd(), &mut [0; 4]).unwrap().length, 0);
-        for refused in [&[][..], &[file.as_fd(); MAX_MESSAGES + 1][..]] {
-            let error = send_each(b.as_fd(), b"x", refused, 0).unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
         }
     }
 
