@@ -4,10 +4,13 @@ import { createWriteStream, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../exit-codes.js";
 import { ROOT } from "../paths.js";
+import { descendantsOf, type ProcessIdentity, terminate } from "../process/identity.js";
 import { openSandbox } from "./sandbox.js";
 
 const LOG_DIRECTORY = join(ROOT, ".slimfast/logs");
 const TAIL_LINES = 60;
+/** For what a tool that was told to end has left, before it is killed. */
+const GRACE_MS = 2_000;
 
 export interface ToolResult {
   readonly exitCode: number;
@@ -58,8 +61,6 @@ function spawnTool(
     const child = spawn(command, args, {
       cwd: ROOT,
       stdio: ["ignore", "pipe", "pipe"],
-      signal,
-      killSignal,
       env: { ...process.env, CI: "true", NX_DAEMON: "false", FORCE_COLOR: "0", CARGO_TERM_COLOR: "never" },
     });
     const chunks: Buffer[] = [];
@@ -73,8 +74,22 @@ function spawnTool(
     child.on("error", (error) => {
       startError = `${command}: ${error.message}\n`;
     });
-    child.on("close", (exitCode) => {
+    // vitest and cargo end at once, and leave what their tests have started to itself.
+    let left: readonly ProcessIdentity[] = [];
+    let ending: Promise<unknown> = Promise.resolve();
+    const onAbort = () => {
+      if (child.pid !== undefined) left = descendantsOf(child.pid);
+      child.kill(killSignal);
+    };
+    signal.addEventListener("abort", onAbort);
+    if (signal.aborted) onAbort();
+    child.on("exit", () => {
+      ending = terminate(left, GRACE_MS);
+    });
+    child.on("close", async (exitCode) => {
+      signal.removeEventListener("abort", onAbort);
       log.end();
+      await ending;
       resolve({ exitCode: exitCode ?? 1, output: startError + Buffer.concat(chunks).toString("utf8") });
     });
   });
