@@ -273,6 +273,7 @@ enum verdict { NOT_OURS, NO_FLOW, FLOW };
 static enum verdict read_again(const __u8 *bytes, size_t length, struct sf_flow *flow) {
     size_t ip = (bytes[0] & 15) * 4, tcp;
     const __u8 *option;
+    bool is_other;
 
     if (bytes[9] != 6 || (word(bytes + 12) != NODE && word(bytes + 12) != OTHER_NODE) || length < ip + 20)
         return NOT_OURS;
@@ -291,13 +292,19 @@ static enum verdict read_again(const __u8 *bytes, size_t length, struct sf_flow 
         .destination_port = half(option + 16),
         .source_port = htobe16(half(option + 18)),
     };
+    /* Of ::1 and the endpoint's own address the one that is not connected to: from the node itself, to the client. */
+    is_other = option[4] & SF_OPTION_SOURCE && word(bytes + 12) == NODE;
     if (option[4] >> 4 == 2) {
         if (option[4] & 3)
             return NO_FLOW;
         flow->flags = SF_OPTION_IPV6;
+        if (is_other && word(option + 12) == word(option + 8))
+            flow->flags |= SF_OPTION_SOURCE;
         return FLOW;
     }
     flow->flags = option[4] & (SF_OPTION_LOOPBACK | SF_OPTION_LOOPBACK6);
+    if (is_other && option[4] & SF_OPTION_LOOPBACK6)
+        flow->flags |= SF_OPTION_SOURCE;
     return flow->flags && word(bytes + 12) != NODE ? NO_FLOW : FLOW;
 }
 
