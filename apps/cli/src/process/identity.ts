@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fieldsAfterName, readProcesses, treesOf } from "./tree.js";
 
 export interface ProcessIdentity {
   readonly pid: number;
@@ -13,42 +14,23 @@ export interface ProcessIdentity {
 
 /** The identity of a process that exists now; null if there is none. A zombie is none: it holds nothing any more. */
 export function identityOf(pid: number): ProcessIdentity | null {
-  const [state, , ...others] = statOf(pid);
-  const startTime = others[17];
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  } catch {
+    return null;
+  }
+  const fields = fieldsAfterName(stat);
+  const [state] = fields;
+  const startTime = fields[19];
   if (startTime === undefined || state === "Z" || state === "X") return null;
   return { pid, startTime };
 }
 
-/** Children, their children and so on, those that exist now. One whose parent has ended is nobody's descendant any more. */
-export function descendantsOf(pid: number): ProcessIdentity[] {
-  const childrenOf = new Map<number, number[]>();
-  for (const entry of readdirSync("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    const [, parent] = statOf(Number(entry));
-    if (parent === undefined) continue;
-    const siblings = childrenOf.get(Number(parent));
-    if (siblings) siblings.push(Number(entry));
-    else childrenOf.set(Number(parent), [Number(entry)]);
-  }
-  const found: ProcessIdentity[] = [];
-  const waiting = [...(childrenOf.get(pid) ?? [])];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const identity = identityOf(next);
-    if (identity) found.push(identity);
-    waiting.push(...(childrenOf.get(next) ?? []));
-  }
-  return found;
-}
-
-/** Fields of /proc/PID/stat, from the third on (state, parent …); none if there is no such process. */
-function statOf(pid: number): readonly string[] {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The name in parentheses may contain anything, parentheses too: fields are counted from the last one.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  } catch {
-    return [];
-  }
+/** Children, their children and so on, those that exist now. */
+export function descendantsOf(root: number): ProcessIdentity[] {
+  const processes = readProcesses((pid, stat) => ({ pid, parent: Number(fieldsAfterName(stat)[1]) }));
+  return treesOf(processes, [root]).flatMap(({ pid }) => (pid === root ? [] : (identityOf(pid) ?? [])));
 }
 
 export function isAlive(process: ProcessIdentity): boolean {

@@ -26,7 +26,10 @@ export async function runCargoTests(
   if (report.failed === 0 || report.failures.length !== report.failed || surroundings.signal.aborted) return report;
   const names = report.failures.map(({ test }) => nameOf(test));
   const again = await runTool(`${logName}-again`, "cargo", [...args, "--exact", ...names], surroundings);
-  return settle(report, readCargoOutput(again.output));
+  const secondReport = readCargoOutput(again.output);
+  // A binary that crashed names none of its tests.
+  if (again.exitCode !== 0 && secondReport.failed === 0) return report;
+  return settle(report, secondReport);
 }
 
 /** `BINARY: NAME` is how a test is reported. */
@@ -41,7 +44,7 @@ function nameOf(test: string): string {
  */
 export function settle(first: Report, again: Report): Report {
   const failsAgain = ({ test }: Failure) => again.failures.some((failure) => failure.test === test);
-  // A process that crashed has passed fewer tests than were asked for, and names none of them.
+  // A binary that crashed beside one that failed has passed fewer tests than were asked for.
   if (again.passed + again.failures.length < first.failures.length) return first;
   const flaky = first.failures.filter((failure) => !failsAgain(failure));
   return {

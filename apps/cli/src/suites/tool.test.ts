@@ -1,15 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { descendantsOf, isAlive } from "../process/identity.js";
 import { runTool } from "./tool.js";
-
-const until = async <T>(find: () => T | undefined): Promise<T> => {
-  for (let attempt = 0; attempt < 500; attempt += 1) {
-    const found = find();
-    if (found !== undefined) return found;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error("it did not come to be");
-};
 
 describe("a tool that is told to end", () => {
   it("takes along what it has started, also what would not hear of it", async () => {
@@ -20,7 +11,8 @@ describe("a tool that is told to end", () => {
     const surroundings = { signal: abort.signal, sandboxed: false, onLeftSandbox: () => undefined };
     const running = runTool("test-tool-itself", "sh", ["-c", script], surroundings);
     // The shell, the deaf one and a sleep of each.
-    const processes = await until(() => (started().length === 4 ? started() : undefined));
+    await vi.waitFor(() => expect(started()).toHaveLength(4), { timeout: 5_000 });
+    const processes = started();
     abort.abort();
     expect((await running).exitCode).not.toBe(0);
     expect(processes.filter(isAlive)).toEqual([]);

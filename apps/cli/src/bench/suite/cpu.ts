@@ -3,7 +3,8 @@
  * network's own processes, and the whole machine. Work that the kernel does in interrupts is charged to whoever was running
  * then, so only the machine's figure is whole; it includes whatever else runs.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { fieldsAfterName, type Relative, readProcesses, treesOf } from "../../process/tree.js";
 
 /** USER_HZ, which Linux fixes for /proc on all architectures that we run on. */
 const TICKS_PER_SECOND = 100;
@@ -15,16 +16,14 @@ export interface CpuTimes {
   readonly machineUs: number;
 }
 
-export interface ProcessTimes {
-  readonly pid: number;
-  readonly parent: number;
+export interface ProcessTimes extends Relative {
   /** Its own, and those of children that it has waited for, in ticks. */
   readonly ticks: number;
 }
 
 /** Now; only differences mean anything. */
 export function readCpuTimes(serverPids: readonly number[], ownPids: readonly number[]): CpuTimes {
-  const processes = readProcesses();
+  const processes = readProcesses(parseProcess);
   return {
     clientUs: toUs(childrenTicks(readFileSync("/proc/self/stat", "latin1"))),
     serverUs: toUs(treeTicks(processes, serverPids)),
@@ -40,11 +39,6 @@ export function cpuBetween(before: CpuTimes, after: CpuTimes): CpuTimes {
     networkUs: after.networkUs - before.networkUs,
     machineUs: after.machineUs - before.machineUs,
   };
-}
-
-/** Fields of /proc/PID/stat from the third on; the second is a name that may contain anything. */
-function fieldsAfterName(stat: string): string[] {
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
 export function parseProcess(pid: number, stat: string): ProcessTimes {
@@ -67,32 +61,7 @@ export function busyTicks(procStat: string): number {
 
 /** Of the processes and all their descendants that live. */
 export function treeTicks(processes: readonly ProcessTimes[], roots: readonly number[]): number {
-  const children = new Map<number, ProcessTimes[]>();
-  for (const process of processes) {
-    const siblings = children.get(process.parent);
-    if (siblings) siblings.push(process);
-    else children.set(process.parent, [process]);
-  }
-  let ticks = 0;
-  const waiting = processes.filter(({ pid }) => roots.includes(pid));
-  for (let process = waiting.pop(); process; process = waiting.pop()) {
-    ticks += process.ticks;
-    waiting.push(...(children.get(process.pid) ?? []));
-  }
-  return ticks;
-}
-
-function readProcesses(): ProcessTimes[] {
-  const found: ProcessTimes[] = [];
-  for (const entry of readdirSync("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      found.push(parseProcess(Number(entry), readFileSync(`/proc/${entry}/stat`, "latin1")));
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  return found;
+  return treesOf(processes, roots).reduce((total, { ticks }) => total + ticks, 0);
 }
 
 function toUs(ticks: number): number {
