@@ -131,9 +131,9 @@ describe("a node", () => {
       });
       const stages = () => node.journal().node.endpoints.map(({ stage }) => stage);
       await vi.waitFor(() => expect(stages()).toEqual(["detaching"]));
-      // More than libuv has threads, and all at once: the detachment waits for the keeper no longer than some seconds.
+      // At a time more than libuv has threads: the detachment waits for the keeper no longer than some seconds.
       await Promise.all(
-        Array.from({ length: 3 }, async () => {
+        Array.from({ length: 8 }, async () => {
           expect(await node.call("listeners")).toEqual([]);
           expect(await node.call("connections")).toEqual([]);
           expect(await node.call("endpointLimits")).toMatchObject({ sockets: expect.any(Number) });
