@@ -128,7 +128,7 @@ static __always_inline int route(struct sf_socket *record, struct target *target
         if (target->address == 0)
             record->peer_address = bpf_htonl(0x7f000001);
         record->flags |= SF_OVERLAY | (target->flags ? target->flags : SF_LOOPBACK);
-        if (target->flags && is_bound6(record, SF_BIND_ADDRESS6))
+        if (target->flags && is_bound_as(record, SF_BIND_ADDRESS6))
             record->flags |= SF_OTHER6;
         record->peer_id = record->owner.id;
         target->address = node_address;
@@ -212,7 +212,7 @@ static __always_inline int connect_address6(struct bpf_sock_addr *ctx, struct sf
     }
     record->flags |= SF_OVERLAY;
     record->peer_id = peer->id;
-    if (peer->id == record->owner.id && is_bound6(record, SF_BIND_LOOPBACK6))
+    if (peer->id == record->owner.id && is_bound_as(record, SF_BIND_LOOPBACK6))
         record->flags |= SF_OTHER6;
     if (!is_allowed(key.vni, record->owner.id, peer->id, port_of(ctx->user_port)))
         return refuse_connect(record, EPERM, SF_COUNTER_connects_denied_policy);
@@ -236,7 +236,7 @@ static __always_inline int connect_common(struct sf_socket *record, struct targe
     if (!route(record, target))
         return 0;
     /* A loopback address leads nowhere else: net/ipv4/route.c, __mkroute_output. */
-    if (is_bound_to_loopback(record) && (record->flags & SF_OUTSIDE || record->peer_id != record->owner.id))
+    if (is_bound_as(record, SF_BIND_LOOPBACK4) && (record->flags & SF_OUTSIDE || record->peer_id != record->owner.id))
         return refuse_connect(record, EINVAL, SF_COUNTER_connects_no_address);
     if ((record->flags & (SF_BOUND | SF_SELF)) == SF_BOUND && is_tuple_taken(record))
         return refuse_connect(record, EADDRNOTAVAIL, SF_COUNTER_connects_taken);

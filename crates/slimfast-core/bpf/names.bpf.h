@@ -21,12 +21,8 @@ static __always_inline __be32 usual_source(const struct sf_socket *record) {
     return record->flags & (SF_LOOPBACK | SF_LOOPBACK6) ? bpf_htonl(0x7f000001) : record->address;
 }
 
-static __always_inline bool is_bound_to_loopback(const struct sf_socket *record) {
-    return record->flags & SF_ADDRESS && record->bind_class == SF_BIND_LOOPBACK4;
-}
-
-/* Whether bind(2) has named the address of this class, one of IPv6. */
-static __always_inline bool is_bound6(const struct sf_socket *record, enum sf_bind_class class) {
+/* Whether bind(2) has said that the socket is for addresses of this class. */
+static __always_inline bool is_bound_as(const struct sf_socket *record, enum sf_bind_class class) {
     return record->flags & SF_ADDRESS && record->bind_class == class;
 }
 
@@ -41,9 +37,9 @@ static __always_inline bool is_named_loopback6(const struct sf_socket *record, b
 static __always_inline __be32 source_of(const struct sf_socket *record) {
     if (record->flags & SF_LOOPBACK6 || record->peer_id != record->owner.id)
         return usual_source(record);
-    if (is_bound_to_loopback(record))
+    if (is_bound_as(record, SF_BIND_LOOPBACK4))
         return record->loopback_address;
-    if (record->flags & SF_ADDRESS && record->bind_class == SF_BIND_ADDRESS4)
+    if (is_bound_as(record, SF_BIND_ADDRESS4))
         return record->address;
     return usual_source(record);
 }

@@ -7,10 +7,12 @@
 //!
 //! The queue's depth is that of our send buffer. The kernel reports a unix socket as writable once at most a quarter of the
 //! buffer is in use, so the thread sleeps until about three quarters of the sockets are taken and then makes that many in
-//! one go, [`BATCH`] at a time. Each is sent by itself and closed here at once: for as long as we hold it, too, its target's
-//! close(2) is not the last one, and neither its peer nor its port hears of it. Falling through costs a call more than ten sockets do, so the thread runs before others
+//! one go, [`BATCH`] at a time. Falling through costs a call more than ten sockets do, so the thread runs before others
 //! when it is woken, and a queue that ran dry meanwhile gets twice its depth, from [`FIRST_DEPTH`] to [`LARGEST_DEPTH`]:
 //! an idle container holds few sockets, and a busy one never runs out ([ADR 21](../../../docs/adr/0021-dispenser-in-batches.md)).
+//!
+//! Each socket is closed here as soon as it is sent: for as long as we hold it, too, its target's close(2) is not the last
+//! one, and neither its peer nor its port hears of it ([ADR 37](../../../docs/adr/0037-sent-sockets-are-closed-at-once.md)).
 //!
 //! The thread ends when the container's last copy of its end is closed, after detach, or when it is told to stop. What
 //! is queued then stays with the container's end; the endpoint's records decide what such a socket can still do.
@@ -132,7 +134,7 @@ impl Dispenser {
 
 /// Outcome of one attempt to put sockets into the queue.
 enum Sent {
-    /// That many, but not none.
+    /// That many, at least one.
     Some(usize),
     QueueFull,
     /// Nobody can read the queue any more.
